@@ -1,0 +1,10 @@
+noinst_LIBRARIES += base/libbase.a
+base_libbase_a_SOURCES = \
+	base/addr.c base/addr.h \
+	base/arena.c base/arena.h \
+	base/buf.c base/buf.h \
+	base/clock.c base/clock.h \
+	base/err.c base/err.h \
+	base/log.c base/log.h \
+	base/nearest.c base/nearest.h \
+	base/span.h

@@ -1,0 +1,2 @@
+# Unit tests: one program per module, cmocka (TAP), no sockets.
+include tests/unit/local.mk
