@@ -1,0 +1,127 @@
+/* The configuration of one site (spec section 6): a snapshot, immutable once loaded, counted.  The
+ * option table in conf_options.c is the only list of options: parser, --check, --print and the
+ * reference manual come from it. */
+#ifndef PROXY_CONF_H
+#define PROXY_CONF_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/span.h"
+#include "registry/registry.h"
+
+/* A range of addresses: "10.0.0.0/8", "::1", "fd00::/8". Numbers in network order, v4 mapped into v6. */
+struct cidr { uint8_t prefix[16]; uint8_t bits; };
+int cidr_parse(struct span text, struct cidr *cidr_r, struct err *e) MUST_CHECK;
+bool cidr_has(const struct cidr *c, const struct addr *a);
+void cidr_format(const struct cidr *c, char text_r[ADDR_TEXT_BYTES]);
+
+struct conf_instance {
+	struct span url;         /* as written */
+	struct span authority;   /* host:port of the url */
+	struct addr addr;
+	bool tls;                /* https:// (a later version: refused by now) */
+};
+
+struct conf_health {
+	struct span path;        /* empty: nothing is probed */
+	int64_t interval_us, timeout_us;
+	unsigned rise, fall;
+};
+
+enum conf_sites_rule { CONF_SITES_ALL, CONF_SITES_LIST, CONF_SITES_NONE };
+
+struct conf_service {
+	struct span name;
+	struct addr *listen;
+	size_t listen_count;
+	struct span prefix;      /* begins with "/", never ends in "/" but for "/" itself */
+	struct conf_instance *instances;
+	size_t instance_count;
+	struct span scope;       /* fixed scope, "" for none; checked at load */
+	struct span default_location; /* "local" unless set; checked at load */
+	struct cidr *scope_from;
+	size_t scope_from_count; /* 0: any */
+	enum conf_sites_rule sites_rule;
+	struct span *sites;
+	size_t sites_count;
+	bool piggyback_strip;
+	struct conf_health health;
+	unsigned *fallback_on;   /* statuses */
+	size_t fallback_on_count;
+};
+
+struct conf_carrier {
+	struct span kind;        /* "header", "baggage", "correlate", "piggyback" */
+	struct span name;        /* of correlate:NAME and piggyback:NAME, else empty */
+};
+
+struct conf_named { struct span name, location; };
+
+enum conf_log_format { CONF_LOG_JSON, CONF_LOG_TEXT };
+
+struct conf {
+	_Atomic int refs;
+	struct arena arena;
+	struct span file;        /* the path it was read from */
+	struct span dir;         /* its folder: relative paths are relative to it (resolved already) */
+
+	struct span site;
+	struct registry_label *labels;
+	size_t label_count;
+	struct span state;       /* folder */
+	unsigned workers;        /* never 0: one per core has been put in */
+	struct conf_service *services;
+	size_t service_count;
+
+	bool has_mesh;
+	struct addr mesh_listen;
+	struct span mesh_advertise; /* "" or the address */
+	bool mesh_insecure;
+
+	struct span registry_file;  /* "" without */
+	bool has_admin;             /* always true by now: the default address */
+	struct addr admin_listen;
+
+	struct conf_carrier *carriers;
+	size_t carrier_count;
+	struct conf_named *named;
+	size_t named_count;
+	struct cidr *neighbours;
+	size_t neighbour_count;
+	struct cidr *forwarded_trust;
+	size_t forwarded_trust_count;
+
+	int64_t timeout_connect_us, timeout_header_us, timeout_body_us, timeout_response_us,
+		timeout_idle_us, timeout_drain_us, timeout_fail_after_us;
+	uint64_t limit_connections, limit_per_client, limit_header_bytes, limit_body_bytes,
+		limit_spool_bytes;
+	uint64_t limit_scope_text, limit_scope_depth, limit_scope_sites; /* limits.scope_text, scope_depth, scope_sites */
+
+	enum log_level log_level;
+	struct span log_access;     /* "-", "off" or a path */
+	enum conf_log_format log_format;
+	struct span *log_redact;    /* further header names */
+	size_t log_redact_count;
+};
+
+/* Reads and checks a configuration file and, when it names one, its registry file for errors that concern
+ * both.  Problems are appended to errors, all at once, as "FILE:LINE:COLUMN: message", the line, a caret, and
+ * the nearest valid word.  0, ERR_INVALID (see errors), ERR_IO (file cannot be read; said in errors), ERR_NOMEM. */
+int conf_load(const char *path, struct conf **conf_r, struct buf *errors) MUST_CHECK;
+struct conf *conf_ref(struct conf *conf);
+void conf_unref(struct conf **conf);
+
+/* The effective configuration as YAML (--print), defaults put in. */
+void conf_print(const struct conf *conf, struct buf *out);
+/* The reference manual (Markdown), made from the option table. */
+void conf_print_manual(struct buf *out);
+/* Appends a sentence for every key that differs between the two and needs a restart. */
+void conf_diff_restart(const struct conf *before, const struct conf *after, struct buf *out);
+
+#endif
