@@ -7,4 +7,5 @@ base_libbase_a_SOURCES = \
 	base/err.c base/err.h \
 	base/log.c base/log.h \
 	base/nearest.c base/nearest.h \
+	base/percent.c base/percent.h \
 	base/span.h

@@ -1,1 +1,27 @@
-# proxy
+noinst_LIBRARIES += proxy/libproxy.a
+proxy_libproxy_a_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS)
+proxy_libproxy_a_SOURCES = \
+	proxy/access_line.c \
+	proxy/access_log.c proxy/access_log.h \
+	proxy/admin.c \
+	proxy/carrier.c proxy/carrier.h \
+	proxy/conn.c proxy/conn.h \
+	proxy/deadline.c proxy/deadline.h \
+	proxy/exchange.c proxy/exchange.h proxy/exchange_int.h \
+	proxy/exchange_attempt.c proxy/exchange_request.c proxy/exchange_response.c \
+	proxy/heads.c \
+	proxy/instance.c proxy/instance.h \
+	proxy/io.c proxy/io.h \
+	proxy/lookup.c proxy/lookup.h \
+	proxy/metrics.c proxy/metrics.h \
+	proxy/route.c \
+	proxy/server.c proxy/server.h \
+	proxy/session.c proxy/session.h \
+	proxy/stats.c proxy/stats.h \
+	proxy/upstream.c proxy/upstream.h \
+	proxy/worker.c proxy/worker.h
+
+sbin_PROGRAMS += scopemeshd
+scopemeshd_SOURCES = proxy/main.c
+scopemeshd_LDADD = proxy/libproxy.a registry/libregistry.a scope/libscope.a http/libhttp.a \
+	base/libbase.a $(LLHTTP_LIBS) $(EVENT_LIBS) $(JANSSON_LIBS) $(FYAML_LIBS)

@@ -1,0 +1,50 @@
+#include "base/percent.h"
+
+static int hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+bool percent_decode(struct arena *arena, struct span in, struct span *out_r)
+{
+	char *p = arena_alloc(arena, in.n + 1);
+	size_t n = 0;
+
+	if (!p)
+		return false;
+	for (size_t i = 0; i < in.n; i++) {
+		if (in.p[i] == '%') {
+			int hi = i + 2 < in.n ? hex(in.p[i + 1]) : -1;
+			int lo = i + 2 < in.n ? hex(in.p[i + 2]) : -1;
+
+			if (hi < 0 || lo < 0)
+				return false;
+			p[n++] = (char)(hi * 16 + lo);
+			i += 2;
+		} else {
+			p[n++] = in.p[i];
+		}
+	}
+	p[n] = '\0';
+	*out_r = span_make(p, n);
+	return true;
+}
+
+void percent_encode(struct span in, const char *plain, struct buf *out)
+{
+	for (size_t i = 0; i < in.n; i++) {
+		unsigned char c = (unsigned char)in.p[i];
+
+		if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+		    (c && strchr(plain, c)))
+			buf_add_char(out, (char)c);
+		else
+			buf_addf(out, "%%%02X", c);
+	}
+}

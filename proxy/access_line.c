@@ -1,0 +1,154 @@
+/* The end of an exchange: its counters, and its line in the access log (facts: what operators expect).  The line
+ * never holds a header value but those named here: no credentials, no cookies. A query is left out of the
+ * path, since queries carry tokens. */
+#include "base/clock.h"
+#include "proxy/exchange_int.h"
+
+static struct stats_pair *pair_of(struct exchange *x)
+{
+	size_t sites = x->view->reg->site_count;
+	struct stats_pair **cell;
+
+	if (!x->svc)
+		return NULL;
+	cell = &x->view->pair[x->svc_index * sites + x->site];
+	if (!*cell)
+		*cell = stats_pair(&x->w->stats, x->svc->name, x->view->reg->sites[x->site].name);
+	return *cell;
+}
+
+static void count(struct exchange *x, int64_t total_us)
+{
+	struct stats_pair *pair = pair_of(x);
+	const struct exchange_target *last = x->target_count ? &x->targets[x->target_count - 1] : NULL;
+	unsigned klass = x->status / 100;
+
+	if (!pair)
+		return;
+	if (klass >= 1 && klass <= 5)
+		counter_add(&pair->requests[x->op][klass - 1], 1);
+	histogram_add(&pair->duration[x->op], total_us);
+	if (last && last->status)
+		histogram_add(&pair->upstream, last->ended_us - last->started_us);
+}
+
+static double ms(int64_t us)
+{
+	return (double)us / 1000;
+}
+
+static void add_z(struct buf *out, const char *name, struct span value)
+{
+	buf_addf(out, ",\"%s\":", name);
+	if (value.n)
+		json_add_string(out, value);
+	else
+		buf_add_z(out, "null");
+}
+
+static void add_targets(struct exchange *x, struct buf *out)
+{
+	buf_add_z(out, ",\"targets\":[");
+	for (unsigned i = 0; i < x->target_count; i++) {
+		const struct exchange_target *t = &x->targets[i];
+
+		buf_add_z(out, i ? ",{\"site\":" : "{\"site\":");
+		json_add_string(out, t->site);
+		if (t->status)
+			buf_addf(out, ",\"status\":%u", t->status);
+		else
+			buf_addf(out, ",\"status\":null,\"reason\":\"%s\"", t->reason ? t->reason : "none");
+		buf_addf(out, ",\"ms\":%.3f,\"bytes\":%llu}", ms(t->ended_us - t->started_us),
+		         (unsigned long long)t->bytes);
+	}
+	buf_add_char(out, ']');
+}
+
+static struct span field_value(struct exchange *x, enum http_field_id id)
+{
+	const struct http_field *f = x->has_req ? http_find(&x->req, id) : NULL;
+
+	return f ? f->value : span_make(NULL, 0);
+}
+
+/* traceparent: version "-" trace-id "-" parent-id "-" flags (W3C Trace Context 3.2). */
+static struct span trace_id(struct exchange *x)
+{
+	struct span f = field_value(x, HTTP_TRACEPARENT);
+
+	return f.n >= 55 && f.p[2] == '-' && f.p[35] == '-' ? span_make(f.p + 3, 32) : span_make(NULL, 0);
+}
+
+static void write_json(struct exchange *x, const char *client, int64_t total_us, struct buf *out)
+{
+	char when[CLOCK_TEXT_BYTES];
+
+	clock_format(x->wall_ms, when);
+	buf_addf(out, "{\"ts\":\"%s\",\"site\":", when);
+	json_add_string(out, local_site(x));
+	add_z(out, "service", x->svc ? x->svc->name : span_make(NULL, 0));
+	buf_addf(out, ",\"client\":\"%s\"", client);
+	add_z(out, "method", x->req.method);
+	add_z(out, "path", x->req.path);
+	buf_addf(out, ",\"status\":%u,\"bytes_in\":%llu,\"bytes_out\":%llu", x->status,
+	         (unsigned long long)x->bytes_in, (unsigned long long)x->bytes_out);
+	add_z(out, "scope", x->has_scope ? x->scope_text : span_make(NULL, 0));
+	add_z(out, "op", span_of(x->svc && x->site_count ? stats_op_text(x->op) : NULL));
+	add_targets(x, out);
+	buf_add_z(out, ",\"meta_id\":null");
+	add_z(out, "reason", span_of(x->reason));
+	buf_addf(out, ",\"t_total_ms\":%.3f,\"t_connect_ms\":%.3f,\"t_first_byte_ms\":%.3f", ms(total_us),
+	         ms(x->connect_us), ms(x->first_us));
+	add_z(out, "trace_id", trace_id(x));
+	add_z(out, "request_id", field_value(x, HTTP_X_REQUEST_ID));
+	buf_add_z(out, "}\n");
+}
+
+/* Control characters and blanks would break the columns. */
+static void add_word(struct buf *out, struct span s)
+{
+	if (!s.n)
+		buf_add_char(out, '-');
+	for (size_t i = 0; i < s.n; i++)
+		buf_add_char(out, (unsigned char)s.p[i] > 0x20 && s.p[i] != 0x7f ? s.p[i] : '_');
+	buf_add_char(out, ' ');
+}
+
+static void write_text(struct exchange *x, const char *client, int64_t total_us, struct buf *out)
+{
+	char when[CLOCK_TEXT_BYTES];
+
+	clock_format(x->wall_ms, when);
+	buf_addf(out, "%s %s ", when, client);
+	add_word(out, x->svc ? x->svc->name : span_make(NULL, 0));
+	add_word(out, x->req.method);
+	add_word(out, x->req.path);
+	buf_addf(out, "%u %llu %.3fms ", x->status, (unsigned long long)x->bytes_out, ms(total_us));
+	for (unsigned i = 0; i < x->target_count; i++)
+		add_word(out, x->targets[i].site);
+	buf_addf(out, "%s\n", x->reason ? x->reason : "-");
+}
+
+void exchange_account(struct exchange *x)
+{
+	const struct conf *conf = x->view->conf;
+	int64_t total_us = clock_mono_us() - x->start_us;
+	char client[ADDR_TEXT_BYTES];
+	struct addr peer;
+	struct buf line;
+
+	if (x->s->kind == LISTEN_ADMIN)
+		return;
+	count(x, total_us);
+	if (span_eq(conf->log_access, SPAN("off")))
+		return;
+	session_peer(x->s, &peer);
+	addr_format(&peer, client);
+	buf_init(&line, &x->w->blocks, 0);
+	if (conf->log_format == CONF_LOG_JSON)
+		write_json(x, client, total_us, &line);
+	else
+		write_text(x, client, total_us, &line);
+	access_log_add(&x->w->log, buf_span(&line));
+	buf_fini(&line);
+}

@@ -1,0 +1,438 @@
+/* The admin interface (spec section 6): HTTP and JSON on the main thread's loop, so that nothing it does delays a
+ * request.  One table of paths; an answer is built whole in x->reply. */
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/percent.h"
+#include "config.h"
+#include "proxy/exchange_int.h"
+#include "proxy/instance.h"
+#include "proxy/lookup.h"
+#include "proxy/metrics.h"
+#include "proxy/server.h"
+
+static void problem(struct exchange *x, unsigned status, const char *type, const char *detail)
+{
+	struct problem p = { .status = status, .type = type, .detail = detail };
+
+	exchange_problem(x, &p);
+}
+
+static void reply_json(struct exchange *x, json_t *body)
+{
+	char *text = body ? json_dumps(body, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+
+	json_decref(body);
+	if (!text) {
+		problem(x, 500, "internal", "no memory for the answer");
+		return;
+	}
+	buf_add_z(&x->reply, text);
+	buf_add_char(&x->reply, '\n');
+	free(text);
+	exchange_reply(x, 200, "application/json");
+}
+
+/* Site names may hold any byte but controls; what is no UTF-8 cannot stand in JSON. */
+static json_t *text_of(struct span s)
+{
+	json_t *t = json_stringn(s.p ? s.p : "", s.n);
+
+	return t ? t : json_string("\xef\xbf\xbd");
+}
+
+static json_t *rtt_of(const struct registry *reg, size_t site)
+{
+	int64_t us = atomic_load_explicit(&reg->sites[site].live->rtt_us, memory_order_relaxed);
+
+	if (site == reg->local)
+		return json_real(0);
+	return us < 0 ? json_null() : json_real((double)us / 1000);
+}
+
+static const char *state_of(const struct registry *reg, size_t site)
+{
+	if (site == reg->local)
+		return site_state_text(SITE_CONNECTED);
+	return site_state_text(site_live_state(reg->sites[site].live));
+}
+
+static json_t *time_or_null(int64_t wall_ms)
+{
+	char text[CLOCK_TEXT_BYTES];
+
+	if (!wall_ms)
+		return json_null();
+	clock_format(wall_ms, text);
+	return json_string(text);
+}
+
+/* ---- health -------------------------------------------------------------------------------------------------- */
+
+static void get_healthz(struct exchange *x)
+{
+	buf_add_z(&x->reply, "ok\n");
+	exchange_reply(x, 200, "text/plain; charset=utf-8");
+}
+
+static void get_readyz(struct exchange *x)
+{
+	struct server *srv = x->w->server;
+
+	if (atomic_load(&srv->draining))
+		problem(x, 503, "not-ready", "draining: this process is about to stop");
+	else if (!atomic_load(&srv->ready))
+		problem(x, 503, "not-ready", "starting");
+	else
+		get_healthz(x);
+}
+
+static void get_metrics(struct exchange *x)
+{
+	metrics_print(x->w->server, x->view, &x->reply);
+	exchange_reply(x, 200, "text/plain; version=0.0.4; charset=utf-8");
+}
+
+/* ---- lists ------------------------------------------------------------------------------------------------------ */
+
+static bool query_get(struct exchange *x, struct span name, struct span *value_r)
+{
+	struct span rest = span_from(x->req.path_query, x->req.path.n + 1), pair;
+
+	if (x->req.path_query.n <= x->req.path.n)
+		return false;
+	while (span_split(&rest, '&', &pair)) {
+		size_t eq = span_find(pair, '=');
+
+		if (span_eq(span_head(pair, eq), name)) {
+			*value_r = span_from(pair, eq + 1);
+			return true;
+		}
+	}
+	return false;
+}
+
+static json_t *labels_of(const struct registry_site *site)
+{
+	json_t *labels = json_object();
+
+	for (size_t i = 0; labels && i < site->label_count; i++) {
+		struct span key = site->labels[i].key;
+
+		json_object_setn_new(labels, key.p, key.n, text_of(site->labels[i].value));
+	}
+	return labels;
+}
+
+/* Other sites' services are told over the mesh by a later version; of one's own all are known. */
+static json_t *services_of(const struct exchange *x, size_t site)
+{
+	json_t *names = json_array();
+
+	for (size_t i = 0; site == x->view->reg->local && i < x->view->conf->service_count; i++)
+		json_array_append_new(names, text_of(x->view->conf->services[i].name));
+	return names;
+}
+
+static json_t *site_json(const struct exchange *x, size_t i)
+{
+	const struct registry *reg = x->view->reg;
+	const struct registry_site *site = &reg->sites[i];
+	int64_t seen = atomic_load_explicit(&site->live->last_seen_ms, memory_order_relaxed);
+
+	return json_pack("{s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:i,s:[]}", "name", text_of(site->name), "state",
+	                 state_of(reg, i), "rtt_ms", rtt_of(reg, i), "labels", labels_of(site), "services",
+	                 services_of(x, i), "mesh", site->has_mesh ? text_of(site->mesh_text) : json_null(),
+	                 "last_seen", i == reg->local ? time_or_null(x->wall_ms) : time_or_null(seen), "queued", 0,
+	                 "fenced_by");
+}
+
+/* limit (100, at most 1000) and after, as every list has them. */
+struct page { unsigned long long limit; struct span after; };
+
+static bool page_of(struct exchange *x, struct page *page_r)
+{
+	struct span text;
+
+	*page_r = (struct page){ .limit = 100 };
+	if (query_get(x, SPAN("limit"), &text) &&
+	    (!span_to_u64(text, 1000, &page_r->limit) || !page_r->limit)) {
+		problem(x, 400, "bad-request", "limit is a number from 1 to 1000");
+		return false;
+	}
+	if (query_get(x, SPAN("after"), &text) && !percent_decode(&x->arena, text, &page_r->after)) {
+		problem(x, 400, "bad-request", "after is not percent-encoded text");
+		return false;
+	}
+	return true;
+}
+
+static void get_sites(struct exchange *x)
+{
+	const struct registry *reg = x->view->reg;
+	json_t *list = json_array(), *next = json_null();
+	struct page page;
+	size_t i;
+
+	if (!page_of(x, &page)) {
+		json_decref(list);
+		return;
+	}
+	for (i = 0; i < reg->site_count; i++) {
+		if (page.after.n && span_compare(reg->sites[i].name, page.after) <= 0)
+			continue;
+		if (json_array_size(list) == page.limit) {
+			next = json_copy(json_object_get(json_array_get(list, page.limit - 1), "name"));
+			break;
+		}
+		json_array_append_new(list, site_json(x, i));
+	}
+	reply_json(x, json_pack("{s:o,s:o,s:o}", "site", text_of(local_site(x)), "sites", list, "next", next));
+}
+
+static json_t *instance_json(const struct conf_instance *conf)
+{
+	const struct instance *inst = instance_get(&conf->addr);
+	enum instance_health health = INSTANCE_UNKNOWN;
+	int64_t since = 0, load = 0;
+
+	if (inst) {
+		health = (enum instance_health)atomic_load_explicit(&inst->health, memory_order_relaxed);
+		since = atomic_load_explicit(&inst->since_ms, memory_order_relaxed);
+		load = (int64_t)atomic_load_explicit(&inst->outstanding, memory_order_relaxed);
+	}
+	return json_pack("{s:o,s:s,s:I,s:o}", "url", text_of(conf->url), "health", instance_health_text(health),
+	                 "load", (json_int_t)load, "since", time_or_null(since));
+}
+
+static void get_services(struct exchange *x)
+{
+	const struct conf *conf = x->view->conf;
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < conf->service_count; i++) {
+		json_t *instances = json_array();
+
+		for (size_t j = 0; j < conf->services[i].instance_count; j++)
+			json_array_append_new(instances, instance_json(&conf->services[i].instances[j]));
+		json_array_append_new(list, json_pack("{s:o,s:o,s:o}", "service", text_of(conf->services[i].name),
+		                                      "site", text_of(conf->site), "instances", instances));
+	}
+	reply_json(x, json_pack("{s:o}", "services", list));
+}
+
+/* ---- explain -------------------------------------------------------------------------------------------------------- */
+
+static json_t *addresses_of(struct exchange *x, size_t site, struct span service)
+{
+	const struct registry *reg = x->view->reg;
+	const struct conf *conf = x->view->conf;
+	json_t *list = json_array();
+
+	if (site != reg->local) {
+		if (reg->sites[site].has_mesh)
+			json_array_append_new(list, text_of(reg->sites[site].mesh_text));
+		return list;
+	}
+	for (size_t i = 0; i < conf->service_count; i++) {
+		if (!span_eq(conf->services[i].name, service))
+			continue;
+		for (size_t j = 0; j < conf->services[i].instance_count; j++)
+			json_array_append_new(list, text_of(conf->services[i].instances[j].url));
+	}
+	return list;
+}
+
+static void add_plan_sites(struct exchange *x, const struct scope_plan *plan, struct span service, json_t *list)
+{
+	const struct registry *reg = x->view->reg;
+
+	if (plan->op == SCOPE_SITE)
+		json_array_append_new(list, json_pack("{s:o,s:s,s:o,s:o}", "site", text_of(plan->site), "state",
+		                                      state_of(reg, plan->site_index), "rtt_ms",
+		                                      rtt_of(reg, plan->site_index), "addresses",
+		                                      addresses_of(x, plan->site_index, service)));
+	for (size_t i = 0; i < plan->count; i++)
+		add_plan_sites(x, plan->items[i], service, list);
+}
+
+static json_t *node_json(const struct scope_location *node)
+{
+	json_t *o = json_pack("{s:s}", "kind", scope_node_kind_name(scope_node_kind(node)));
+	int64_t us;
+
+	if (scope_node_name(node).n)
+		json_object_set_new(o, "name", text_of(scope_node_name(node)));
+	if (scope_node_duration_us(node, &us))
+		json_object_set_new(o, "within_ms", json_real((double)us / 1000));
+	if (scope_node_labels(node)) {
+		json_t *labels = json_array();
+
+		for (const struct scope_label *l = scope_node_labels(node); l; l = l->next)
+			json_array_append_new(labels, json_pack("{s:o,s:s,s:o}", "key", text_of(l->key), "is",
+			                                        l->differs ? "!=" : "=", "value",
+			                                        text_of(l->value)));
+		json_object_set_new(o, "labels", labels);
+	}
+	if (scope_node_child(node)) {
+		json_t *items = json_array();
+
+		for (const struct scope_location *c = scope_node_child(node); c; c = scope_node_next(c))
+			json_array_append_new(items, node_json(c));
+		json_object_set_new(o, "items", items);
+	}
+	return o;
+}
+
+static json_t *tree_json(const struct scope *scope)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < scope_binding_count(scope); i++) {
+		const struct scope_binding *b = scope_binding_get(scope, i);
+
+		json_array_append_new(list, json_pack("{s:o,s:o}", "service",
+		                                      b->others ? json_string("*") : text_of(b->service),
+		                                      "location", node_json(b->location)));
+	}
+	return list;
+}
+
+static json_t *printed(void (*print)(const void *, struct buf *), const void *what)
+{
+	struct buf text;
+	json_t *t;
+
+	buf_init(&text, NULL, 0);
+	print(what, &text);
+	t = text_of(buf_span(&text));
+	buf_fini(&text);
+	return t;
+}
+
+static void print_scope(const void *s, struct buf *out)
+{
+	scope_print(s, out);
+}
+
+static void print_location(const void *l, struct buf *out)
+{
+	scope_print_location(l, out);
+}
+
+static void print_plan(const void *p, struct buf *out)
+{
+	scope_print_plan(p, out);
+}
+
+static bool served_here(const struct exchange *x, struct span service)
+{
+	for (size_t i = 0; i < x->view->conf->service_count; i++)
+		if (span_eq(x->view->conf->services[i].name, service))
+			return true;
+	return false;
+}
+
+static json_t *notes_of(struct exchange *x, const struct scope_binding *b, const struct scope_plan *plan)
+{
+	json_t *notes = json_array();
+
+	if (!b->others && !served_here(x, b->service))
+		json_array_append_new(notes, json_string("this site does not serve this service"));
+	if (plan->replicated || plan->op == SCOPE_AND)
+		json_array_append_new(notes, json_string("replication is not executed by this version: 501"));
+	return notes;
+}
+
+static json_t *binding_json(struct exchange *x, const struct scope *written, const struct scope *replaced,
+                            size_t i, const struct lookup *lookup, struct scope_error *e)
+{
+	const struct scope_binding *b = scope_binding_get(written, i);
+	const struct scope_binding *r = scope_binding_get(replaced, i);
+	const struct scope_plan *plan;
+	json_t *sites;
+
+	if (scope_expand(&x->arena, r->location, &lookup->scope, NULL, &plan, e))
+		return NULL;
+	sites = json_array();
+	add_plan_sites(x, plan, b->service, sites);
+	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "service", b->others ? json_string("*") : text_of(b->service),
+	                 "location", printed(print_location, b->location), "expansion", printed(print_plan, plan),
+	                 "sites", sites, "notes", notes_of(x, b, plan));
+}
+
+static void explain(struct exchange *x, struct span text)
+{
+	const struct scope *scope, *replaced;
+	struct scope_error e;
+	struct lookup lookup;
+	json_t *bindings;
+
+	lookup_init(&lookup, x->view->reg, x->view->conf);
+	if (scope_parse(&x->arena, text, NULL, &scope, &e) || scope_check(scope, NULL, &lookup.scope, &e) ||
+	    scope_replace_names(&x->arena, scope, &lookup.scope, NULL, &replaced, &e)) {
+		route_scope_problem(x, text, &e);
+		return;
+	}
+	bindings = json_array();
+	for (size_t i = 0; i < scope_binding_count(scope); i++) {
+		json_t *b = binding_json(x, scope, replaced, i, &lookup, &e);
+
+		if (!b) {
+			json_decref(bindings);
+			route_scope_problem(x, text, &e);
+			return;
+		}
+		json_array_append_new(bindings, b);
+	}
+	reply_json(x, json_pack("{s:o,s:o,s:o}", "canonical", printed(print_scope, scope), "tree",
+	                        tree_json(scope), "bindings", bindings));
+}
+
+/* "+" is itself: the operator, not a blank. */
+static void get_explain(struct exchange *x)
+{
+	struct span raw, text;
+
+	if (!query_get(x, SPAN("scope"), &raw))
+		problem(x, 400, "bad-request", "the query holds no scope: /v1/scope/explain?scope=TEXT, percent-encoded");
+	else if (!percent_decode(&x->arena, raw, &text))
+		problem(x, 400, "bad-request", "the query's scope is not percent-encoded text");
+	else
+		explain(x, text);
+}
+
+/* ---- paths -------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *path;
+	void (*get)(struct exchange *x);
+} paths[] = {
+	{ "/healthz", get_healthz },
+	{ "/readyz", get_readyz },
+	{ "/metrics", get_metrics },
+	{ "/v1/sites", get_sites },
+	{ "/v1/services", get_services },
+	{ "/v1/scope/explain", get_explain },
+};
+
+void admin_handle(struct exchange *x)
+{
+	struct problem p = { .status = 404, .type = "not-found", .detail = "no such path in the admin interface" };
+	bool get = x->req.is_head || span_eq(x->req.method, SPAN("GET"));
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		struct span path = span_of(paths[i].path);
+
+		if (span_eq(x->req.path, path)) {
+			if (get)
+				paths[i].get(x);
+			else
+				problem(x, 405, "bad-request", "this path answers GET and HEAD");
+			return;
+		}
+		p.known[p.known_count++] = path;
+	}
+	exchange_problem(x, &p);
+}

@@ -1,0 +1,98 @@
+#include "proxy/conn.h"
+
+#include <errno.h>
+
+enum conn_read conn_read(struct conn *c, size_t limit)
+{
+	size_t have = buf_len(&c->in), room, want;
+	ssize_t n;
+	char *p;
+
+	if (have >= limit) {
+		if (io_want_read(&c->io, false))
+			return CONN_READ_BROKEN;
+		return CONN_READ_FULL;
+	}
+	want = limit - have < CONN_BLOCK ? limit - have : CONN_BLOCK;
+	if (have == 0 && !c->in.mem && want < CONN_BLOCK)
+		want = CONN_BLOCK;
+	if (c->in.mem && c->in.cap - c->in.wr > 0 && c->in.cap - c->in.wr < want && have)
+		want = c->in.cap - c->in.wr;
+	if (buf_reserve(&c->in, want))
+		return CONN_READ_BROKEN;
+	p = buf_room(&c->in, &room);
+	if (room > limit - have)
+		room = limit - have;
+	n = io_read(&c->io, p, room);
+	if (n > 0) {
+		buf_commit(&c->in, (size_t)n);
+		return CONN_READ_SOME;
+	}
+	if (!have)
+		buf_fini(&c->in);
+	if (n == -EAGAIN)
+		return CONN_READ_NONE;
+	c->eof = true;
+	if (io_want_read(&c->io, false) || n < 0)
+		return CONN_READ_BROKEN;
+	return CONN_READ_EOF;
+}
+
+/* Keeps what was not written: the rest of out moves up, the rest of the spans is copied behind it. */
+static int keep_rest(struct conn *c, size_t written, const struct span *spans, int count)
+{
+	size_t mine = buf_len(&c->out);
+	size_t taken = written < mine ? written : mine;
+
+	buf_consume(&c->out, taken);
+	written -= taken;
+	for (int i = 0; i < count; i++) {
+		size_t skip = written < spans[i].n ? written : spans[i].n;
+
+		written -= skip;
+		buf_add(&c->out, spans[i].p + skip, spans[i].n - skip);
+	}
+	return c->out.failed ? ERR_NOMEM : 0;
+}
+
+int conn_send(struct conn *c, const struct span *spans, int count)
+{
+	struct iovec iov[CONN_SPANS + 1];
+	size_t total = buf_len(&c->out);
+	int used = 0;
+	ssize_t n;
+
+	if (c->out.failed)
+		return ERR_NOMEM;
+	if (c->io.writing)
+		return keep_rest(c, 0, spans, count);
+	if (total)
+		iov[used++] = (struct iovec){ c->out.mem + c->out.rd, total };
+	for (int i = 0; i < count; i++) {
+		if (!spans[i].n)
+			continue;
+		iov[used++] = (struct iovec){ (void *)(uintptr_t)spans[i].p, spans[i].n };
+		total += spans[i].n;
+	}
+	if (!used)
+		return 0;
+	n = io_write(&c->io, iov, used);
+	if (n < 0 && n != -EAGAIN)
+		return ERR_CLOSED;
+	if (n < 0)
+		n = 0;
+	if ((size_t)n == total) {
+		buf_fini(&c->out);
+		return 0;
+	}
+	if (keep_rest(c, (size_t)n, spans, count))
+		return ERR_NOMEM;
+	return io_want_write(&c->io, true);
+}
+
+void conn_close(struct conn *c, bool reset)
+{
+	io_close(&c->io, reset);
+	buf_fini(&c->in);
+	buf_fini(&c->out);
+}

@@ -1,0 +1,409 @@
+/* The request machine.
+ *
+ *	ROUTE -> PICK -> CONNECT -> SEND -> AWAIT -> RELAY -> END
+ *	   \      |  ^                        |               ^
+ *	    \     |  +--- the next site ------+               |
+ *	     +----+----------> REPLY (an own answer) ---------+
+ *
+ * A callback (exchange_on_*) records what happened and runs the machine; steps decide and return NEXT,
+ * WAIT or DONE.  Every WAIT has a timer: the session's while the client is awaited, the upstream's while the
+ * other side is.
+ *
+ * What holds:
+ *  1. res_started: bytes of a final response were queued for the client; from then on a failure can only cut
+ *     the connection, never answer anew.
+ *  2. A request whose outcome is unknown is sent again only when its method is safe (anywhere) or idempotent (to
+ *     the same site); outcome_unknown is never forgotten.
+ *  3. Content taken from the session's input is either sent on or in replay; when replay_lost, it cannot be sent
+ *     again and no further attempt is made.
+ *  4. A side that is full stops the other side's reader; nothing else bounds memory (conn.h). */
+#include "proxy/exchange_int.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+#define EXCHANGE_MAGIC 0x5c0e4e01u
+/* ---- life ---------------------------------------------------------------------------------------------- */
+
+static struct exchange *exchange_new(struct session *s)
+{
+	struct exchange *x = malloc(sizeof(*x));
+	struct worker *w = s->worker;
+
+	if (!x)
+		return NULL;
+	memset(x, 0, offsetof(struct exchange, room));
+	x->magic = EXCHANGE_MAGIC;
+	x->w = w;
+	x->s = s;
+	x->view = view_ref(w->view);
+	arena_init(&x->arena, x->room, sizeof(x->room), EXCHANGE_ARENA);
+	buf_init(&x->replay, NULL, REPLAY_BYTES);
+	buf_init(&x->reply, NULL, 0);
+	x->from_mesh = s->kind == LISTEN_MESH;
+	x->start_us = clock_mono_us();
+	x->wall_ms = clock_wall_ms();
+	s->x = x;
+	return x;
+}
+
+void exchanges_reap(struct worker *w)
+{
+	struct exchange *x;
+
+	while ((x = TAILQ_FIRST(&w->dead_exchanges))) {
+		TAILQ_REMOVE(&w->dead_exchanges, x, link);
+		arena_fini(&x->arena);
+		free(x);
+	}
+}
+
+static void exchange_bury(struct exchange *x)
+{
+	upstream_drop(&x->up, true);
+	http_body_fini(&x->req_body);
+	http_body_fini(&x->res_body);
+	buf_fini(&x->replay);
+	buf_fini(&x->reply);
+	view_unref(&x->view);
+	x->magic = 0;
+	TAILQ_INSERT_TAIL(&x->w->dead_exchanges, x, link);
+}
+
+static void no_memory(struct session *s)
+{
+	session_exchange_done(s, false, true);
+}
+
+void exchange_start(struct session *s, struct span head)
+{
+	struct exchange *x = exchange_new(s);
+	struct http_refusal why;
+	struct span copy;
+	int rc = ERR_NOMEM;
+
+	if (!x) {
+		no_memory(s);
+		return;
+	}
+	copy = arena_dup(&x->arena, head);
+	if (copy.p)
+		rc = http_request_parse(&x->arena, copy, &x->req, &why);
+	buf_consume(&s->c.in, head.n);
+	if (rc == ERR_NOMEM) {
+		why = (struct http_refusal){ 431, "the header section needs more memory than a request may use" };
+	}
+	if (rc) {
+		struct problem p = { .status = why.status,
+			             .type = why.status == 431 ? "too-large" : "bad-request",
+			             .detail = why.reason };
+
+		x->req_bad = true;
+		exchange_problem(x, &p);
+	} else {
+		x->has_req = true;
+		x->keep = x->req.keep_alive;
+		http_body_init(&x->req_body, x->req.framing, x->req.content_length);
+		x->req_done = x->req.framing == HTTP_NO_BODY;
+	}
+	exchange_run(x);
+}
+
+void exchange_refuse(struct session *s, unsigned status, const char *type, const char *detail)
+{
+	struct exchange *x = exchange_new(s);
+	struct problem p = { .status = status, .type = type, .detail = detail };
+
+	if (!x) {
+		no_memory(s);
+		return;
+	}
+	x->req_bad = true;
+	exchange_problem(x, &p);
+	exchange_run(x);
+}
+
+/* ---- own answers -------------------------------------------------------------------------------------- */
+
+/* What is left of a request's content is dropped if it is here already; else the connection closes. */
+void exchange_forget_request(struct exchange *x)
+{
+	struct span in = buf_span(&x->s->c.in), data;
+	size_t before = in.n;
+	const char *reason;
+	enum http_body_event ev = HTTP_BODY_MORE;
+
+	if (!x->has_req || x->req_bad) {
+		x->keep = false;
+		return;
+	}
+	while (!x->req_done && !x->req.expect_continue) {
+		ev = http_body_next(&x->req_body, &in, &data, &reason);
+		if (ev == HTTP_BODY_DATA)
+			x->bytes_in += data.n;
+		else
+			break;
+	}
+	buf_consume(&x->s->c.in, before - in.n);
+	if (ev == HTTP_BODY_END)
+		x->req_done = true;
+	if (!x->req_done)
+		x->keep = false;
+}
+
+void exchange_reply(struct exchange *x, unsigned status, const char *content_type)
+{
+	upstream_drop(&x->up, true);
+	exchange_forget_request(x);
+	x->status = status;
+	x->served_by = local_site(x);
+	if (x->reply.failed || heads_add_reply(x, content_type, &x->s->c.out))
+		x->cut = true;
+	x->state = X_REPLY;
+}
+
+void exchange_problem(struct exchange *x, struct problem *p)
+{
+	assert(!x->res_started);
+	x->proxy_error = p->type;
+	if (!x->reason)
+		x->reason = p->type;
+	if (x->svc && !p->service.n)
+		p->service = x->svc->name;
+	if (!p->from.n)
+		p->from = local_site(x);
+	if (p->attempts == 0)
+		p->elapsed_ms = -1;
+	buf_fini(&x->reply);
+	problem_print(p, &x->reply);
+	exchange_reply(x, p->status, "application/problem+json");
+}
+
+enum exchange_step exchange_step_reply(struct exchange *x)
+{
+	struct session *s = x->s;
+	struct span body = x->has_req && x->req.is_head ? span_make("", 0) : buf_span(&x->reply);
+
+	if (!x->res_started) {
+		x->res_started = true;
+		x->bytes_out = body.n;
+		if (x->cut || conn_send(&s->c, &body, 1)) {
+			x->cut = true;
+			x->state = X_END;
+			return STEP_NEXT;
+		}
+	}
+	if (s->c.io.writing) {
+		worker_deadline(x->w, &s->deadline, DEADLINE_BODY, clock_mono_us());
+		return STEP_WAIT;
+	}
+	x->res_done = true;
+	x->state = X_END;
+	return STEP_NEXT;
+}
+
+/* ---- the end ----------------------------------------------------------------------------------------------- */
+
+enum exchange_step exchange_step_end(struct exchange *x)
+{
+	exchange_target_end(x, NULL);
+	exchange_account(x);
+	return STEP_DONE;
+}
+
+enum exchange_step exchange_step_route(struct exchange *x)
+{
+	if (x->s->kind == LISTEN_ADMIN) {
+		admin_handle(x);
+		return STEP_NEXT;
+	}
+	if (route_request(x) == 0) {
+		x->give_up_us = x->start_us + x->view->conf->timeout_response_us;
+		x->state = X_PICK;
+	}
+	return STEP_NEXT;
+}
+
+/* ---- running ------------------------------------------------------------------------------------------------- */
+
+static enum exchange_step (*const steps[])(struct exchange *) = {
+#define EXCHANGE_STEP(value, step) [value] = exchange_step_##step,
+	EXCHANGE_STATES(EXCHANGE_STEP)
+#undef EXCHANGE_STEP
+};
+
+static void assert_exchange(const struct exchange *x)
+{
+	assert(x->magic == EXCHANGE_MAGIC);
+	assert(x->s->x == x && x->s->state == SESSION_BUSY);
+	assert(x->state != X_RELAY || x->res_started);
+	assert(x->state > X_AWAIT || !x->res_started);
+	assert((x->state != X_SEND && x->state != X_AWAIT) || (x->up && x->up->connected));
+	assert(!x->upstream_req_done || x->req_done);
+}
+
+void exchange_run(struct exchange *x)
+{
+	enum exchange_step step;
+
+	do {
+		assert_exchange(x);
+		step = steps[x->state](x);
+	} while (step == STEP_NEXT);
+	if (step == STEP_DONE) {
+		struct session *s = x->s;
+		bool keep = x->keep && x->req_done && !x->cut, cut = x->cut;
+
+		exchange_bury(x);
+		session_exchange_done(s, keep, cut);
+	}
+}
+
+/* ---- events of the client -------------------------------------------------------------------------------------- */
+
+static void client_gone(struct exchange *x)
+{
+	if (!x->res_started)
+		x->status = 0;
+	exchange_target_end(x, "client-gone");
+	x->reason = "client-gone";
+	x->cut = true;
+	x->state = X_END;
+	exchange_run(x);
+}
+
+void exchange_abort(struct exchange *x)
+{
+	client_gone(x);
+}
+
+void exchange_on_client_readable(struct exchange *x)
+{
+	switch (conn_read(&x->s->c, CONN_BLOCK)) {
+	case CONN_READ_SOME:
+		if (x->req_done)
+			return; /* the next request, for later */
+		if ((x->state == X_AWAIT || x->state == X_RELAY) && !exchange_pump_request(x))
+			exchange_run(x);
+		return;
+	case CONN_READ_EOF:
+		/* A client may end its side once its request is whole (RFC 9112 9.6). */
+		if (!x->req_done && x->state != X_REPLY)
+			client_gone(x);
+		return;
+	case CONN_READ_BROKEN:
+		client_gone(x);
+		return;
+	case CONN_READ_NONE:
+	case CONN_READ_FULL:
+		return;
+	}
+}
+
+void exchange_on_client_writable(struct exchange *x)
+{
+	struct conn *client = &x->s->c;
+
+	if (io_want_write(&client->io, false)) {
+		client_gone(x);
+		return;
+	}
+	if (conn_flush(client)) {
+		client_gone(x);
+		return;
+	}
+	if (client->io.writing) {
+		if (x->s->deadline.armed)
+			worker_deadline(x->w, &x->s->deadline, DEADLINE_BODY, clock_mono_us());
+		return;
+	}
+	exchange_run(x);
+}
+
+void exchange_on_client_deadline(struct exchange *x)
+{
+	if (x->retry_ticks) {
+		if (--x->retry_ticks)
+			worker_deadline(x->w, &x->s->deadline, DEADLINE_RETRY, clock_mono_us());
+		else
+			exchange_run(x);
+		return;
+	}
+	if (!x->res_started && !x->req_done) {
+		x->reason = "client-timeout";
+		exchange_request_unreadable(x, 408, "timeout", "the request body did not arrive within timeouts.body");
+	} else {
+		x->reason = "client-timeout";
+		x->cut = true;
+		x->state = X_END;
+	}
+	exchange_run(x);
+}
+
+/* ---- events of the upstream --------------------------------------------------------------------------------------- */
+
+/* No whole head came and none will. */
+static void upstream_ended(struct exchange *x)
+{
+	exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_RESET);
+	exchange_run(x);
+}
+
+void exchange_on_upstream_readable(struct exchange *x)
+{
+	struct upstream *u = x->up;
+	size_t limit = x->state == X_AWAIT ? x->view->conf->limit_header_bytes + CONN_BLOCK : CONN_BLOCK;
+
+	switch (conn_read(&u->c, limit)) {
+	case CONN_READ_SOME:
+		if (x->state == X_AWAIT)
+			exchange_on_response_bytes(x);
+		exchange_run(x);
+		return;
+	case CONN_READ_EOF:
+		if (x->state == X_AWAIT)
+			upstream_ended(x);
+		else
+			exchange_run(x);
+		return;
+	case CONN_READ_BROKEN:
+		if (x->state == X_AWAIT) {
+			upstream_ended(x);
+		} else {
+			exchange_cut_short(x, "incomplete-response");
+			exchange_run(x);
+		}
+		return;
+	case CONN_READ_NONE:
+	case CONN_READ_FULL:
+		return;
+	}
+}
+
+void exchange_on_upstream_writable(struct exchange *x)
+{
+	struct upstream *u = x->up;
+
+	if (io_want_write(&u->c.io, false) || conn_flush(&u->c)) {
+		if (x->state == X_AWAIT) {
+			exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_RESET);
+			exchange_run(x);
+		}
+		return;
+	}
+	if (u->c.io.writing)
+		worker_deadline(x->w, &u->deadline, DEADLINE_RESPONSE, clock_mono_us());
+	else if (!exchange_pump_request(x))
+		exchange_run(x);
+}
+
+void exchange_on_upstream_deadline(struct exchange *x)
+{
+	if (x->state == X_AWAIT)
+		exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_TIMEOUT);
+	else
+		exchange_cut_short(x, "upstream-timeout");
+	exchange_run(x);
+}

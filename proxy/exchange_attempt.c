@@ -1,0 +1,312 @@
+/* Choosing the next place for a request and judging attempts that brought no answer (spec section 3: certainty of
+ * execution).  Not executed for certain: on to the next place.  Outcome unknown: a safe request goes to the next
+ * place, an idempotent one to the same again, any other ends in 504 at once. */
+#include "proxy/exchange_int.h"
+
+#include "base/clock.h"
+
+bool exchange_is_local(const struct exchange *x)
+{
+	return x->site == x->view->reg->local;
+}
+
+bool exchange_is_safe(const struct exchange *x)
+{
+	return x->req.method_kind == HTTP_METHOD_SAFE;
+}
+
+bool exchange_is_repeatable(const struct exchange *x)
+{
+	return x->req.method_kind != HTTP_METHOD_OTHER ||
+	       http_find((const struct http_head *)&x->req, HTTP_IDEMPOTENCY_KEY) != NULL;
+}
+
+/* Somewhere else to go when this attempt brings nothing. */
+bool exchange_more_places(const struct exchange *x)
+{
+	return x->site_at < x->site_count && !(x->site_at == x->site_count - 1 && exchange_is_local(x));
+}
+
+static struct exchange_target *target_begin(struct exchange *x)
+{
+	struct exchange_target *t;
+
+	if (x->target_count == EXCHANGE_TARGETS)
+		x->target_count--; /* the last one is overwritten: attempts tells the number */
+	t = &x->targets[x->target_count++];
+	*t = (struct exchange_target){ .site = x->view->reg->sites[x->site].name,
+		                       .started_us = clock_mono_us() };
+	x->attempts++;
+	return t;
+}
+
+struct exchange_target *exchange_target_now(struct exchange *x)
+{
+	return x->target_count ? &x->targets[x->target_count - 1] : NULL;
+}
+
+void exchange_target_end(struct exchange *x, const char *reason)
+{
+	struct exchange_target *t = exchange_target_now(x);
+
+	if (!t || t->ended_us)
+		return;
+	t->ended_us = clock_mono_us();
+	t->reason = reason;
+}
+
+static uint64_t load_of(const struct pool *pool)
+{
+	return atomic_load_explicit(&pool->instance->outstanding, memory_order_relaxed);
+}
+
+/* The instance with the fewest requests outstanding that was not tried yet; those whose last connect
+ * failed come last.  -1: none. */
+static int pick_instance(struct exchange *x, int64_t now_us)
+{
+	struct pool **pools = x->view->instance[x->svc_index];
+	bool best_down = false;
+	int best = -1;
+
+	for (size_t i = 0; i < x->svc->instance_count && i < 64; i++) {
+		bool down = pools[i]->down_until_us > now_us;
+
+		if (x->instances_tried & (uint64_t)1 << i)
+			continue;
+		if (best < 0 || (best_down && !down) ||
+		    (best_down == down && load_of(pools[i]) < load_of(pools[best]))) {
+			best = (int)i;
+			best_down = down;
+		}
+	}
+	return best;
+}
+
+static unsigned outcome_status(const struct exchange *x)
+{
+	const struct exchange_target *t = x->target_count ? &x->targets[x->target_count - 1] : NULL;
+	bool timeout = t && t->reason && !strcmp(t->reason, "timeout");
+
+	return exchange_is_safe(x) && !timeout ? 502 : 504;
+}
+
+/* One line on each site that was tried: "dc2: refused; dc3: timeout". */
+static const char *tried(struct exchange *x)
+{
+	struct buf text;
+	struct span copy;
+
+	buf_init(&text, NULL, 2048);
+	for (unsigned i = 0; i < x->target_count; i++)
+		buf_addf(&text, "%s%.*s: %s", i ? "; " : "", SPAN_ARG(x->targets[i].site),
+		         x->targets[i].reason ? x->targets[i].reason : "no answer");
+	copy = arena_dup(&x->arena, buf_span(&text));
+	buf_fini(&text);
+	return copy.p;
+}
+
+/* Every alternative failed. */
+static void exhausted(struct exchange *x)
+{
+	const char *list = tried(x);
+	struct problem p = {
+		.site = x->view->reg->sites[x->site].name,
+		.attempt = x->attempts,
+		.attempts = x->attempts,
+		.elapsed_ms = (clock_mono_us() - x->start_us) / 1000,
+	};
+	bool no_instance = x->site_count == 1 && exchange_is_local(x);
+
+	if (x->outcome_unknown) {
+		p.status = outcome_status(x);
+		p.type = "outcome-unknown";
+		p.detail = arena_printf(&x->arena,
+		                        "The request was sent and no whole answer came, so whether it was executed "
+		                        "is not known. Tried: %s.", list ? list : "");
+	} else {
+		p.status = 503;
+		p.type = no_instance ? "no-instance" : "unreachable";
+		p.detail = arena_printf(&x->arena, "Nothing was executed: %s. Tried: %s.",
+		                        no_instance ? "no instance of the service answers here"
+		                                    : "no site of the scope can be reached",
+		                        list && *list ? list : "nothing");
+	}
+	exchange_problem(x, &p);
+}
+
+static void next_local(struct exchange *x)
+{
+	int i = pick_instance(x, clock_mono_us());
+
+	x->pool = NULL;
+	if (i < 0) {
+		if (!x->instances_tried) {
+			target_begin(x);
+			exchange_target_end(x, "no instance");
+		}
+		x->site_at++;
+		return;
+	}
+	x->instances_tried |= (uint64_t)1 << i;
+	x->pool = x->view->instance[x->svc_index][i];
+}
+
+static void next_remote(struct exchange *x)
+{
+	x->pool = x->view->site[x->site];
+	x->site_at++;
+	if (x->pool)
+		return;
+	target_begin(x);
+	exchange_target_end(x, "no mesh address");
+}
+
+enum exchange_step exchange_step_pick(struct exchange *x)
+{
+	if (x->retry_ticks)
+		return STEP_WAIT;
+	if (x->site_at >= x->site_count || x->replay_lost) {
+		exhausted(x);
+		return STEP_NEXT;
+	}
+	x->site = x->sites[x->site_at];
+	if (exchange_is_local(x))
+		next_local(x);
+	else
+		next_remote(x);
+	if (x->pool)
+		x->state = X_CONNECT;
+	return STEP_NEXT;
+}
+
+/* ---- attempts ------------------------------------------------------------------------------------------- */
+
+static void count_reason(struct exchange *x, enum stats_reason reason, bool fallback)
+{
+	counter_add(fallback ? &x->w->stats.fallbacks[reason] : &x->w->stats.retries[reason], 1);
+}
+
+/* The same place once more: the local service's instances all count as untried, a site is stepped back to. */
+static void same_again(struct exchange *x)
+{
+	x->instances_tried = 0;
+	if (!exchange_is_local(x))
+		x->site_at--;
+	x->state = X_PICK;
+}
+
+/* After an unknown outcome a request that may be executed again is sent to the same place, at once when a kept
+ * connection died under it, else after a pause that doubles. */
+static void repeat_same(struct exchange *x, bool at_once)
+{
+	int64_t now = clock_mono_us();
+
+	if (now >= x->give_up_us) {
+		x->site_at = x->site_count;
+		x->state = X_PICK;
+		return;
+	}
+	same_again(x);
+	if (!at_once) {
+		x->retry_ticks = 1u << (x->repeats < 6 ? x->repeats : 6);
+		x->repeats++;
+		worker_deadline(x->w, &x->s->deadline, DEADLINE_RETRY, now);
+	}
+}
+
+void exchange_move_on(struct exchange *x, enum stats_reason reason)
+{
+	bool more_here = exchange_is_local(x) && pick_instance(x, 0) >= 0;
+
+	if (exchange_is_local(x) && !more_here)
+		x->site_at++;
+	if (more_here)
+		count_reason(x, reason, false);
+	else if (x->site_at < x->site_count)
+		count_reason(x, reason, true);
+	x->state = X_PICK;
+}
+
+/* The attempt brought no answer that could be passed on. */
+void exchange_attempt_failed(struct exchange *x, enum exchange_outcome outcome, enum stats_reason reason)
+{
+	bool reused = x->up && x->up->reused;
+
+	exchange_target_end(x, stats_reason_text(reason));
+	upstream_drop(&x->up, true);
+	deadline_clear(&x->w->deadlines, &x->s->deadline);
+	x->hold = false;
+	x->replay_sent = 0;
+	x->pool = NULL;
+	if (x->replay_lost) {
+		x->outcome_unknown |= outcome == OUTCOME_UNKNOWN;
+		x->state = X_PICK; /* says so */
+		return;
+	}
+	if (outcome == OUTCOME_NOT_EXECUTED && reused && !x->fresh_only) {
+		x->fresh_only = true; /* the kept connection was dead, that says nothing of the place */
+		count_reason(x, reason, false);
+		same_again(x);
+		return;
+	}
+	if (outcome == OUTCOME_NOT_EXECUTED && (!x->outcome_unknown || exchange_is_safe(x))) {
+		exchange_move_on(x, reason);
+		return;
+	}
+	x->outcome_unknown = true;
+	if (exchange_is_repeatable(x) && reused && !x->fresh_only) {
+		x->fresh_only = true;
+		count_reason(x, reason, false);
+		same_again(x);
+	} else if (exchange_is_safe(x)) {
+		exchange_move_on(x, reason);
+	} else if (exchange_is_repeatable(x)) {
+		count_reason(x, reason, false);
+		repeat_same(x, false);
+	} else {
+		x->site_at = x->site_count;
+		x->state = X_PICK;
+	}
+}
+
+enum exchange_step exchange_step_connect(struct exchange *x)
+{
+	int rc;
+
+	target_begin(x);
+	rc = upstream_take(x->pool, x->w, x, x->fresh_only, &x->up);
+	if (!rc && x->up->reused && !exchange_is_repeatable(x) && !upstream_is_quiet(x->up)) {
+		upstream_drop(&x->up, false);
+		rc = upstream_take(x->pool, x->w, x, true, &x->up);
+	}
+	if (rc) {
+		x->up = NULL;
+		if (!exchange_is_local(x))
+			site_live_unreachable(x->view->reg->sites[x->site].live, clock_mono_us());
+		exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED,
+		               rc == ERR_UNREACHABLE ? REASON_REFUSED : REASON_UNREACHABLE);
+		return STEP_NEXT;
+	}
+	if (!x->up->connected)
+		return STEP_WAIT;
+	x->state = X_SEND;
+	return STEP_NEXT;
+}
+
+void exchange_on_upstream_connected(struct exchange *x)
+{
+	x->connect_us = clock_mono_us() - exchange_target_now(x)->started_us;
+	x->state = X_SEND;
+	exchange_run(x);
+}
+
+void exchange_on_upstream_failed(struct exchange *x, int code)
+{
+	if (!exchange_is_local(x))
+		site_live_unreachable(x->view->reg->sites[x->site].live, clock_mono_us());
+	exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED,
+	               code == ERR_TIMEOUT       ? REASON_TIMEOUT
+	               : code == ERR_UNREACHABLE ? REASON_REFUSED
+	                                         : REASON_UNREACHABLE);
+	exchange_run(x);
+}

@@ -1,0 +1,208 @@
+/* The request on its way out: its head, then its content as it comes, decoded and framed anew. */
+#include "proxy/exchange_int.h"
+
+#include "base/clock.h"
+
+bool pieces_full(const struct pieces *p)
+{
+	return p->data == PUMP_PIECES;
+}
+
+void pieces_add(struct pieces *p, struct span data)
+{
+	if (p->chunked) {
+		size_t n = http_chunk_head(p->heads[p->data], data.n);
+
+		p->span[p->count++] = span_make(p->heads[p->data], n);
+	}
+	p->span[p->count++] = data;
+	if (p->chunked)
+		p->span[p->count++] = SPAN("\r\n");
+	p->data++;
+}
+
+/* The end of a chunked message, with the trailers that came. */
+void pieces_end(struct pieces *p, struct arena *arena, const struct http_body *body)
+{
+	struct http_field *fields;
+	size_t count;
+	struct buf out;
+	struct span text = { NULL, 0 };
+
+	if (!p->chunked)
+		return;
+	buf_init(&out, NULL, 0);
+	if (buf_len(&body->trailers) &&
+	    !http_trailers_parse(arena, buf_span(&body->trailers), &fields, &count) && count) {
+		buf_add_z(&out, "0\r\n");
+		for (size_t i = 0; i < count; i++)
+			buf_addf(&out, "%.*s: %.*s\r\n", SPAN_ARG(fields[i].name), SPAN_ARG(fields[i].value));
+		buf_add_z(&out, "\r\n");
+		text = arena_dup(arena, buf_span(&out));
+	}
+	buf_fini(&out);
+	p->span[p->count++] = text.p ? text : SPAN("0\r\n\r\n");
+}
+
+/* Content is kept to be sent again while that may become necessary. */
+static void keep_for_replay(struct exchange *x, struct span data)
+{
+	if (x->replay_lost)
+		return;
+	if (x->sent_any && !exchange_is_repeatable(x) && !exchange_more_places(x)) {
+		x->replay_lost = true;
+	} else {
+		buf_add_span(&x->replay, data);
+		x->replay_lost = x->replay.failed;
+	}
+	if (x->replay_lost)
+		buf_fini(&x->replay);
+	x->replay_sent = x->replay_lost ? 0 : buf_len(&x->replay);
+}
+
+void exchange_request_unreadable(struct exchange *x, unsigned status, const char *type, const char *detail)
+{
+	struct problem p = { .status = status, .type = type, .detail = detail };
+
+	x->req_bad = true;
+	if (x->res_started) {
+		x->cut = true;
+		x->state = X_END;
+		return;
+	}
+	exchange_target_end(x, "aborted");
+	exchange_problem(x, &p);
+}
+
+/* Takes content off the session's input into pieces; false when the request turned out bad. */
+static bool take_content(struct exchange *x, struct span *in, struct pieces *p)
+{
+	uint64_t most = x->view->conf->limit_body_bytes;
+	struct span data;
+	const char *reason;
+
+	while (!x->req_done && !pieces_full(p)) {
+		switch (http_body_next(&x->req_body, in, &data, &reason)) {
+		case HTTP_BODY_DATA:
+			x->bytes_in += data.n;
+			if (most && x->bytes_in > most) {
+				exchange_request_unreadable(x, 413, "too-large",
+				                   "the request body is longer than limits.body_bytes");
+				return false;
+			}
+			pieces_add(p, data);
+			break;
+		case HTTP_BODY_END:
+			x->req_done = true;
+			break;
+		case HTTP_BODY_MORE:
+			return true;
+		case HTTP_BODY_BAD:
+			exchange_request_unreadable(x, 400, "bad-request", reason);
+			return false;
+		}
+	}
+	return true;
+}
+
+static void await_client(struct exchange *x)
+{
+	if (x->s->c.eof)
+		return;
+	if (io_want_read(&x->s->c.io, true))
+		x->cut = true;
+	worker_deadline(x->w, &x->s->deadline, DEADLINE_BODY, clock_mono_us());
+}
+
+/* Sends what there is of the request: queued head, content to be sent again, new content.  False when the
+ * attempt or the exchange has ended by that (the state says how). */
+bool exchange_pump_request(struct exchange *x)
+{
+	struct upstream *u = x->up;
+	struct conn *client = &x->s->c;
+	struct pieces p = { .chunked = x->up_chunked };
+	struct span again = span_from(buf_span(&x->replay), x->replay_sent);
+	struct span in = buf_span(&client->in);
+	size_t before = in.n;
+	int live;
+
+	if (!u || !u->connected || u->c.io.writing || x->upstream_req_done)
+		return true;
+	if (x->hold)
+		goto send;
+	if (again.n)
+		pieces_add(&p, again);
+	live = p.count;
+	if (!take_content(x, &in, &p))
+		return false;
+	x->replay_sent = buf_len(&x->replay);
+	for (int i = live; i < p.count; i++) {
+		if (!x->up_chunked || (i - live) % 3 == 1)
+			keep_for_replay(x, p.span[i]);
+	}
+	if (x->req_done && !pieces_full(&p)) {
+		pieces_end(&p, &x->arena, &x->req_body);
+		x->upstream_req_done = true;
+	}
+send:
+	/* A first write that fails whole has sent nothing: the kernel took no byte of it. */
+	if (conn_send(&u->c, p.span, p.count)) {
+		buf_consume(&client->in, before - in.n);
+		exchange_attempt_failed(x, x->sent_any ? OUTCOME_UNKNOWN : OUTCOME_NOT_EXECUTED, REASON_RESET);
+		return false;
+	}
+	x->sent_any = true;
+	buf_consume(&client->in, before - in.n);
+	if (x->upstream_req_done) {
+		deadline_clear(&x->w->deadlines, &x->s->deadline);
+		worker_deadline(x->w, &u->deadline, DEADLINE_RESPONSE, clock_mono_us());
+	} else if (u->c.io.writing || x->hold) {
+		deadline_clear(&x->w->deadlines, &x->s->deadline);
+		worker_deadline(x->w, &u->deadline, DEADLINE_RESPONSE, clock_mono_us());
+	} else if (pieces_full(&p)) {
+		return exchange_pump_request(x);
+	} else {
+		deadline_clear(&x->w->deadlines, &u->deadline);
+		await_client(x);
+	}
+	return true;
+}
+
+/* Our own 100: the other proxy withheld the body until an instance is connected. */
+static bool release_body(struct exchange *x)
+{
+	static const struct span go_on = { "HTTP/1.1 100 Continue\r\n\r\n", 25 };
+
+	x->continue_sent = true;
+	return conn_send(&x->s->c, &go_on, 1) == 0;
+}
+
+enum exchange_step exchange_step_send(struct exchange *x)
+{
+	bool remote = !exchange_is_local(x);
+	bool small = x->req_done || (x->req.framing == HTTP_LENGTH && x->req.content_length <= REPLAY_BYTES);
+
+	x->sent_any = x->upstream_req_done = x->had_continue = false;
+	x->up_chunked = x->req.framing == HTTP_CHUNKED;
+	x->hold = remote && !small && x->site_at < x->site_count;
+	if (heads_add_request(x, &x->up->c.out)) {
+		struct problem p = { .status = 431, .type = "too-large",
+			             .detail = "the header section does not fit into memory" };
+
+		exchange_problem(x, &p);
+		return STEP_NEXT;
+	}
+	if (x->held_by_peer && !x->continue_sent && !release_body(x)) {
+		x->cut = true;
+		x->state = X_END;
+		return STEP_NEXT;
+	}
+	x->state = X_AWAIT;
+	return exchange_pump_request(x) ? STEP_WAIT : STEP_NEXT;
+}
+
+enum exchange_step exchange_step_await(struct exchange *x)
+{
+	(void)x;
+	return STEP_WAIT;
+}

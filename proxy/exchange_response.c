@@ -1,0 +1,256 @@
+/* The response on its way back: its head is judged, then its content relayed as it comes, decoded and framed
+ * anew; a message that is cut short upstream is cut short for the client, never ended as if whole. */
+#include "proxy/exchange_int.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+
+
+static void start_relay(struct exchange *x)
+{
+	struct conn *client = &x->s->c;
+
+	exchange_target_now(x)->status = x->res.status;
+	x->first_us = clock_mono_us() - x->start_us;
+	x->status = x->res.status;
+	http_body_init(&x->res_body, x->res.framing, x->res.content_length);
+	x->client_chunked = (x->res.framing == HTTP_CHUNKED || x->res.framing == HTTP_UNTIL_CLOSE) &&
+	                    x->req.minor >= 1;
+	if ((x->res.framing == HTTP_CHUNKED || x->res.framing == HTTP_UNTIL_CLOSE) && !x->client_chunked)
+		x->keep = false; /* to HTTP/1.0 the end of the connection ends the body */
+	if (!x->req_done && !x->up->c.io.writing && x->res.status >= 400 && !x->res.keep_alive)
+		x->keep = false;
+	if (x->w->draining)
+		x->keep = false;
+	x->res_started = true;
+	x->state = X_RELAY;
+	if (heads_add_response(x, &client->out)) {
+		x->cut = true;
+		x->state = X_END;
+	}
+}
+
+static bool status_listed(const struct exchange *x, unsigned status)
+{
+	for (size_t i = 0; i < x->svc->fallback_on_count; i++)
+		if (x->svc->fallback_on[i] == status)
+			return true;
+	return false;
+}
+
+/* A final response came: an answer, or the reason to go elsewhere? */
+static void judge_response(struct exchange *x)
+{
+	const struct http_field *error = x->pool->mesh ? http_find(&x->res, HTTP_X_SCOPEMESH_ERROR) : NULL;
+	unsigned status = x->res.status;
+
+	exchange_target_now(x)->status = status;
+	if (x->pool->mesh)
+		site_live_seen(x->view->reg->sites[x->site].live);
+	if (error && status == 503 && !x->replay_lost && exchange_more_places(x) && (!x->outcome_unknown || exchange_is_safe(x))) {
+		exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED,
+		               span_eq(error->value, SPAN("no-instance")) ? REASON_NO_INSTANCE : REASON_PROXY_503);
+		return;
+	}
+	if (error && (status == 502 || status == 504) && !x->replay_lost && exchange_is_safe(x) && exchange_more_places(x)) {
+		exchange_attempt_failed(x, OUTCOME_UNKNOWN, status == 504 ? REASON_TIMEOUT : REASON_RESET);
+		return;
+	}
+	if (!error && status_listed(x, status) && !x->replay_lost && exchange_more_places(x)) {
+		exchange_target_end(x, stats_reason_text(REASON_STATUS));
+		upstream_drop(&x->up, false);
+		x->replay_sent = 0;
+		x->instances_tried = ~(uint64_t)0;
+		exchange_move_on(x, REASON_STATUS);
+		return;
+	}
+	if (error) {
+		struct span type = arena_dup(&x->arena, error->value);
+
+		x->proxy_error = type.p ? type.p : "error";
+		x->reason = x->proxy_error;
+	}
+	start_relay(x);
+}
+
+static void bad_response(struct exchange *x, const char *why)
+{
+	log_warn("%.*s at %.*s: response refused: %s", SPAN_ARG(x->svc->name),
+	         SPAN_ARG(x->view->reg->sites[x->site].name), why);
+	exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_BAD_RESPONSE);
+}
+
+/* 1xx: 100 releases what was held or goes to the client that expects it; others pass on as they are. */
+static bool on_interim(struct exchange *x)
+{
+	bool ours = x->hold && x->res.status == 100;
+
+	x->hold = x->hold && !ours;
+	if (ours && !exchange_pump_request(x))
+		return false;
+	if (x->res.status == 100 && (!x->req.expect_continue || x->continue_sent))
+		return true;
+	if (x->req.minor == 0)
+		return true;
+	if (x->res.status == 100)
+		x->continue_sent = true;
+	if (heads_add_interim(x, &x->s->c.out) || conn_flush(&x->s->c)) {
+		x->cut = true;
+		x->state = X_END;
+		return false;
+	}
+	return true;
+}
+
+/* Reads heads off the upstream's input until the final one is there (true) or more is needed, or the attempt
+ * has ended (false). */
+static bool read_response_head(struct exchange *x)
+{
+	struct upstream *u = x->up;
+	struct http_refusal why;
+	struct span head;
+	const char *reason;
+	int rc;
+
+	for (;;) {
+		switch (head_guard_feed(&u->guard, buf_span(&u->c.in), &reason)) {
+		case GUARD_MORE:
+			if (buf_len(&u->c.in) >= x->view->conf->limit_header_bytes)
+				bad_response(x, "header section longer than limits.header_bytes");
+			return false;
+		case GUARD_REFUSED:
+			bad_response(x, reason);
+			return false;
+		case GUARD_COMPLETE:
+			break;
+		}
+		head = arena_dup(&x->arena, span_head(buf_span(&u->c.in), u->guard.seen));
+		rc = head.p ? http_response_parse(&x->arena, head, &x->req, &x->res, &why) : ERR_NOMEM;
+		if (rc) {
+			bad_response(x, rc == ERR_NOMEM ? "too large to be held" : why.reason);
+			return false;
+		}
+		buf_consume(&u->c.in, head.n);
+		u->guard = (struct head_guard){ 0 };
+		if (x->res.status >= 200 || x->res.status == 101)
+			return true;
+		if (!on_interim(x))
+			return false;
+		if (!buf_len(&u->c.in))
+			return false;
+	}
+}
+
+void exchange_on_response_bytes(struct exchange *x)
+{
+	if (!read_response_head(x))
+		return;
+	if (x->res.status == 101) {
+		bad_response(x, "101 without an upgrade having been asked for");
+		return;
+	}
+	judge_response(x);
+}
+
+/* ---- the response goes to the client --------------------------------------------------------------------- */
+
+void exchange_cut_short(struct exchange *x, const char *reason)
+{
+	x->reason = reason;
+	x->cut = true;
+	x->state = X_END;
+	exchange_target_end(x, reason);
+}
+
+/* The upstream's part is over: into the pool when both messages are whole. */
+static void release_upstream(struct exchange *x)
+{
+	exchange_target_end(x, NULL);
+	if (!x->up)
+		return;
+	if (x->upstream_req_done && x->res.keep_alive && x->res.framing != HTTP_UNTIL_CLOSE &&
+	    !x->up->c.io.writing)
+		upstream_keep(&x->up);
+	else
+		upstream_drop(&x->up, false);
+	if (!x->req_done)
+		exchange_forget_request(x);
+}
+
+/* Moves content from the upstream's input to the client.  False when the exchange is cut. */
+static bool relay(struct exchange *x)
+{
+	struct conn *client = &x->s->c;
+	struct upstream *u = x->up;
+	struct pieces p = { .chunked = x->client_chunked };
+	struct span in = buf_span(&u->c.in), data;
+	size_t before = in.n;
+	const char *reason = NULL;
+	enum http_body_event ev = HTTP_BODY_DATA;
+
+	while (!pieces_full(&p) && ev == HTTP_BODY_DATA) {
+		ev = http_body_next(&x->res_body, &in, &data, &reason);
+		if (ev == HTTP_BODY_DATA) {
+			x->bytes_out += data.n;
+			pieces_add(&p, data);
+		}
+	}
+	if (ev == HTTP_BODY_MORE && u->c.eof && http_body_closed(&x->res_body))
+		ev = HTTP_BODY_END;
+	if (ev == HTTP_BODY_END) {
+		pieces_end(&p, &x->arena, &x->res_body);
+		x->res_done = true;
+	}
+	if (conn_send(client, p.span, p.count)) {
+		exchange_cut_short(x, "client-gone");
+		return false;
+	}
+	buf_consume(&u->c.in, before - in.n);
+	if (ev == HTTP_BODY_BAD || (ev == HTTP_BODY_MORE && u->c.eof)) {
+		if (ev == HTTP_BODY_BAD)
+			log_warn("%.*s: response body refused: %s", SPAN_ARG(x->svc->name), reason);
+		exchange_cut_short(x, "incomplete-response");
+		return false;
+	}
+	return true;
+}
+
+enum exchange_step exchange_step_relay(struct exchange *x)
+{
+	struct conn *client = &x->s->c;
+	int64_t now;
+
+	while (!x->res_done && !client->io.writing) {
+		size_t before = buf_len(&x->up->c.in);
+
+		if (!relay(x))
+			return STEP_NEXT;
+		if (!x->res_done && buf_len(&x->up->c.in) == before)
+			break;
+	}
+	now = clock_mono_us();
+	if (x->res_done) {
+		exchange_target_now(x)->bytes = x->bytes_out;
+		release_upstream(x);
+		if (!client->io.writing) {
+			x->state = X_END;
+			return STEP_NEXT;
+		}
+		worker_deadline(x->w, &x->s->deadline, DEADLINE_BODY, now);
+		return STEP_WAIT;
+	}
+	if (client->io.writing) {
+		deadline_clear(&x->w->deadlines, &x->up->deadline);
+		worker_deadline(x->w, &x->s->deadline, DEADLINE_BODY, now);
+	} else {
+		if (!buf_len(&x->up->c.in))
+			buf_fini(&x->up->c.in);
+		if (x->upstream_req_done)
+			deadline_clear(&x->w->deadlines, &x->s->deadline);
+		worker_deadline(x->w, &x->up->deadline, DEADLINE_RESPONSE, now);
+	}
+	if (!x->up->c.eof && io_want_read(&x->up->c.io, !client->io.writing))
+		exchange_cut_short(x, "memory");
+	return x->state == X_RELAY ? STEP_WAIT : STEP_NEXT;
+}

@@ -1,0 +1,342 @@
+/* The heads that go out: fields as they came, less what ends here, plus what is ours.  Framing fields are always
+ * written anew (RFC 9112 6).
+ *
+ *	request to an instance    + Via, X-Forwarded-*, the scope by its carriers
+ *	request to another site   + Via, X-Forwarded-*, X-Scopemesh-Service, -Trace, -Scope, -Hold
+ *	response to the client    + Via, X-Scope-Served-By
+ *	response to another site  + X-Scopemesh-Error with an own error
+ */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "proxy/carrier.h"
+#include "proxy/exchange_int.h"
+
+static bool is_token_char(unsigned char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+	       (c && strchr("!#$&'*+-.^_`|~", c));
+}
+
+void heads_add_token(struct buf *out, struct span name)
+{
+	for (size_t i = 0; i < name.n; i++) {
+		unsigned char c = (unsigned char)name.p[i];
+
+		if (is_token_char(c))
+			buf_add_char(out, (char)c);
+		else
+			buf_addf(out, "%%%02X", c);
+	}
+}
+
+static void add_field(struct buf *out, const char *name, struct span value)
+{
+	buf_add_z(out, name);
+	buf_add(out, ": ", 2);
+	buf_add_span(out, value);
+	buf_add(out, "\r\n", 2);
+}
+
+static void add_fields(const struct http_head *head, struct buf *out)
+{
+	for (size_t i = 0; i < head->field_count; i++) {
+		const struct http_field *f = &head->fields[i];
+
+		if (f->drop)
+			continue;
+		buf_add_span(out, f->name);
+		buf_add(out, ": ", 2);
+		buf_add_span(out, f->value);
+		buf_add(out, "\r\n", 2);
+	}
+}
+
+static void add_via(struct buf *out, unsigned minor, struct span site)
+{
+	buf_addf(out, "Via: 1.%u ", minor);
+	heads_add_token(out, site);
+	buf_add(out, "\r\n", 2);
+}
+
+static void add_number_field(struct buf *out, const char *name, uint64_t n)
+{
+	buf_addf(out, "%s: %llu\r\n", name, (unsigned long long)n);
+}
+
+static void drop_id(struct http_head *head, enum http_field_id id)
+{
+	for (size_t i = 0; i < head->field_count; i++)
+		if (head->fields[i].id == id)
+			head->fields[i].drop = true;
+}
+
+/* ---- requests ------------------------------------------------------------------------------------------------- */
+
+static bool is_internal(uint8_t id)
+{
+	return id == HTTP_X_SCOPEMESH_ERROR || id == HTTP_X_SCOPEMESH_SCOPE ||
+	       id == HTTP_X_SCOPEMESH_SERVICE || id == HTTP_X_SCOPEMESH_TRACE || id == HTTP_X_SCOPEMESH_ANY;
+}
+
+static bool client_is_trusted(const struct exchange *x, const struct addr *peer)
+{
+	const struct conf *conf = x->view->conf;
+
+	for (size_t i = 0; i < conf->forwarded_trust_count; i++)
+		if (cidr_has(&conf->forwarded_trust[i], peer))
+			return true;
+	return false;
+}
+
+/* What a client says of earlier hops is believed from trusted addresses only; a peer's word stands. */
+static void add_forwarded(struct exchange *x, struct buf *out)
+{
+	struct http_field *xff = http_find(&x->req, HTTP_X_FORWARDED_FOR);
+	char host[ADDR_TEXT_BYTES];
+	struct addr peer;
+	bool trusted;
+
+	if (x->from_mesh)
+		return;
+	session_peer(x->s, &peer);
+	addr_format_host(&peer, host);
+	trusted = x->view->conf->forwarded_trust_count && client_is_trusted(x, &peer);
+	drop_id(&x->req, HTTP_X_FORWARDED_FOR);
+	if (!trusted) {
+		drop_id(&x->req, HTTP_FORWARDED);
+		drop_id(&x->req, HTTP_X_FORWARDED_HOST);
+		drop_id(&x->req, HTTP_X_FORWARDED_PROTO);
+	}
+	buf_add_z(out, "X-Forwarded-For: ");
+	for (size_t i = 0; trusted && xff && i < x->req.field_count; i++) {
+		if (x->req.fields[i].id != HTTP_X_FORWARDED_FOR)
+			continue;
+		buf_add_span(out, x->req.fields[i].value);
+		buf_add_z(out, ", ");
+	}
+	buf_addf(out, "%s\r\n", host);
+	if (!trusted || !http_find(&x->req, HTTP_X_FORWARDED_PROTO))
+		buf_add_z(out, "X-Forwarded-Proto: http\r\n");
+	if (x->req.host.n && (!trusted || !http_find(&x->req, HTTP_X_FORWARDED_HOST)))
+		add_field(out, "X-Forwarded-Host", x->req.host);
+	if (trusted && http_find(&x->req, HTTP_FORWARDED))
+		buf_addf(out, strchr(host, ':') ? "Forwarded: for=\"[%s]\";proto=http\r\n"
+		                                : "Forwarded: for=%s;proto=http\r\n", host);
+}
+
+static void add_mesh_fields(struct exchange *x, struct buf *out)
+{
+	buf_add_z(out, "X-Scopemesh-Service: ");
+	heads_add_token(out, x->svc->name);
+	buf_add_z(out, "\r\nX-Scopemesh-Trace: ");
+	if (x->trace.n) {
+		buf_add_span(out, x->trace);
+		buf_add_z(out, ", ");
+	}
+	heads_add_token(out, local_site(x));
+	buf_add_z(out, "\r\n");
+	if (x->has_scope)
+		add_field(out, "X-Scopemesh-Scope", x->scope_text);
+	if (x->hold)
+		buf_add_z(out, "X-Scopemesh-Hold: 1\r\n");
+}
+
+static void add_scope(struct exchange *x, struct buf *out)
+{
+	for (const struct carrier *c = carrier_table; x->has_scope && c->kind; c++)
+		if (carrier_on(x->view->conf, c))
+			c->put(&x->req, x->scope_text, out);
+}
+
+/* Drops what is written anew or ends here. */
+static void drop_request_fields(struct exchange *x)
+{
+	http_drop_hop_by_hop(&x->req);
+	for (size_t i = 0; i < x->req.field_count; i++) {
+		struct http_field *f = &x->req.fields[i];
+
+		if (f->id == HTTP_HOST || f->id == HTTP_CONTENT_LENGTH || f->id == HTTP_EXPECT || is_internal(f->id))
+			f->drop = true;
+	}
+	for (const struct carrier *c = carrier_table; x->has_scope && c->kind; c++)
+		if (carrier_on(x->view->conf, c))
+			c->drop(&x->req);
+}
+
+int heads_add_request(struct exchange *x, struct buf *out)
+{
+	bool remote = x->pool->mesh;
+
+	drop_request_fields(x);
+	buf_add_span(out, x->req.method);
+	buf_add_char(out, ' ');
+	buf_add_span(out, x->req.path_query);
+	buf_add_z(out, " HTTP/1.1\r\n");
+	if (x->req.host.n || x->req.minor >= 1) {
+		add_field(out, "Host", x->req.host);
+	} else { /* HTTP/1.0 without a host: the address that is asked */
+		char host[ADDR_TEXT_BYTES];
+
+		addr_format(&x->pool->addr, host);
+		add_field(out, "Host", span_of(host));
+	}
+	if (x->req.expect_continue && !x->continue_sent && !x->req_done)
+		buf_add_z(out, "Expect: 100-continue\r\n");
+	if (x->req.framing == HTTP_CHUNKED)
+		buf_add_z(out, "Transfer-Encoding: chunked\r\n");
+	else if (x->req.framing == HTTP_LENGTH || x->req.has_content_length)
+		add_number_field(out, "Content-Length", x->req.content_length);
+	{
+		/* add_forwarded decides on fields that add_fields would write */
+		struct buf ours;
+
+		buf_init(&ours, &x->w->blocks, 0);
+		add_forwarded(x, &ours);
+		add_via(&ours, x->req.minor, local_site(x));
+		if (remote)
+			add_mesh_fields(x, &ours);
+		else
+			add_scope(x, &ours);
+		add_fields(&x->req, out);
+		buf_add_span(out, buf_span(&ours));
+		out->failed |= ours.failed;
+		buf_fini(&ours);
+	}
+	buf_add(out, "\r\n", 2);
+	return out->failed ? ERR_NOMEM : 0;
+}
+
+/* ---- responses ------------------------------------------------------------------------------------------------ */
+
+static void add_status_line(struct buf *out, unsigned status, struct span reason)
+{
+	buf_addf(out, "HTTP/1.1 %03u ", status);
+	buf_add_span(out, reason);
+	buf_add(out, "\r\n", 2);
+}
+
+/* From an instance nothing in our own name is believed; from a peer the public part is. */
+static void drop_response_fields(struct exchange *x)
+{
+	bool peer = x->pool->mesh;
+
+	http_drop_hop_by_hop(&x->res);
+	for (size_t i = 0; i < x->res.field_count; i++) {
+		struct http_field *f = &x->res.fields[i];
+
+		if (f->id == HTTP_CONTENT_LENGTH || is_internal(f->id) ||
+		    (!peer && (f->id == HTTP_X_SCOPE || f->id == HTTP_X_SCOPE_ANY)))
+			f->drop = true;
+	}
+}
+
+static void add_connection(struct exchange *x, struct buf *out)
+{
+	if (!x->keep)
+		buf_add_z(out, "Connection: close\r\n");
+	else if (x->req.minor == 0)
+		buf_add_z(out, "Connection: keep-alive\r\n");
+}
+
+static void add_served_by(struct exchange *x, struct buf *out)
+{
+	const struct http_field *f = NULL;
+
+	if (x->pool->mesh)
+		f = http_find_name(&x->res, SPAN("X-Scope-Served-By"));
+	if (f) {
+		x->served_by = f->value;
+		return; /* it is among the fields */
+	}
+	x->served_by = x->view->reg->sites[x->site].name;
+	add_field(out, "X-Scope-Served-By", x->served_by);
+}
+
+int heads_add_response(struct exchange *x, struct buf *out)
+{
+	drop_response_fields(x);
+	add_status_line(out, x->res.status, x->res.reason);
+	add_fields(&x->res, out);
+	if (x->client_chunked)
+		buf_add_z(out, "Transfer-Encoding: chunked\r\n");
+	else if (x->res.has_content_length && (x->res.framing == HTTP_LENGTH || x->res.framing == HTTP_NO_BODY) &&
+	         x->res.status != 204)
+		add_number_field(out, "Content-Length", x->res.content_length);
+	add_connection(x, out);
+	add_via(out, x->res.minor, local_site(x));
+	add_served_by(x, out);
+	if (x->from_mesh && x->proxy_error)
+		add_field(out, "X-Scopemesh-Error", span_of(x->proxy_error));
+	buf_add(out, "\r\n", 2);
+	return out->failed ? ERR_NOMEM : 0;
+}
+
+int heads_add_interim(struct exchange *x, struct buf *out)
+{
+	drop_response_fields(x);
+	add_status_line(out, x->res.status, x->res.reason);
+	add_fields(&x->res, out);
+	buf_add(out, "\r\n", 2);
+	return out->failed ? ERR_NOMEM : 0;
+}
+
+/* RFC 9209 2.3: the error types nearest to ours; anything else is an internal answer without one. */
+static const char *proxy_status_error(const char *type)
+{
+	static const struct { const char *ours, *theirs; } map[] = {
+		{ "no-instance", "destination_unavailable" },
+		{ "unreachable", "destination_unavailable" },
+		{ "outcome-unknown", "connection_terminated" },
+		{ "timeout", "http_response_timeout" },
+		{ "loop", "proxy_loop_detected" },
+		{ "not-allowed", "http_request_denied" },
+		{ "no-service", "destination_not_found" },
+		{ "internal", "proxy_internal_error" },
+	};
+
+	for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)
+		if (!strcmp(type, map[i].ours))
+			return map[i].theirs;
+	return "http_request_error";
+}
+
+static void add_proxy_status(struct exchange *x, struct buf *out)
+{
+	buf_add_z(out, "Proxy-Status: ");
+	if (local_site(x).n && ((local_site(x).p[0] | 0x20) < 'a' || (local_site(x).p[0] | 0x20) > 'z'))
+		buf_add_char(out, '*');
+	heads_add_token(out, local_site(x));
+	buf_addf(out, "; error=%s; details=\"%s\"\r\n", proxy_status_error(x->proxy_error), x->proxy_error);
+}
+
+static void add_date(struct exchange *x, struct buf *out)
+{
+	static const char *const days[] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+	static const char *const months[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+		                              "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+	time_t now = (time_t)(x->wall_ms / 1000);
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	buf_addf(out, "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday], tm.tm_mday,
+	         months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
+int heads_add_reply(struct exchange *x, const char *content_type, struct buf *out)
+{
+	add_status_line(out, x->status, span_of(http_reason(x->status)));
+	add_date(x, out);
+	add_field(out, "Content-Type", span_of(content_type));
+	add_number_field(out, "Content-Length", buf_len(&x->reply));
+	buf_add_z(out, "Cache-Control: no-store\r\n");
+	add_connection(x, out);
+	add_via(out, 1, local_site(x));
+	add_field(out, "X-Scope-Served-By", local_site(x));
+	if (x->proxy_error && x->s->kind != LISTEN_ADMIN)
+		add_proxy_status(x, out);
+	if (x->proxy_error && x->from_mesh)
+		add_field(out, "X-Scopemesh-Error", span_of(x->proxy_error));
+	buf_add(out, "\r\n", 2);
+	return out->failed ? ERR_NOMEM : 0;
+}

@@ -1,0 +1,115 @@
+/* scopemeshd: arguments, then server.c. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "config.h"
+#include "proxy/conf.h"
+#include "proxy/server.h"
+
+static const char usage[] =
+	"usage: scopemeshd -c FILE            run in the foreground, log to standard error\n"
+	"       scopemeshd --check -c FILE    (or -t) check the configuration and touch nothing\n"
+	"       scopemeshd --print -c FILE    show the effective configuration\n"
+	"       scopemeshd --manual           print the reference manual of all options\n"
+	"       scopemeshd --version | --help\n";
+
+enum action { ACTION_RUN, ACTION_CHECK, ACTION_PRINT, ACTION_MANUAL };
+
+static int load(const char *path, struct conf **conf_r, struct registry **reg_r)
+{
+	struct buf errors;
+	int rc;
+
+	buf_init(&errors, NULL, 1 << 20);
+	rc = conf_load(path, conf_r, &errors);
+	if (!rc) {
+		struct conf *conf = *conf_r;
+
+		rc = registry_file_load(conf->registry_file.n ? conf->registry_file.p : NULL, conf->site,
+		                        conf->labels, conf->label_count, NULL, reg_r, &errors);
+		if (rc)
+			conf_unref(conf_r);
+	}
+	if (buf_len(&errors))
+		fprintf(stderr, "%.*s", SPAN_ARG(buf_span(&errors)));
+	buf_fini(&errors);
+	return rc;
+}
+
+static int print_text(void (*print)(struct buf *), const struct conf *conf)
+{
+	struct buf out;
+
+	buf_init(&out, NULL, 0);
+	if (print)
+		print(&out);
+	else
+		conf_print(conf, &out);
+	fwrite(out.mem + out.rd, 1, buf_len(&out), stdout);
+	buf_fini(&out);
+	return fflush(stdout) ? EXIT_CONFIG : EXIT_STOPPED;
+}
+
+static int wrong_usage(const char *what)
+{
+	fprintf(stderr, "scopemeshd: %s\n%s", what, usage);
+	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' }, { "check", no_argument, NULL, 't' },
+		{ "print", no_argument, NULL, 'p' },        { "manual", no_argument, NULL, 'm' },
+		{ "version", no_argument, NULL, 'V' },      { "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	enum action action = ACTION_RUN;
+	const char *path = NULL;
+	struct registry *reg = NULL;
+	struct conf *conf = NULL;
+	int c, rc;
+
+	while ((c = getopt_long(argc, argv, "c:tpVh", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			path = optarg;
+			break;
+		case 't':
+			action = ACTION_CHECK;
+			break;
+		case 'p':
+			action = ACTION_PRINT;
+			break;
+		case 'm':
+			action = ACTION_MANUAL;
+			break;
+		case 'V':
+			printf("scopemeshd %s\n", PACKAGE_VERSION);
+			return EXIT_STOPPED;
+		case 'h':
+			fputs(usage, stdout);
+			return EXIT_STOPPED;
+		default:
+			fputs(usage, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc)
+		return wrong_usage("words that are no options");
+	if (action == ACTION_MANUAL)
+		return print_text(conf_print_manual, NULL);
+	if (!path)
+		return wrong_usage("no configuration: -c FILE is required");
+	if (load(path, &conf, &reg))
+		return EXIT_CONFIG;
+	if (action == ACTION_RUN)
+		return server_run(path, conf, reg);
+	rc = EXIT_STOPPED;
+	if (action == ACTION_PRINT)
+		rc = print_text(NULL, conf);
+	registry_unref(&reg);
+	conf_unref(&conf);
+	return rc;
+}

@@ -1,0 +1,294 @@
+/* Sums over the workers.  The pairs of one service and site may stand in several workers' lists; they are
+ * added up under the first name met, so that each series appears once. */
+#include "proxy/metrics.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "scope/scope.h"
+
+static void head(struct buf *out, const char *name, const char *type, const char *help)
+{
+	buf_addf(out, "# HELP scopemesh_%s %s\n# TYPE scopemesh_%s %s\n", name, help, name, type);
+}
+
+/* Label values: backslash, quote and newline are escaped. */
+static void add_label(struct buf *out, const char *text)
+{
+	for (; *text; text++) {
+		if (*text == '\\' || *text == '"')
+			buf_add_char(out, '\\');
+		buf_add_char(out, *text);
+	}
+}
+
+struct sum {
+	struct sum *next;
+	const struct stats_pair *name;
+	uint64_t requests[OP_COUNT][5];
+	struct { uint64_t bucket[STATS_BUCKETS + 1], sum_us, count; } duration[OP_COUNT], upstream;
+};
+
+static void add_histogram(const struct histogram *h, uint64_t *bucket, uint64_t *sum_us, uint64_t *count)
+{
+	for (int i = 0; i <= STATS_BUCKETS; i++)
+		bucket[i] += counter_get(&h->bucket[i]);
+	*sum_us += counter_get(&h->sum_us);
+	*count += counter_get(&h->count);
+}
+
+static void add_pair(struct sum *s, const struct stats_pair *p)
+{
+	for (int op = 0; op < OP_COUNT; op++) {
+		for (int k = 0; k < 5; k++)
+			s->requests[op][k] += counter_get(&p->requests[op][k]);
+		add_histogram(&p->duration[op], s->duration[op].bucket, &s->duration[op].sum_us,
+		              &s->duration[op].count);
+	}
+	add_histogram(&p->upstream, s->upstream.bucket, &s->upstream.sum_us, &s->upstream.count);
+}
+
+static struct sum *sum_for(struct sum **list, const struct stats_pair *p)
+{
+	struct sum *s;
+
+	for (s = *list; s; s = s->next)
+		if (!strcmp(s->name->service, p->service) && !strcmp(s->name->site, p->site))
+			return s;
+	s = calloc(1, sizeof(*s));
+	if (s) {
+		s->name = p;
+		s->next = *list;
+		*list = s;
+	}
+	return s;
+}
+
+static struct sum *gather(struct server *srv)
+{
+	struct sum *list = NULL;
+
+	for (unsigned i = 0; i < srv->worker_count; i++) {
+		struct stats *st = &srv->workers[i].stats;
+
+		pthread_mutex_lock(&st->lock);
+		for (const struct stats_pair *p = st->pairs; p; p = p->next) {
+			struct sum *s = sum_for(&list, p);
+
+			if (s)
+				add_pair(s, p);
+		}
+		pthread_mutex_unlock(&st->lock);
+	}
+	return list;
+}
+
+static void names(struct buf *out, const struct sum *s, bool site)
+{
+	buf_add_z(out, "{service=\"");
+	add_label(out, s->name->service);
+	if (site) {
+		buf_add_z(out, "\",site=\"");
+		add_label(out, s->name->site);
+	}
+	buf_add_char(out, '"');
+}
+
+static void print_requests(const struct sum *list, struct buf *out)
+{
+	head(out, "requests_total", "counter", "Requests by service, the site that was asked, kind and class of status.");
+	for (const struct sum *s = list; s; s = s->next) {
+		for (int op = 0; op < OP_COUNT; op++) {
+			for (int k = 0; k < 5; k++) {
+				if (!s->requests[op][k])
+					continue;
+				buf_add_z(out, "scopemesh_requests_total");
+				names(out, s, true);
+				buf_addf(out, ",op=\"%s\",code_class=\"%dxx\"} %" PRIu64 "\n", stats_op_text(op), k + 1,
+				         s->requests[op][k]);
+			}
+		}
+	}
+}
+
+static void print_histogram(struct buf *out, const char *name, const char *labels, const uint64_t *bucket,
+                            uint64_t sum_us, uint64_t count)
+{
+	uint64_t below = 0;
+
+	for (int i = 0; i < STATS_BUCKETS; i++) {
+		below += bucket[i];
+		buf_addf(out, "scopemesh_%s_bucket%s,le=\"%g\"} %" PRIu64 "\n", name, labels,
+		         (double)stats_bucket_us[i] / 1e6, below);
+	}
+	buf_addf(out, "scopemesh_%s_bucket%s,le=\"+Inf\"} %" PRIu64 "\n", name, labels, count);
+	buf_addf(out, "scopemesh_%s_sum%s} %.6f\nscopemesh_%s_count%s} %" PRIu64 "\n", name, labels,
+	         (double)sum_us / 1e6, name, labels, count);
+}
+
+/* Durations are told by service and kind: the sites of one service are added up. */
+static void print_durations(const struct sum *list, struct buf *out)
+{
+	head(out, "request_duration_seconds", "histogram", "Time from the request's head to the answer's last byte.");
+	for (const struct sum *s = list; s; s = s->next) {
+		bool first = true;
+
+		for (const struct sum *t = list; t != s; t = t->next)
+			first = first && strcmp(t->name->service, s->name->service);
+		for (int op = 0; first && op < OP_COUNT; op++) {
+			uint64_t bucket[STATS_BUCKETS + 1] = { 0 }, sum_us = 0, count = 0;
+			struct buf labels;
+
+			for (const struct sum *t = s; t; t = t->next) {
+				if (strcmp(t->name->service, s->name->service))
+					continue;
+				for (int i = 0; i <= STATS_BUCKETS; i++)
+					bucket[i] += t->duration[op].bucket[i];
+				sum_us += t->duration[op].sum_us;
+				count += t->duration[op].count;
+			}
+			if (!count)
+				continue;
+			buf_init(&labels, NULL, 0);
+			names(&labels, s, false);
+			buf_addf(&labels, ",op=\"%s\"", stats_op_text(op));
+			print_histogram(out, "request_duration_seconds", buf_cstr(&labels), bucket, sum_us, count);
+			buf_fini(&labels);
+		}
+	}
+	head(out, "upstream_duration_seconds", "histogram", "Time of the attempt that answered.");
+	for (const struct sum *s = list; s; s = s->next) {
+		struct buf labels;
+
+		if (!s->upstream.count)
+			continue;
+		buf_init(&labels, NULL, 0);
+		names(&labels, s, true);
+		print_histogram(out, "upstream_duration_seconds", buf_cstr(&labels), s->upstream.bucket,
+		                s->upstream.sum_us, s->upstream.count);
+		buf_fini(&labels);
+	}
+}
+
+static uint64_t total(struct server *srv, size_t offset)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < srv->worker_count; i++)
+		n += counter_get((const counter *)(const void *)((const char *)&srv->workers[i].stats + offset));
+	return n;
+}
+#define TOTAL(srv, member) total(srv, offsetof(struct stats, member))
+
+static void print_reasons(struct server *srv, struct buf *out)
+{
+	head(out, "fallbacks_total", "counter", "Times that otherwise moved on to another site, by reason.");
+	for (int r = 0; r < REASON_COUNT; r++)
+		buf_addf(out, "scopemesh_fallbacks_total{reason=\"%s\"} %" PRIu64 "\n", stats_reason_text(r),
+		         total(srv, offsetof(struct stats, fallbacks) + (size_t)r * sizeof(counter)));
+	head(out, "retries_total", "counter", "Requests sent once more to the same place, by reason.");
+	for (int r = 0; r < REASON_COUNT; r++)
+		buf_addf(out, "scopemesh_retries_total{reason=\"%s\"} %" PRIu64 "\n", stats_reason_text(r),
+		         total(srv, offsetof(struct stats, retries) + (size_t)r * sizeof(counter)));
+	head(out, "scope_errors_total", "counter", "Scopes refused, by kind.");
+	for (int k = 0; k < SCOPE_NOMEM; k++)
+		buf_addf(out, "scopemesh_scope_errors_total{kind=\"%s\"} %" PRIu64 "\n", scope_error_name(k),
+		         total(srv, offsetof(struct stats, scope_errors) + (size_t)k * sizeof(counter)));
+}
+
+static void print_sites(const struct view *view, struct buf *out)
+{
+	const struct registry *reg = view->reg;
+
+	head(out, "site_up", "gauge", "1 while the site is believed reachable.");
+	for (size_t i = 0; i < reg->site_count; i++) {
+		enum site_state state = site_live_state(reg->sites[i].live);
+		bool up = i == reg->local || state == SITE_CONNECTED || state == SITE_SYNCHRONIZING;
+
+		buf_addf(out, "scopemesh_site_up{site=\"");
+		for (size_t k = 0; k < reg->sites[i].name.n; k++) {
+			char c = reg->sites[i].name.p[k];
+
+			if (c == '"' || c == '\\')
+				buf_add_char(out, '\\');
+			buf_add_char(out, c);
+		}
+		buf_addf(out, "\"} %d\n", up);
+	}
+}
+
+static void print_connections(struct server *srv, struct buf *out)
+{
+	head(out, "connections", "gauge", "Open connections.");
+	buf_addf(out, "scopemesh_connections{side=\"client\",state=\"open\"} %" PRIu64 "\n",
+	         TOTAL(srv, connections_client));
+	buf_addf(out, "scopemesh_connections{side=\"upstream\",state=\"idle\"} %" PRIu64 "\n",
+	         TOTAL(srv, connections_upstream_idle));
+	buf_addf(out, "scopemesh_connections{side=\"upstream\",state=\"busy\"} %" PRIu64 "\n",
+	         TOTAL(srv, connections_upstream_busy));
+	head(out, "connections_accepted_total", "counter", "Client connections accepted.");
+	buf_addf(out, "scopemesh_connections_accepted_total %" PRIu64 "\n", TOTAL(srv, accepted));
+}
+
+static unsigned open_descriptors(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return n > 3 ? n - 3 : 0;
+}
+
+static void print_process(struct server *srv, struct buf *out)
+{
+	struct rusage use;
+	unsigned long size = 0, resident = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	if (f && fscanf(f, "%lu %lu", &size, &resident) != 2)
+		resident = 0;
+	if (f)
+		fclose(f);
+	getrusage(RUSAGE_SELF, &use);
+	buf_addf(out, "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %.6f\n",
+	         (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+	             (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6);
+	buf_addf(out, "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %lu\n",
+	         resident * (unsigned long)sysconf(_SC_PAGESIZE));
+	buf_addf(out, "# TYPE process_open_fds gauge\nprocess_open_fds %u\n", open_descriptors());
+	buf_addf(out, "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %.3f\n",
+	         (double)srv->started_wall_ms / 1000);
+}
+
+void metrics_print(struct server *srv, const struct view *view, struct buf *out)
+{
+	struct sum *list = gather(srv), *s;
+
+	head(out, "build_info", "gauge", "1, with the version as a label.");
+	buf_addf(out, "scopemesh_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
+	print_requests(list, out);
+	print_durations(list, out);
+	print_reasons(srv, out);
+	print_sites(view, out);
+	print_connections(srv, out);
+	head(out, "config_reloads_total", "counter", "Reloads of the configuration.");
+	buf_addf(out, "scopemesh_config_reloads_total{outcome=\"good\"} %" PRIu64 "\n",
+	         (uint64_t)atomic_load(&srv->reloads_good));
+	buf_addf(out, "scopemesh_config_reloads_total{outcome=\"bad\"} %" PRIu64 "\n",
+	         (uint64_t)atomic_load(&srv->reloads_bad));
+	head(out, "config_last_reload_success", "gauge", "1 when the last reload was good.");
+	buf_addf(out, "scopemesh_config_last_reload_success %d\n", atomic_load(&srv->last_reload_good));
+	print_process(srv, out);
+	while ((s = list)) {
+		list = s->next;
+		free(s);
+	}
+}

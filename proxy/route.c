@@ -1,0 +1,392 @@
+/* Where a request goes: service by listener and prefix (or by name from a peer), scope by the carriers, sites by
+ * the scope's binding for this service. */
+#include "proxy/carrier.h"
+#include "proxy/exchange_int.h"
+#include "proxy/lookup.h"
+
+/* Sites a request may have passed. */
+#define HOPS_MOST 8
+
+static int refuse(struct exchange *x, unsigned status, const char *type, const char *detail)
+{
+	struct problem p = { .status = status, .type = type, .detail = detail };
+
+	exchange_problem(x, &p);
+	return ERR_DENIED;
+}
+
+/* ---- service ----------------------------------------------------------------------------------------------- */
+
+static bool listens_at(const struct conf_service *svc, const struct listener *l)
+{
+	if (l->service)
+		return span_eq(svc->name, span_of(l->service));
+	for (size_t i = 0; i < svc->listen_count; i++)
+		if (addr_eq(&svc->listen[i], &l->conf_addr))
+			return true;
+	return false;
+}
+
+/* A prefix matches at a segment border: "/v2" has "/v2" and "/v2/x", not "/v20". */
+static bool prefix_matches(struct span prefix, struct span path)
+{
+	if (prefix.n == 1)
+		return true;
+	return span_starts(path, prefix) && (path.n == prefix.n || path.p[prefix.n] == '/');
+}
+
+static int find_service_by_path(struct exchange *x)
+{
+	const struct conf *conf = x->view->conf;
+	const struct conf_service *best = NULL;
+	struct problem p = { .status = 404, .type = "no-service",
+		             .detail = "no service listens here with a prefix of this path" };
+
+	for (size_t i = 0; i < conf->service_count; i++) {
+		const struct conf_service *svc = &conf->services[i];
+
+		if (!listens_at(svc, x->s->listener))
+			continue;
+		if (prefix_matches(svc->prefix, x->req.path) && (!best || svc->prefix.n > best->prefix.n))
+			best = svc;
+		if (p.known_count < PROBLEM_KNOWN_MAX)
+			p.known[p.known_count++] = svc->prefix;
+	}
+	if (!best) {
+		exchange_problem(x, &p);
+		return ERR_NOT_FOUND;
+	}
+	x->svc = best;
+	x->svc_index = (size_t)(best - conf->services);
+	return 0;
+}
+
+/* Undoes heads_add_token's percent-encoding by comparing in the encoded form. */
+static bool token_is(struct exchange *x, struct span token, struct span name)
+{
+	struct buf encoded;
+	bool same;
+
+	buf_init(&encoded, &x->w->blocks, 0);
+	heads_add_token(&encoded, name);
+	same = !encoded.failed && span_eq(buf_span(&encoded), token);
+	buf_fini(&encoded);
+	return same;
+}
+
+static int find_service_by_name(struct exchange *x)
+{
+	const struct http_field *name = http_find(&x->req, HTTP_X_SCOPEMESH_SERVICE);
+	const struct conf *conf = x->view->conf;
+
+	if (!name)
+		return refuse(x, 400, "bad-request", "a request at the mesh listener names no service");
+	for (size_t i = 0; i < conf->service_count; i++) {
+		if (token_is(x, name->value, conf->services[i].name)) {
+			x->svc = &conf->services[i];
+			x->svc_index = i;
+			return 0;
+		}
+	}
+	return refuse(x, 503, "no-instance", "this site has no service of that name");
+}
+
+/* ---- loops --------------------------------------------------------------------------------------------------- */
+
+static int check_loop(struct exchange *x)
+{
+	const struct http_field *trace = x->from_mesh ? http_find(&x->req, HTTP_X_SCOPEMESH_TRACE) : NULL;
+	struct span rest, member;
+	unsigned hops = 0;
+
+	for (size_t i = 0; i < x->req.field_count; i++) {
+		if (x->req.fields[i].id != HTTP_VIA)
+			continue;
+		rest = x->req.fields[i].value;
+		while (http_list_next(&rest, &member)) {
+			member = span_trim(span_from(member, span_find(member, ' ')));
+			if (token_is(x, span_head(member, span_find(member, ' ')), local_site(x)))
+				return refuse(x, 508, "loop", "the request has passed this site before (Via)");
+		}
+	}
+	if (!trace)
+		return 0;
+	rest = x->trace = trace->value;
+	while (http_list_next(&rest, &member)) {
+		if (++hops > HOPS_MOST)
+			return refuse(x, 508, "loop", "the request has passed too many sites");
+		if (token_is(x, member, local_site(x)))
+			return refuse(x, 508, "loop", "the request has passed this site before");
+	}
+	return 0;
+}
+
+/* ---- scope ------------------------------------------------------------------------------------------------------ */
+
+int route_scope_problem(struct exchange *x, struct span text, const struct scope_error *e)
+{
+	struct buf line, caret;
+	struct problem p = {
+		.status = 400,
+		.type = scope_error_name(e->kind),
+		.detail = e->message,
+		.text = text,
+		.column = e->column,
+		.expected = e->expected[0] ? e->expected : NULL,
+		.hint = e->hint[0] ? e->hint : NULL,
+		.nearest = e->nearest,
+		.known_count = e->known_count < PROBLEM_KNOWN_MAX ? e->known_count : PROBLEM_KNOWN_MAX,
+	};
+
+	counter_add(&x->w->stats.scope_errors[e->kind], 1);
+	if (e->kind == SCOPE_NOMEM)
+		return refuse(x, 400, "scope-limit", "the scope needs more memory than a request may use");
+	memcpy(p.known, e->known, p.known_count * sizeof(p.known[0]));
+	buf_init(&line, NULL, 0);
+	buf_init(&caret, NULL, 0);
+	scope_error_caret(text, e->column, &line, &caret);
+	p.caret[0] = buf_span(&line);
+	p.caret[1] = buf_span(&caret);
+	exchange_problem(x, &p);
+	buf_fini(&line);
+	buf_fini(&caret);
+	return ERR_INVALID;
+}
+
+static struct scope_limits limits_of(const struct conf *conf)
+{
+	return (struct scope_limits){ .text_bytes = conf->limit_scope_text,
+		                      .depth = (unsigned)conf->limit_scope_depth,
+		                      .sites = (unsigned)conf->limit_scope_sites };
+}
+
+static bool may_send_scope(const struct exchange *x)
+{
+	struct addr peer;
+
+	if (!x->svc->scope_from_count)
+		return true;
+	session_peer(x->s, &peer);
+	for (size_t i = 0; i < x->svc->scope_from_count; i++)
+		if (cidr_has(&x->svc->scope_from[i], &peer))
+			return true;
+	return false;
+}
+
+/* The text of the scope and how it came, in the fixed precedence. */
+static int find_scope(struct exchange *x)
+{
+	const char *why;
+
+	for (const struct carrier *c = carrier_table; c->kind; c++) {
+		if (!carrier_on(x->view->conf, c))
+			continue;
+		if (c->explicit_scope && http_count(&x->req, HTTP_X_SCOPE) > 1)
+			return refuse(x, 400, "scope-multiple",
+			              "the request has more than one X-Scope field; one holds all bindings, "
+			              "apart by commas");
+		switch (c->get(&x->arena, &x->req, &x->scope_text, &why)) {
+		case CARRIER_NONE:
+			continue;
+		case CARRIER_REFUSED:
+			return refuse(x, 400, "scope-syntax", why);
+		case CARRIER_SCOPE:
+			break;
+		}
+		x->has_scope = true;
+		x->scope_explicit = c->explicit_scope;
+		if (!may_send_scope(x))
+			return refuse(x, 403, "not-allowed",
+			              "this address may not send a scope to this service (scope_from)");
+		return 0;
+	}
+	x->scope_text = x->svc->scope;
+	x->has_scope = x->scope_text.n > 0;
+	return 0;
+}
+
+/* Sites of a plan without "&", left to right. */
+static int add_sites(struct exchange *x, const struct scope_plan *plan)
+{
+	if (plan->replicated || plan->op == SCOPE_AND)
+		return ERR_UNSUPPORTED;
+	if (plan->op == SCOPE_SITE) {
+		x->sites[x->site_count++] = plan->site_index;
+		return 0;
+	}
+	for (size_t i = 0; i < plan->count; i++)
+		if (add_sites(x, plan->items[i]))
+			return ERR_UNSUPPORTED;
+	return 0;
+}
+
+static size_t plan_size(const struct scope_plan *plan)
+{
+	size_t n = plan->op == SCOPE_SITE;
+
+	for (size_t i = 0; i < plan->count; i++)
+		n += plan_size(plan->items[i]);
+	return n;
+}
+
+/* Sites that are known to be down are tried last; the order stays otherwise. */
+static void put_down_last(struct exchange *x)
+{
+	int64_t now = x->start_us;
+	size_t *down, n = 0, k = 0;
+
+	if (x->site_count < 2)
+		return;
+	down = arena_alloc(&x->arena, x->site_count * sizeof(*down));
+	if (!down)
+		return;
+	for (size_t i = 0; i < x->site_count; i++) {
+		const struct pool *pool = x->view->site[x->sites[i]];
+
+		if (x->sites[i] != x->view->reg->local && pool && pool->down_until_us > now)
+			down[n++] = x->sites[i];
+		else
+			x->sites[k++] = x->sites[i];
+	}
+	memcpy(x->sites + k, down, n * sizeof(*down));
+	if (n)
+		counter_add(&x->w->stats.fallbacks[REASON_DOWN], 1);
+}
+
+static int use_location(struct exchange *x, const struct scope_location *location,
+                        const struct scope_lookup *lookup, struct span text)
+{
+	struct scope_limits limits = limits_of(x->view->conf);
+	const struct scope_plan *plan;
+	struct scope_error e;
+
+	if (scope_expand(&x->arena, location, lookup, &limits, &plan, &e))
+		return route_scope_problem(x, text, &e);
+	x->sites = arena_alloc(&x->arena, plan_size(plan) * sizeof(*x->sites));
+	if (!x->sites)
+		return refuse(x, 400, "scope-limit", "the scope needs more memory than a request may use");
+	if (add_sites(x, plan))
+		return refuse(x, 501, "not-implemented",
+		              "replication (\"&\", all() and the consistency classes) is understood, "
+		              "but this version does not execute it yet");
+	put_down_last(x);
+	x->op = x->site_count > 1                       ? OP_OTHERWISE
+	        : x->sites[0] == x->view->reg->local ? OP_LOCAL
+	                                             : OP_FORWARD;
+	return 0;
+}
+
+static int use_local(struct exchange *x)
+{
+	x->sites = arena_alloc(&x->arena, sizeof(*x->sites));
+	if (!x->sites)
+		return refuse(x, 503, "internal", "no memory");
+	x->sites[0] = x->view->reg->local;
+	x->site_count = 1;
+	x->op = OP_LOCAL;
+	return 0;
+}
+
+static int use_default(struct exchange *x, const struct scope_lookup *lookup)
+{
+	struct span text = x->svc->default_location;
+	const struct scope_location *location;
+	struct scope_error e;
+
+	if (span_eq(text, SPAN("local")))
+		return use_local(x);
+	if (scope_parse_location(&x->arena, text, NULL, &location, &e))
+		return route_scope_problem(x, text, &e);
+	return use_location(x, location, lookup, text);
+}
+
+/* What travels on: as it came, or without @names; an empty scope as "{}", since an empty field may get lost. */
+static int set_travelling(struct exchange *x, const struct scope *parsed, const struct scope *travels)
+{
+	struct buf text;
+	struct span copy;
+
+	if (!x->scope_text.n)
+		x->scope_text = SPAN("{}");
+	if (parsed == travels)
+		return 0;
+	buf_init(&text, NULL, 0);
+	scope_print(travels, &text);
+	copy = arena_dup(&x->arena, buf_span(&text));
+	buf_fini(&text);
+	if (!copy.p)
+		return refuse(x, 400, "scope-limit", "the scope needs more memory than a request may use");
+	x->scope_text = copy;
+	return 0;
+}
+
+static int use_scope(struct exchange *x, const struct scope_lookup *lookup)
+{
+	struct scope_limits limits = limits_of(x->view->conf);
+	const struct scope_binding *own;
+	const struct scope *parsed, *travels;
+	struct span text = x->scope_text;
+	struct scope_error e;
+
+	if (scope_parse(&x->arena, text, &limits, &parsed, &e))
+		return route_scope_problem(x, text, &e);
+	own = scope_bind(parsed, x->svc->name);
+	if ((x->scope_explicit || own) &&
+	    scope_check(parsed, x->scope_explicit ? NULL : own, lookup, &e))
+		return route_scope_problem(x, text, &e);
+	if (scope_replace_names(&x->arena, parsed, lookup, &limits, &travels, &e))
+		return route_scope_problem(x, text, &e);
+	if (set_travelling(x, parsed, travels))
+		return ERR_NOMEM;
+	own = scope_bind(travels, x->svc->name);
+	return own ? use_location(x, own->location, lookup, text) : use_default(x, lookup);
+}
+
+/* ---- who may come in from other sites ------------------------------------------------------------------------------- */
+
+static int check_peer(struct exchange *x)
+{
+	struct span rest = x->trace, member, from = { NULL, 0 };
+
+	while (http_list_next(&rest, &member))
+		from = member;
+	if (x->svc->sites_rule == CONF_SITES_ALL)
+		return 0;
+	for (size_t i = 0; x->svc->sites_rule == CONF_SITES_LIST && i < x->svc->sites_count; i++)
+		if (token_is(x, from, x->svc->sites[i]))
+			return 0;
+	return refuse(x, 403, "not-allowed", "this site does not let that site use the service (sites)");
+}
+
+static int route_from_mesh(struct exchange *x)
+{
+	const struct http_field *scope = http_find(&x->req, HTTP_X_SCOPEMESH_SCOPE);
+
+	if (check_loop(x) || find_service_by_name(x) || check_peer(x))
+		return ERR_DENIED;
+	if (scope) {
+		x->scope_text = scope->value;
+		x->has_scope = true;
+	}
+	x->held_by_peer = http_find_name(&x->req, SPAN("X-Scopemesh-Hold")) != NULL;
+	return use_local(x);
+}
+
+int route_request(struct exchange *x)
+{
+	uint64_t most = x->view->conf->limit_body_bytes;
+	struct lookup lookup;
+	int rc;
+
+	if (x->req.is_connect)
+		return refuse(x, 501, "not-implemented", "CONNECT is not served");
+	if (x->s->kind == LISTEN_MESH)
+		rc = route_from_mesh(x);
+	else if (!(rc = find_service_by_path(x)) && !(rc = check_loop(x)) && !(rc = find_scope(x))) {
+		lookup_init(&lookup, x->view->reg, x->view->conf);
+		rc = x->has_scope ? use_scope(x, &lookup.scope) : use_default(x, &lookup.scope);
+	}
+	if (!rc && most && x->req.framing == HTTP_LENGTH && x->req.content_length > most)
+		return refuse(x, 413, "too-large", "the request body is longer than limits.body_bytes");
+	return rc;
+}

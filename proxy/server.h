@@ -1,0 +1,33 @@
+/* What all workers share, and the life of the daemon: start, reload, drain, stop. */
+#ifndef PROXY_SERVER_H
+#define PROXY_SERVER_H
+
+#include "proxy/access_log.h"
+#include "proxy/conf.h"
+#include "proxy/worker.h"
+
+/* Exit statuses (spec section 6). */
+enum { EXIT_STOPPED = 0, EXIT_CONFIG = 1, EXIT_USAGE = 2, EXIT_CANNOT_START = 3 };
+
+struct server {
+	struct conf *conf;
+	struct registry *reg;
+	const char *conf_path;
+	struct worker *workers;    /* [0] is the main thread's */
+	unsigned worker_count;     /* with the main one */
+	unsigned started;          /* threads running */
+	struct access_log_queue **queues;
+	struct access_log *access_log;
+	int state_fd;              /* the lock of the state folder */
+	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick;
+	int64_t started_us, drain_until_us;
+	int64_t started_wall_ms;
+	_Atomic bool ready, draining;
+	_Atomic uint64_t reloads_good, reloads_bad;
+	_Atomic bool last_reload_good;
+};
+
+/* Runs until stopped; an exit status. conf and reg are taken. */
+int server_run(const char *conf_path, struct conf *conf, struct registry *reg);
+
+#endif

@@ -1,0 +1,305 @@
+/* Transitions of a session, and what holds in each state:
+ *
+ *	IDLE --bytes--> HEAD --whole head--> BUSY --answered, keep--> IDLE (or HEAD: pipelined bytes)
+ *	  \              \                     \--answered, close--> LINGER --> DEAD
+ *	   +--------------+------- end, error, deadline -----------> DEAD
+ *
+ * IDLE: in and out are empty and own no memory; deadline idle.  HEAD: deadline header, which is not
+ * renewed by further bytes (a head has to be complete in time).  BUSY: x is set, its machine owns the
+ * deadline.  LINGER: our side is shut down and the client's rest is read and dropped, for a while, since
+ * closing with unread bytes would reset the connection and may destroy the answer (RFC 9112 9.6). */
+#include "proxy/session.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "proxy/exchange.h"
+
+#define LINGER_BYTES (1u << 20)
+
+static void on_readable(struct io *io);
+static void on_writable(struct io *io);
+
+static const struct io_handler session_handler = { on_readable, on_writable };
+
+static struct session *of_io(struct io *io)
+{
+	return (struct session *)(void *)io;
+}
+
+void session_peer(const struct session *s, struct addr *addr_r)
+{
+	memset(addr_r, 0, sizeof(*addr_r));
+	addr_r->len = s->peer.sa.sa_family == AF_INET6 ? sizeof(s->peer.v6) : sizeof(s->peer.v4);
+	if (s->peer.sa.sa_family == AF_UNIX)
+		addr_r->len = sizeof(sa_family_t);
+	memcpy(&addr_r->ss, &s->peer, addr_r->len);
+}
+
+static void keep_peer(struct session *s, const struct addr *peer)
+{
+	memset(&s->peer, 0, sizeof(s->peer));
+	if (peer->ss.ss_family == AF_INET)
+		memcpy(&s->peer.v4, &peer->ss, sizeof(s->peer.v4));
+	else if (peer->ss.ss_family == AF_INET6)
+		memcpy(&s->peer.v6, &peer->ss, sizeof(s->peer.v6));
+	else
+		s->peer.sa.sa_family = AF_UNIX;
+}
+
+void session_accept(struct listener *l, int fd, const struct addr *peer)
+{
+	struct worker *w = l->worker;
+	struct session *s = calloc(1, sizeof(*s));
+	int on = 1;
+
+	if (!s) {
+		close(fd);
+		return;
+	}
+	if (peer->ss.ss_family != AF_UNIX)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (io_open_fd(&s->c.io, w->base, fd, &session_handler)) {
+		free(s);
+		return;
+	}
+	s->worker = w;
+	s->listener = l;
+	s->kind = (uint8_t)l->kind;
+	keep_peer(s, peer);
+	buf_init(&s->c.in, &w->blocks, 0);
+	buf_init(&s->c.out, &w->blocks, 0);
+	TAILQ_INSERT_TAIL(&w->sessions, s, link);
+	w->session_count++;
+	counter_add(&w->stats.accepted, 1);
+	counter_add(&w->stats.connections_client, 1);
+	if (io_want_read(&s->c.io, true)) {
+		session_close(s, false);
+		return;
+	}
+	worker_deadline(w, &s->deadline, DEADLINE_HEADER, clock_mono_us());
+}
+
+void session_close(struct session *s, bool reset)
+{
+	struct worker *w = s->worker;
+
+	if (s->state == SESSION_DEAD)
+		return;
+	deadline_clear(&w->deadlines, &s->deadline);
+	conn_close(&s->c, reset);
+	s->state = SESSION_DEAD;
+	if (s->ready)
+		TAILQ_REMOVE(&w->ready_sessions, s, ready_link);
+	TAILQ_REMOVE(&w->sessions, s, link);
+	TAILQ_INSERT_TAIL(&w->dead_sessions, s, link);
+	w->session_count--;
+	counter_add(&w->stats.connections_client, (uint64_t)-1);
+}
+
+void sessions_reap(struct worker *w)
+{
+	struct session *s;
+
+	while ((s = TAILQ_FIRST(&w->dead_sessions))) {
+		TAILQ_REMOVE(&w->dead_sessions, s, link);
+		free(s);
+	}
+}
+
+void sessions_drain(struct worker *w)
+{
+	struct session *s, *next;
+
+	for (s = TAILQ_FIRST(&w->sessions); s; s = next) {
+		next = TAILQ_NEXT(s, link);
+		s->listener = NULL;
+		if (s->state == SESSION_IDLE)
+			session_close(s, false);
+	}
+}
+
+static void start_linger(struct session *s)
+{
+	io_shutdown_write(&s->c.io);
+	buf_fini(&s->c.in);
+	s->state = SESSION_LINGER;
+	if (s->c.eof || io_want_read(&s->c.io, true)) {
+		session_close(s, false);
+		return;
+	}
+	worker_deadline(s->worker, &s->deadline, DEADLINE_LINGER, clock_mono_us());
+}
+
+/* Hands the head to an exchange; the bytes of the body stay in c.in. */
+static void start_exchange(struct session *s, struct span head)
+{
+	struct worker *w = s->worker;
+
+	deadline_clear(&w->deadlines, &s->deadline);
+	s->state = SESSION_BUSY;
+	s->requests++;
+	w->busy_count++;
+	s->guard = (struct head_guard){ 0 };
+	exchange_start(s, head); /* consumes the head */
+}
+
+static void refuse(struct session *s, unsigned status, const char *type, const char *detail)
+{
+	deadline_clear(&s->worker->deadlines, &s->deadline);
+	s->state = SESSION_BUSY;
+	s->worker->busy_count++;
+	s->guard = (struct head_guard){ 0 };
+	exchange_refuse(s, status, type, detail);
+}
+
+static void read_head(struct session *s)
+{
+	size_t most = s->worker->view->conf->limit_header_bytes;
+	const char *reason;
+
+	buf_consume(&s->c.in, http_skip_blank_lines(buf_span(&s->c.in)));
+	if (!buf_len(&s->c.in)) {
+		buf_fini(&s->c.in);
+		return;
+	}
+	if (s->state == SESSION_IDLE) {
+		s->state = SESSION_HEAD;
+		worker_deadline(s->worker, &s->deadline, DEADLINE_HEADER, clock_mono_us());
+	}
+	switch (head_guard_feed(&s->guard, buf_span(&s->c.in), &reason)) {
+	case GUARD_COMPLETE:
+		if (s->guard.seen > most)
+			refuse(s, 431, "too-large", "the header section is longer than limits.header_bytes");
+		else
+			start_exchange(s, span_head(buf_span(&s->c.in), s->guard.seen));
+		return;
+	case GUARD_REFUSED:
+		refuse(s, 400, "bad-request", reason);
+		return;
+	case GUARD_MORE:
+		if (buf_len(&s->c.in) >= most)
+			refuse(s, 431, "too-large", "the header section is longer than limits.header_bytes");
+		return;
+	}
+}
+
+static void linger(struct session *s)
+{
+	switch (conn_read(&s->c, CONN_BLOCK)) {
+	case CONN_READ_SOME:
+		s->drained += (uint32_t)buf_len(&s->c.in);
+		buf_fini(&s->c.in);
+		if (s->drained > LINGER_BYTES)
+			session_close(s, false);
+		return;
+	case CONN_READ_NONE:
+		return;
+	default:
+		session_close(s, false);
+	}
+}
+
+static void on_readable(struct io *io)
+{
+	struct session *s = of_io(io);
+
+	if (s->state == SESSION_BUSY) {
+		exchange_on_client_readable(s->x);
+		return;
+	}
+	if (s->state == SESSION_LINGER) {
+		linger(s);
+		return;
+	}
+	switch (conn_read(&s->c, s->worker->view->conf->limit_header_bytes + CONN_BLOCK)) {
+	case CONN_READ_SOME:
+		read_head(s);
+		return;
+	case CONN_READ_NONE:
+	case CONN_READ_FULL:
+		return;
+	case CONN_READ_EOF:
+	case CONN_READ_BROKEN:
+		session_close(s, false);
+		return;
+	}
+}
+
+static void on_writable(struct io *io)
+{
+	struct session *s = of_io(io);
+
+	if (s->state == SESSION_BUSY)
+		exchange_on_client_writable(s->x);
+}
+
+void session_exchange_done(struct session *s, bool keep, bool reset)
+{
+	struct worker *w = s->worker;
+
+	s->x = NULL;
+	w->busy_count--;
+	deadline_clear(&w->deadlines, &s->deadline);
+	if (reset) {
+		session_close(s, true);
+		return;
+	}
+	if (!keep || !s->listener || (s->c.eof && !buf_len(&s->c.in))) {
+		start_linger(s);
+		return;
+	}
+	s->state = SESSION_IDLE;
+	if (!s->c.eof && io_want_read(&s->c.io, true)) {
+		session_close(s, false);
+		return;
+	}
+	if (buf_len(&s->c.in)) {
+		s->ready = true;
+		TAILQ_INSERT_TAIL(&w->ready_sessions, s, ready_link);
+		return;
+	}
+	buf_fini(&s->c.in);
+	worker_deadline(w, &s->deadline, DEADLINE_IDLE, clock_mono_us());
+}
+
+void sessions_run_ready(struct worker *w)
+{
+	struct session *s;
+
+	while ((s = TAILQ_FIRST(&w->ready_sessions))) {
+		TAILQ_REMOVE(&w->ready_sessions, s, ready_link);
+		s->ready = false;
+		if (s->state == SESSION_IDLE)
+			read_head(s);
+		if (s->c.eof && (s->state == SESSION_IDLE || s->state == SESSION_HEAD))
+			session_close(s, false);
+		else if (s->state == SESSION_IDLE)
+			worker_deadline(w, &s->deadline, DEADLINE_IDLE, clock_mono_us());
+	}
+}
+
+void session_abort(struct session *s)
+{
+	if (s->state == SESSION_BUSY)
+		exchange_abort(s->x);
+	else
+		session_close(s, true);
+}
+
+void session_on_deadline(struct session *s)
+{
+	switch (s->state) {
+	case SESSION_BUSY:
+		exchange_on_client_deadline(s->x);
+		return;
+	case SESSION_HEAD:
+		refuse(s, 408, "timeout", "the header section did not arrive within timeouts.header");
+		return;
+	default:
+		session_close(s, false);
+	}
+}

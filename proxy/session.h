@@ -1,0 +1,58 @@
+/* A client's connection: heads are read one after the other, each becomes an exchange, and the next is
+ * not looked at before the answer is sent, so that pipelined answers keep their order. */
+#ifndef PROXY_SESSION_H
+#define PROXY_SESSION_H
+
+#include <netinet/in.h>
+
+#include "http/message.h"
+#include "proxy/conn.h"
+#include "proxy/deadline.h"
+#include "proxy/worker.h"
+
+#define SESSION_STATES(X) \
+	X(SESSION_IDLE, "idle")     /* between requests: no bytes, no buffer */ \
+	X(SESSION_HEAD, "head")     /* a head is coming in */ \
+	X(SESSION_BUSY, "busy")     /* an exchange is under way */ \
+	X(SESSION_LINGER, "linger") /* the last answer is out; what still comes in is thrown away */ \
+	X(SESSION_DEAD, "dead")     /* closed; freed at the end of the loop turn */
+
+enum session_state {
+#define SESSION_STATE(value, name) value,
+	SESSION_STATES(SESSION_STATE)
+#undef SESSION_STATE
+};
+
+struct session {
+	struct conn c;
+	struct worker *worker;
+	struct exchange *x;          /* when busy */
+	struct listener *listener;   /* NULL once it is gone (then no new exchange) */
+	struct deadline deadline;
+	struct head_guard guard;
+	uint8_t state;               /* enum session_state */
+	uint8_t kind;                /* enum listener_kind */
+	uint32_t requests;
+	uint32_t drained;            /* bytes thrown away while lingering */
+	union { struct sockaddr sa; struct sockaddr_in v4; struct sockaddr_in6 v6; } peer;
+	bool ready;                  /* pipelined bytes wait for the end of the loop turn */
+	TAILQ_ENTRY(session) link, ready_link;
+};
+
+void session_accept(struct listener *l, int fd, const struct addr *peer);
+void session_peer(const struct session *s, struct addr *addr_r);
+/* The exchange is over.  keep: the connection may carry another request. reset: it was cut short. */
+void session_exchange_done(struct session *s, bool keep, bool reset);
+void session_close(struct session *s, bool reset);
+/* At exit: the exchange, if any, is cut. */
+void session_abort(struct session *s);
+void session_on_deadline(struct session *s);
+/* Looks at pipelined requests, one exchange after the other; not from within the exchange before, since
+ * many answers in a row would nest as deep. */
+void sessions_run_ready(struct worker *w);
+/* Frees what was closed. */
+void sessions_reap(struct worker *w);
+/* Begins the exit: idle connections close, others after their exchange. */
+void sessions_drain(struct worker *w);
+
+#endif

@@ -1,0 +1,84 @@
+#include "proxy/stats.h"
+
+#include <stdlib.h>
+
+static const char *const op_names[] = {
+#define STATS_OP_NAME(value, name) name,
+	STATS_OPS(STATS_OP_NAME)
+#undef STATS_OP_NAME
+};
+
+static const char *const reason_names[] = {
+#define STATS_REASON_NAME(value, name) name,
+	STATS_REASONS(STATS_REASON_NAME)
+#undef STATS_REASON_NAME
+};
+
+const int64_t stats_bucket_us[STATS_BUCKETS] = { 500,    1000,   2500,   5000,    10000,   25000,   50000,
+	                                         100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000 };
+
+const char *stats_op_text(enum stats_op op)
+{
+	return op_names[op];
+}
+
+const char *stats_reason_text(enum stats_reason reason)
+{
+	return reason_names[reason];
+}
+
+void histogram_add(struct histogram *h, int64_t us)
+{
+	int i = 0;
+
+	while (i < STATS_BUCKETS && us > stats_bucket_us[i])
+		i++;
+	counter_add(&h->bucket[i], 1);
+	counter_add(&h->sum_us, us > 0 ? (uint64_t)us : 0);
+	counter_add(&h->count, 1);
+}
+
+void stats_init(struct stats *s)
+{
+	memset(s, 0, sizeof(*s));
+	pthread_mutex_init(&s->lock, NULL);
+}
+
+void stats_fini(struct stats *s)
+{
+	struct stats_pair *p;
+
+	while ((p = s->pairs)) {
+		s->pairs = p->next;
+		free(p->service);
+		free(p->site);
+		free(p);
+	}
+	pthread_mutex_destroy(&s->lock);
+}
+
+/* The list is short (services times sites that were used) and its cells are remembered by the view. */
+struct stats_pair *stats_pair(struct stats *s, struct span service, struct span site)
+{
+	struct stats_pair *p;
+
+	for (p = s->pairs; p; p = p->next)
+		if (span_eq(service, span_of(p->service)) && span_eq(site, span_of(p->site)))
+			return p;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->service = strndup(service.p, service.n);
+	p->site = strndup(site.p, site.n);
+	if (!p->service || !p->site) {
+		free(p->service);
+		free(p->site);
+		free(p);
+		return NULL;
+	}
+	pthread_mutex_lock(&s->lock);
+	p->next = s->pairs;
+	s->pairs = p;
+	pthread_mutex_unlock(&s->lock);
+	return p;
+}

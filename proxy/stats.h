@@ -1,0 +1,96 @@
+/* Counters.  Each worker writes its own; whoever reads sums over the workers.  A cell is an atomic with
+ * one writer, so counting is a plain load and store.  Label values are services and sites, both bounded
+ * by the configuration; never a path, host or scope. */
+#ifndef PROXY_STATS_H
+#define PROXY_STATS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/span.h"
+
+#define STATS_OPS(X) \
+	X(OP_LOCAL, "local") \
+	X(OP_FORWARD, "forward") \
+	X(OP_REPLICATE, "replicate") \
+	X(OP_OTHERWISE, "otherwise") \
+	X(OP_QUEUED, "queued")
+
+enum stats_op {
+#define STATS_OP(value, name) value,
+	STATS_OPS(STATS_OP)
+#undef STATS_OP
+	OP_COUNT
+};
+
+const char *stats_op_text(enum stats_op op);
+
+typedef _Atomic uint64_t counter;
+
+static inline void counter_add(counter *c, uint64_t n)
+{
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+static inline uint64_t counter_get(const counter *c)
+{
+	return atomic_load_explicit((counter *)(uintptr_t)c, memory_order_relaxed);
+}
+
+/* Upper bounds of the histogram's buckets in microseconds; one more bucket holds the rest. */
+#define STATS_BUCKETS 14
+extern const int64_t stats_bucket_us[STATS_BUCKETS];
+
+struct histogram {
+	counter bucket[STATS_BUCKETS + 1];
+	counter sum_us, count;
+};
+
+void histogram_add(struct histogram *h, int64_t us);
+
+/* What one worker counts for one service at one site (the site that served). */
+struct stats_pair {
+	struct stats_pair *next;
+	counter requests[OP_COUNT][5]; /* by class: 1xx..5xx */
+	struct histogram duration[OP_COUNT];
+	struct histogram upstream;
+	char *service, *site;
+};
+
+#define STATS_REASONS(X) \
+	X(REASON_REFUSED, "refused") \
+	X(REASON_UNREACHABLE, "unreachable") \
+	X(REASON_TIMEOUT, "timeout") \
+	X(REASON_NO_INSTANCE, "no-instance") \
+	X(REASON_PROXY_503, "proxy-503") \
+	X(REASON_RESET, "reset") \
+	X(REASON_BAD_RESPONSE, "bad-response") \
+	X(REASON_STATUS, "status") \
+	X(REASON_DOWN, "down")
+
+enum stats_reason {
+#define STATS_REASON(value, name) value,
+	STATS_REASONS(STATS_REASON)
+#undef STATS_REASON
+	REASON_COUNT
+};
+
+const char *stats_reason_text(enum stats_reason reason);
+
+struct stats {
+	pthread_mutex_t lock;      /* guards the list of pairs while it grows or is read, nothing else */
+	struct stats_pair *pairs;
+	counter fallbacks[REASON_COUNT], retries[REASON_COUNT];
+	counter scope_errors[16];  /* by enum scope_error_kind, then others */
+	counter accepted, evicted;
+	counter connections_client, connections_upstream_idle, connections_upstream_busy;
+};
+
+void stats_init(struct stats *s);
+void stats_fini(struct stats *s);
+/* The pair of these names, made when new; NULL without memory. */
+struct stats_pair *stats_pair(struct stats *s, struct span service, struct span site);
+
+#endif

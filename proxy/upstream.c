@@ -1,0 +1,252 @@
+/* Life of an upstream connection:
+ *
+ *	take --> connecting --> busy <--> idle (in pool->idle)
+ *	             \            \          \
+ *	              +------------+----------+--> dead (closed; freed at the end of the loop turn)
+ *
+ * busy: x is set.  idle: x is NULL, the connection is read: whatever arrives, bytes nobody asked for or
+ * the end, throws it away.  dead: the stream is closed, x is NULL. */
+#include "proxy/upstream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "proxy/exchange.h"
+
+/* After the first failed connect an address is passed over this long, doubling up to the last. */
+#define DOWN_FIRST_US 500000
+#define DOWN_MOST_US 8000000
+
+static void on_readable(struct io *io);
+static void on_writable(struct io *io);
+
+static const struct io_handler upstream_handler = { on_readable, on_writable };
+
+static struct upstream *of_io(struct io *io)
+{
+	return (struct upstream *)(void *)io;
+}
+
+struct pool *pool_get(struct worker *w, const struct addr *addr, bool mesh)
+{
+	struct pool *pool;
+
+	HASH_FIND(hh, w->pools, addr, sizeof(*addr), pool);
+	if (pool)
+		return pool;
+	pool = calloc(1, sizeof(*pool));
+	if (pool)
+		pool->instance = instance_get(addr);
+	if (!pool || !pool->instance) {
+		free(pool);
+		return NULL;
+	}
+	pool->addr = *addr;
+	pool->mesh = mesh;
+	TAILQ_INIT(&pool->idle);
+	HASH_ADD(hh, w->pools, addr, sizeof(pool->addr), pool);
+	return pool;
+}
+
+void pools_free(struct worker *w)
+{
+	struct pool *pool, *next;
+
+	HASH_ITER(hh, w->pools, pool, next) {
+		struct upstream *u;
+
+		while ((u = TAILQ_FIRST(&pool->idle))) {
+			TAILQ_REMOVE(&pool->idle, u, link);
+			deadline_clear(&w->deadlines, &u->deadline);
+			conn_close(&u->c, false);
+			free(u);
+		}
+		HASH_DEL(w->pools, pool);
+		free(pool);
+	}
+}
+
+static void leave_pool(struct upstream *u)
+{
+	TAILQ_REMOVE(&u->pool->idle, u, link);
+	u->pool->idle_count--;
+	counter_add(&u->worker->stats.connections_upstream_idle, (uint64_t)-1);
+	deadline_clear(&u->worker->deadlines, &u->deadline);
+}
+
+static void bury(struct upstream *u, bool reset)
+{
+	deadline_clear(&u->worker->deadlines, &u->deadline);
+	conn_close(&u->c, reset);
+	u->x = NULL;
+	TAILQ_INSERT_TAIL(&u->worker->dead_upstreams, u, link);
+}
+
+void upstreams_reap(struct worker *w)
+{
+	struct upstream *u;
+
+	while ((u = TAILQ_FIRST(&w->dead_upstreams))) {
+		TAILQ_REMOVE(&w->dead_upstreams, u, link);
+		free(u);
+	}
+}
+
+static void set_busy(struct upstream *u, struct exchange *x)
+{
+	u->x = x;
+	atomic_fetch_add_explicit(&u->pool->instance->outstanding, 1, memory_order_relaxed);
+	counter_add(&u->worker->stats.connections_upstream_busy, 1);
+}
+
+static void clear_busy(struct upstream *u)
+{
+	u->x = NULL;
+	atomic_fetch_sub_explicit(&u->pool->instance->outstanding, 1, memory_order_relaxed);
+	counter_add(&u->worker->stats.connections_upstream_busy, (uint64_t)-1);
+}
+
+static void mark_down(struct pool *pool)
+{
+	int64_t wait = DOWN_FIRST_US;
+
+	for (unsigned i = 0; i < pool->failures && wait < DOWN_MOST_US; i++)
+		wait *= 2;
+	pool->failures++;
+	instance_set_health(pool->instance, INSTANCE_DOWN);
+	pool->down_until_us = clock_mono_us() + wait;
+}
+
+int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, bool fresh,
+                  struct upstream **upstream_r)
+{
+	struct upstream *u = fresh ? NULL : TAILQ_FIRST(&pool->idle);
+	int rc;
+
+	if (u) {
+		leave_pool(u);
+		u->reused = true;
+		u->guard = (struct head_guard){ 0 };
+		set_busy(u, x);
+		*upstream_r = u;
+		return 0;
+	}
+	u = calloc(1, sizeof(*u));
+	if (!u)
+		return ERR_NOMEM;
+	u->worker = w;
+	u->pool = pool;
+	buf_init(&u->c.in, &w->blocks, 0);
+	buf_init(&u->c.out, &w->blocks, 0);
+	rc = io_connect(&u->c.io, w->base, &pool->addr, &upstream_handler);
+	if (rc) {
+		free(u);
+		if (rc != ERR_LIMIT && rc != ERR_NOMEM)
+			mark_down(pool);
+		return rc;
+	}
+	set_busy(u, x);
+	worker_deadline(w, &u->deadline, DEADLINE_CONNECT, clock_mono_us());
+	*upstream_r = u;
+	return 0;
+}
+
+void upstream_keep(struct upstream **up)
+{
+	struct upstream *u = *up;
+	struct pool *pool = u->pool;
+	struct upstream *oldest;
+
+	*up = NULL;
+	clear_busy(u);
+	deadline_clear(&u->worker->deadlines, &u->deadline);
+	if (buf_len(&u->c.in) || buf_len(&u->c.out) || u->c.eof || io_want_read(&u->c.io, true)) {
+		bury(u, false);
+		return;
+	}
+	buf_fini(&u->c.in);
+	TAILQ_INSERT_HEAD(&pool->idle, u, link);
+	pool->idle_count++;
+	counter_add(&u->worker->stats.connections_upstream_idle, 1);
+	worker_deadline(u->worker, &u->deadline,
+	                pool->mesh ? DEADLINE_MESH_IDLE : DEADLINE_UPSTREAM_IDLE, clock_mono_us());
+	if (pool->idle_count > POOL_IDLE_MAX) {
+		oldest = TAILQ_LAST(&pool->idle, pool_idle);
+		leave_pool(oldest);
+		bury(oldest, false);
+	}
+}
+
+void upstream_drop(struct upstream **up, bool reset)
+{
+	struct upstream *u = *up;
+
+	*up = NULL;
+	if (!u)
+		return;
+	clear_busy(u);
+	bury(u, reset);
+}
+
+bool upstream_is_quiet(struct upstream *u)
+{
+	char byte;
+
+	return recv(u->c.io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+	       (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+static void on_readable(struct io *io)
+{
+	struct upstream *u = of_io(io);
+
+	if (u->x) {
+		exchange_on_upstream_readable(u->x);
+	} else {
+		leave_pool(u);
+		bury(u, false);
+	}
+}
+
+static void on_connected(struct upstream *u)
+{
+	int rc = io_connected(&u->c.io);
+
+	if (rc == -EAGAIN)
+		return;
+	deadline_clear(&u->worker->deadlines, &u->deadline);
+	if (rc || io_want_write(&u->c.io, false) || io_want_read(&u->c.io, true)) {
+		mark_down(u->pool);
+		exchange_on_upstream_failed(u->x, rc ? err_from_errno(-rc) : ERR_NOMEM);
+		return;
+	}
+	u->connected = true;
+	u->pool->failures = 0;
+	instance_set_health(u->pool->instance, INSTANCE_UP);
+	u->pool->down_until_us = 0;
+	exchange_on_upstream_connected(u->x);
+}
+
+static void on_writable(struct io *io)
+{
+	struct upstream *u = of_io(io);
+
+	if (!u->connected)
+		on_connected(u);
+	else if (u->x)
+		exchange_on_upstream_writable(u->x);
+}
+
+void upstream_on_deadline(struct upstream *u)
+{
+	if (!u->x) {
+		leave_pool(u);
+		bury(u, false);
+	} else if (!u->connected) {
+		mark_down(u->pool);
+		exchange_on_upstream_failed(u->x, ERR_TIMEOUT);
+	} else {
+		exchange_on_upstream_deadline(u->x);
+	}
+}

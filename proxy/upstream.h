@@ -1,0 +1,60 @@
+/* Connections to instances and to other sites' meshes, kept for reuse: one pool per address and worker,
+ * last in first out, so that the warmest is taken and the others age out. */
+#ifndef PROXY_UPSTREAM_H
+#define PROXY_UPSTREAM_H
+
+#include <sys/queue.h>
+#include <uthash.h>
+
+#include "http/message.h"
+#include "proxy/conn.h"
+#include "proxy/deadline.h"
+#include "proxy/instance.h"
+#include "proxy/worker.h"
+
+/* Kept idle connections per pool and worker. */
+#define POOL_IDLE_MAX 512
+
+struct upstream {
+	struct conn c;
+	struct worker *worker;
+	struct pool *pool;
+	struct exchange *x;        /* who uses it; NULL: idle in the pool, or dead */
+	struct deadline deadline;
+	bool connected, reused;
+	struct head_guard guard;
+	TAILQ_ENTRY(upstream) link; /* pool->idle, or the worker's dead ones */
+};
+
+struct pool {
+	struct addr addr;
+	TAILQ_HEAD(pool_idle, upstream) idle;
+	unsigned idle_count;
+	struct instance *instance; /* shared by all workers */
+	unsigned failures;         /* connects failed in a row */
+	int64_t down_until_us;     /* after a failed connect: tried last until then */
+	bool mesh;
+	UT_hash_handle hh;
+};
+
+/* The pool of this address, made when new; NULL without memory. The worker owns it. */
+struct pool *pool_get(struct worker *w, const struct addr *addr, bool mesh);
+void pools_free(struct worker *w);
+
+/* A kept connection (at once usable), or a new one that is being made; x hears of it through
+ * exchange_on_upstream_*.  fresh: no kept one.  *upstream_r on 0; else ERR_UNREACHABLE, ERR_LIMIT
+ * (no descriptors), ERR_NOMEM. */
+int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, bool fresh,
+                  struct upstream **upstream_r) MUST_CHECK;
+/* Back into the pool: the response is complete and the connection may be reused. */
+void upstream_keep(struct upstream **u);
+/* Closed and freed at the end of the loop turn. */
+void upstream_drop(struct upstream **u, bool reset);
+/* True when a kept connection has neither bytes nor an end waiting: asked before what must not be sent twice
+ * is sent on it. */
+bool upstream_is_quiet(struct upstream *u);
+/* Frees what was dropped. */
+void upstreams_reap(struct worker *w);
+void upstream_on_deadline(struct upstream *u);
+
+#endif

@@ -1,0 +1,439 @@
+#include "proxy/worker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/exchange.h"
+#include "proxy/session.h"
+#include "proxy/upstream.h"
+
+#define TICK_US 50000
+#define ACCEPT_BATCH 64
+#define BLOCKS_KEPT 256
+/* A server closes idle connections on its own account, many after five seconds: be earlier. */
+#define UPSTREAM_IDLE_US 4000000
+#define LINGER_US 2000000
+#define RETRY_US 100000
+
+/* ---- views ------------------------------------------------------------------------------------------------- */
+
+static void view_free(struct view *v)
+{
+	for (size_t i = 0; v->instance && i < v->conf->service_count; i++)
+		free(v->instance[i]);
+	free(v->instance);
+	free(v->site);
+	free(v->pair);
+	conf_unref(&v->conf);
+	registry_unref(&v->reg);
+	free(v);
+}
+
+static int view_fill_instances(struct worker *w, struct view *v)
+{
+	v->instance = calloc(v->conf->service_count + 1, sizeof(*v->instance));
+	if (!v->instance)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < v->conf->service_count; i++) {
+		const struct conf_service *svc = &v->conf->services[i];
+
+		v->instance[i] = calloc(svc->instance_count + 1, sizeof(*v->instance[i]));
+		if (!v->instance[i])
+			return ERR_NOMEM;
+		for (size_t j = 0; j < svc->instance_count; j++) {
+			v->instance[i][j] = pool_get(w, &svc->instances[j].addr, false);
+			if (!v->instance[i][j])
+				return ERR_NOMEM;
+		}
+	}
+	return 0;
+}
+
+static int view_fill_sites(struct worker *w, struct view *v)
+{
+	v->site = calloc(v->reg->site_count + 1, sizeof(*v->site));
+	v->pair = calloc(v->conf->service_count * v->reg->site_count + 1, sizeof(*v->pair));
+	if (!v->site || !v->pair)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < v->reg->site_count; i++) {
+		if (!v->reg->sites[i].has_mesh)
+			continue;
+		v->site[i] = pool_get(w, &v->reg->sites[i].mesh, true);
+		if (!v->site[i])
+			return ERR_NOMEM;
+	}
+	return 0;
+}
+
+static struct view *view_new(struct worker *w, struct conf *conf, struct registry *reg)
+{
+	struct view *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return NULL;
+	v->refs = 1;
+	v->conf = conf_ref(conf);
+	v->reg = registry_ref(reg);
+	if (view_fill_instances(w, v) || view_fill_sites(w, v)) {
+		view_free(v);
+		return NULL;
+	}
+	return v;
+}
+
+struct view *view_ref(struct view *v)
+{
+	v->refs++;
+	return v;
+}
+
+void view_unref(struct view **vp)
+{
+	struct view *v = *vp;
+
+	*vp = NULL;
+	if (v && !--v->refs)
+		view_free(v);
+}
+
+static void set_view(struct worker *w, struct view *v)
+{
+	const struct conf *conf = v->conf;
+	int64_t *d = w->deadlines.duration_us;
+
+	if (w->view)
+		view_unref(&w->view);
+	w->view = v;
+	d[DEADLINE_CONNECT] = conf->timeout_connect_us;
+	d[DEADLINE_HEADER] = conf->timeout_header_us;
+	d[DEADLINE_BODY] = conf->timeout_body_us;
+	d[DEADLINE_RESPONSE] = conf->timeout_response_us;
+	d[DEADLINE_IDLE] = conf->timeout_idle_us;
+	d[DEADLINE_UPSTREAM_IDLE] = conf->timeout_idle_us < UPSTREAM_IDLE_US ? conf->timeout_idle_us / 2
+	                                                                     : UPSTREAM_IDLE_US;
+	d[DEADLINE_MESH_IDLE] = conf->timeout_idle_us / 2;
+	d[DEADLINE_RETRY] = RETRY_US;
+	d[DEADLINE_LINGER] = LINGER_US;
+}
+
+/* ---- time ---------------------------------------------------------------------------------------------------- */
+
+static void arm_tick(struct worker *w)
+{
+	static const struct timeval tick = { 0, TICK_US };
+
+	if (!w->tick_armed)
+		w->tick_armed = event_add(w->tick, &tick) == 0;
+}
+
+void worker_deadline(struct worker *w, struct deadline *d, enum deadline_kind kind, int64_t now_us)
+{
+	deadline_set(&w->deadlines, d, kind, now_us);
+	arm_tick(w);
+}
+
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+static void on_deadline(struct deadline *d)
+{
+	switch (d->kind) {
+	case DEADLINE_CONNECT:
+	case DEADLINE_RESPONSE:
+	case DEADLINE_UPSTREAM_IDLE:
+	case DEADLINE_MESH_IDLE:
+		upstream_on_deadline(container_of(d, struct upstream, deadline));
+		return;
+	default:
+		session_on_deadline(container_of(d, struct session, deadline));
+	}
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+	struct deadline *d;
+	int64_t now = clock_mono_us();
+
+	(void)fd;
+	(void)what;
+	w->tick_armed = false;
+	while ((d = deadlines_take_due(&w->deadlines, now)))
+		on_deadline(d);
+	if (!deadlines_empty(&w->deadlines))
+		arm_tick(w);
+}
+
+/* ---- listeners ----------------------------------------------------------------------------------------------- */
+
+static void on_accept(evutil_socket_t fd, short what, void *arg)
+{
+	struct listener *l = arg;
+
+	(void)what;
+	for (int i = 0; i < ACCEPT_BATCH; i++) {
+		struct addr peer = { .len = sizeof(peer.ss) };
+		int client = accept4((int)fd, (struct sockaddr *)&peer.ss, &peer.len,
+		                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (client < 0) {
+			if (errno == EINTR || errno == ECONNABORTED)
+				continue;
+			if (errno != EAGAIN)
+				log_warn("accept: %s", strerror(errno));
+			return;
+		}
+		session_accept(l, client, &peer);
+	}
+}
+
+static void listener_free(struct listener *l)
+{
+	TAILQ_REMOVE(&l->worker->listeners, l, link);
+	if (l->event)
+		event_free(l->event);
+	if (l->fd >= 0)
+		close(l->fd);
+	free(l->service);
+	free(l);
+}
+
+static int open_socket(const struct addr *bound, struct err *e)
+{
+	int fd = socket(bound->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	char text[ADDR_TEXT_BYTES];
+	int on = 1;
+
+	addr_format(bound, text);
+	if (fd < 0)
+		return err_set(e, ERR_IO, "%s: %s", text, strerror(errno));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	if (bind(fd, (const struct sockaddr *)&bound->ss, bound->len) || listen(fd, 4096)) {
+		err_set(e, err_from_errno(errno), "%s: %s", text, strerror(errno));
+		close(fd);
+		return e->code;
+	}
+	return fd;
+}
+
+int worker_listen(struct worker *w, enum listener_kind kind, const struct addr *bound,
+                  const struct addr *configured, struct span service, struct err *e)
+{
+	struct listener *l = calloc(1, sizeof(*l));
+	int rc = ERR_NOMEM;
+
+	if (!l)
+		return err_set(e, ERR_NOMEM, "no memory for a listener");
+	TAILQ_INSERT_TAIL(&w->listeners, l, link);
+	l->worker = w;
+	l->kind = kind;
+	l->addr = *bound;
+	l->conf_addr = *configured;
+	l->service = service.n ? strndup(service.p, service.n) : NULL;
+	l->fd = open_socket(bound, e);
+	if (l->fd < 0) {
+		rc = l->fd;
+		goto fail;
+	}
+	l->event = event_new(w->base, l->fd, EV_READ | EV_PERSIST, on_accept, l);
+	if ((service.n && !l->service) || !l->event || event_add(l->event, NULL)) {
+		err_set(e, ERR_NOMEM, "no memory for a listener");
+		goto fail;
+	}
+	return 0;
+fail:
+	listener_free(l);
+	return rc;
+}
+
+/* ---- messages from other threads ------------------------------------------------------------------------------- */
+
+static void wake(struct worker *w)
+{
+	uint64_t one = 1;
+
+	if (write(w->wake_fd, &one, sizeof(one)) < 0)
+		return; /* the counter is full: it is awake */
+}
+
+void worker_tell_drain(struct worker *w)
+{
+	pthread_mutex_lock(&w->inbox_lock);
+	w->inbox.drain = true;
+	pthread_mutex_unlock(&w->inbox_lock);
+	wake(w);
+}
+
+void worker_tell_stop(struct worker *w)
+{
+	pthread_mutex_lock(&w->inbox_lock);
+	w->inbox.stop = true;
+	pthread_mutex_unlock(&w->inbox_lock);
+	wake(w);
+}
+
+void worker_tell_view(struct worker *w, struct conf *conf, struct registry *reg)
+{
+	pthread_mutex_lock(&w->inbox_lock);
+	if (w->inbox.conf) {
+		conf_unref(&w->inbox.conf);
+		registry_unref(&w->inbox.reg);
+	}
+	w->inbox.conf = conf_ref(conf);
+	w->inbox.reg = registry_ref(reg);
+	pthread_mutex_unlock(&w->inbox_lock);
+	wake(w);
+}
+
+static void start_drain(struct worker *w)
+{
+	struct listener *l;
+
+	if (w->draining)
+		return;
+	w->draining = true;
+	while ((l = TAILQ_FIRST(&w->listeners)))
+		listener_free(l);
+	sessions_drain(w);
+}
+
+static void take_view(struct worker *w, struct conf *conf, struct registry *reg)
+{
+	struct view *v = view_new(w, conf, reg);
+
+	if (v)
+		set_view(w, v);
+	else
+		log_error("no memory for a new view of configuration and registry: the old one stays");
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+	struct conf *conf;
+	struct registry *reg;
+	bool drain, stop;
+	uint64_t n;
+
+	(void)what;
+	if (read((int)fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		log_error("worker %u: eventfd: %s", w->index, strerror(errno));
+	pthread_mutex_lock(&w->inbox_lock);
+	drain = w->inbox.drain;
+	stop = w->inbox.stop;
+	conf = w->inbox.conf;
+	reg = w->inbox.reg;
+	w->inbox.conf = NULL;
+	w->inbox.reg = NULL;
+	pthread_mutex_unlock(&w->inbox_lock);
+	if (conf) {
+		take_view(w, conf, reg);
+		conf_unref(&conf);
+		registry_unref(&reg);
+	}
+	if (drain)
+		start_drain(w);
+	if (stop)
+		w->stopping = true;
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
+
+int worker_init(struct worker *w, struct server *server, unsigned index, struct conf *conf,
+                struct registry *reg, struct err *e)
+{
+	struct view *v;
+
+	memset(w, 0, sizeof(*w));
+	w->server = server;
+	w->index = index;
+	TAILQ_INIT(&w->listeners);
+	TAILQ_INIT(&w->sessions);
+	TAILQ_INIT(&w->dead_sessions);
+	TAILQ_INIT(&w->ready_sessions);
+	TAILQ_INIT(&w->dead_upstreams);
+	TAILQ_INIT(&w->dead_exchanges);
+	buf_pool_init(&w->blocks, CONN_BLOCK, BLOCKS_KEPT);
+	deadlines_init(&w->deadlines);
+	stats_init(&w->stats);
+	access_log_queue_init(&w->log);
+	pthread_mutex_init(&w->inbox_lock, NULL);
+	w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	w->base = event_base_new();
+	if (w->wake_fd < 0 || !w->base)
+		goto fail;
+	w->wake = event_new(w->base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
+	w->tick = evtimer_new(w->base, on_tick, w);
+	v = view_new(w, conf, reg);
+	if (!w->wake || !w->tick || !v || event_add(w->wake, NULL))
+		goto fail;
+	set_view(w, v);
+	return 0;
+fail:
+	return err_set(e, ERR_NOMEM, "an event loop cannot be made: %s", strerror(errno));
+}
+
+static void reap(struct worker *w)
+{
+	exchanges_reap(w);
+	sessions_reap(w);
+	upstreams_reap(w);
+}
+
+void worker_run(struct worker *w)
+{
+	while (!w->stopping) {
+		event_base_loop(w->base, EVLOOP_ONCE);
+		sessions_run_ready(w);
+		reap(w);
+		if (w->draining && !w->busy_count && !atomic_load(&w->drained))
+			atomic_store(&w->drained, true);
+	}
+	while (!TAILQ_EMPTY(&w->sessions))
+		session_abort(TAILQ_FIRST(&w->sessions));
+	reap(w);
+}
+
+static void *thread_main(void *arg)
+{
+	worker_run(arg);
+	return NULL;
+}
+
+int worker_start(struct worker *w)
+{
+	return pthread_create(&w->thread, NULL, thread_main, w) ? ERR_NOMEM : 0;
+}
+
+void worker_fini(struct worker *w)
+{
+	struct listener *l;
+
+	while ((l = TAILQ_FIRST(&w->listeners)))
+		listener_free(l);
+	pools_free(w);
+	reap(w);
+	if (w->view)
+		view_unref(&w->view);
+	if (w->wake)
+		event_free(w->wake);
+	if (w->tick)
+		event_free(w->tick);
+	if (w->base)
+		event_base_free(w->base);
+	if (w->wake_fd >= 0)
+		close(w->wake_fd);
+	conf_unref(&w->inbox.conf);
+	registry_unref(&w->inbox.reg);
+	buf_pool_fini(&w->blocks);
+	stats_fini(&w->stats);
+	access_log_queue_fini(&w->log);
+	pthread_mutex_destroy(&w->inbox_lock);
+}

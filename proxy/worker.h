@@ -1,0 +1,103 @@
+/* A worker: one event loop on one thread, with everything a request touches: its listeners,
+ * connections, pools of kept connections, buffers, counters and its view of configuration and
+ * registry.  Workers share nothing but what is immutable or atomic, so no request takes a lock.
+ *
+ * Worker 0 runs on the main thread and serves the admin interface only. */
+#ifndef PROXY_WORKER_H
+#define PROXY_WORKER_H
+
+#include <event2/event.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "base/addr.h"
+#include "base/buf.h"
+#include "proxy/access_log.h"
+#include "proxy/conf.h"
+#include "proxy/deadline.h"
+#include "proxy/stats.h"
+#include "registry/registry.h"
+
+struct exchange;
+struct pool;
+struct session;
+struct upstream;
+struct worker;
+
+enum listener_kind { LISTEN_SERVICE, LISTEN_MESH, LISTEN_ADMIN };
+
+/* An address that is listened on; the services behind it are found by prefix. */
+struct listener {
+	enum listener_kind kind;
+	struct addr addr;          /* as bound: a port 0 has become a real one */
+	struct addr conf_addr;     /* as configured */
+	char *service;             /* with port 0: the one service it was opened for */
+	int fd;
+	struct event *event;
+	struct worker *worker;
+	TAILQ_ENTRY(listener) link;
+};
+
+/* A worker's view of one configuration and one registry snapshot; exchanges hold it while they last. */
+struct view {
+	unsigned refs;             /* of this worker only */
+	struct conf *conf;
+	struct registry *reg;
+	struct pool ***instance;   /* [service][instance] */
+	struct pool **site;        /* [site], NULL without mesh address */
+	struct stats_pair **pair;  /* [service * sites + site], filled on first use */
+};
+
+struct server; /* what all workers share: main.c */
+
+struct worker {
+	struct server *server;
+	unsigned index;
+	pthread_t thread;
+	struct event_base *base;
+	struct event *wake, *tick;
+	int wake_fd;
+	bool tick_armed, draining, stopping;
+	struct view *view;
+
+	struct buf_pool blocks;
+	struct deadlines deadlines;
+	TAILQ_HEAD(, listener) listeners;
+	TAILQ_HEAD(, session) sessions, dead_sessions, ready_sessions;
+	TAILQ_HEAD(, upstream) dead_upstreams;
+	TAILQ_HEAD(, exchange) dead_exchanges;
+	struct pool *pools;        /* uthash by address */
+	size_t session_count, busy_count;
+	struct stats stats;
+	struct access_log_queue log;
+
+	pthread_mutex_t inbox_lock;
+	struct { bool drain, stop; struct conf *conf; struct registry *reg; } inbox;
+	_Atomic bool drained;
+};
+
+int worker_init(struct worker *w, struct server *server, unsigned index, struct conf *conf,
+                struct registry *reg, struct err *e) MUST_CHECK;
+/* Runs the loop until told to stop; on the calling thread. */
+void worker_run(struct worker *w);
+int worker_start(struct worker *w) MUST_CHECK;
+void worker_fini(struct worker *w);
+
+/* Opens a listener of its own (SO_REUSEPORT shares the address between workers).  bound: the address with
+ * its real port; configured: as the configuration has it; service: see struct listener. Before the worker runs. */
+int worker_listen(struct worker *w, enum listener_kind kind, const struct addr *bound,
+                  const struct addr *configured, struct span service, struct err *e) MUST_CHECK;
+
+/* From any thread. */
+void worker_tell_drain(struct worker *w);
+void worker_tell_stop(struct worker *w);
+void worker_tell_view(struct worker *w, struct conf *conf, struct registry *reg);
+
+struct view *view_ref(struct view *v);
+void view_unref(struct view **v);
+
+/* Arms a deadline and the worker's tick with it. */
+void worker_deadline(struct worker *w, struct deadline *d, enum deadline_kind kind, int64_t now_us);
+
+#endif
