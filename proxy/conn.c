@@ -2,9 +2,21 @@
 
 #include <errno.h>
 
+/* Room is made only when there is none, so that a block serves until it is full. */
+static int make_room(struct conn *c, size_t limit)
+{
+	size_t have = buf_len(&c->in), want = limit - have;
+
+	if (c->in.mem && c->in.wr < c->in.cap)
+		return 0;
+	if (c->in.mem && have < c->in.cap)
+		return buf_reserve(&c->in, 1); /* moves the content to the front */
+	return buf_reserve(&c->in, !have || want > CONN_BLOCK ? CONN_BLOCK : want);
+}
+
 enum conn_read conn_read(struct conn *c, size_t limit)
 {
-	size_t have = buf_len(&c->in), room, want;
+	size_t have = buf_len(&c->in), room;
 	ssize_t n;
 	char *p;
 
@@ -13,12 +25,7 @@ enum conn_read conn_read(struct conn *c, size_t limit)
 			return CONN_READ_BROKEN;
 		return CONN_READ_FULL;
 	}
-	want = limit - have < CONN_BLOCK ? limit - have : CONN_BLOCK;
-	if (have == 0 && !c->in.mem && want < CONN_BLOCK)
-		want = CONN_BLOCK;
-	if (c->in.mem && c->in.cap - c->in.wr > 0 && c->in.cap - c->in.wr < want && have)
-		want = c->in.cap - c->in.wr;
-	if (buf_reserve(&c->in, want))
+	if (make_room(c, limit))
 		return CONN_READ_BROKEN;
 	p = buf_room(&c->in, &room);
 	if (room > limit - have)

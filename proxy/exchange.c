@@ -43,6 +43,7 @@ static struct exchange *exchange_new(struct session *s)
 	buf_init(&x->replay, NULL, REPLAY_BYTES);
 	buf_init(&x->reply, NULL, 0);
 	x->from_mesh = s->kind == LISTEN_MESH;
+	x->site = x->view->reg->local;
 	x->start_us = clock_mono_us();
 	x->wall_ms = clock_wall_ms();
 	s->x = x;
@@ -387,10 +388,7 @@ void exchange_on_upstream_writable(struct exchange *x)
 	struct upstream *u = x->up;
 
 	if (io_want_write(&u->c.io, false) || conn_flush(&u->c)) {
-		if (x->state == X_AWAIT) {
-			exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_RESET);
-			exchange_run(x);
-		}
+		x->req_abandoned = true; /* the response may be on its way all the same */
 		return;
 	}
 	if (u->c.io.writing)

@@ -91,7 +91,7 @@ struct exchange {
 	bool sent_any;            /* bytes of the request went out on this connection */
 	bool upstream_req_done;   /* the whole request went out */
 	bool up_chunked;          /* the body goes out chunked */
-	bool had_continue;
+	bool req_abandoned;       /* the upstream stopped reading: its response is waited for */
 	struct http_head res;
 	struct http_body res_body;
 

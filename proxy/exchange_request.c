@@ -114,9 +114,50 @@ static void await_client(struct exchange *x)
 	worker_deadline(x->w, &x->s->deadline, DEADLINE_BODY, clock_mono_us());
 }
 
-/* Sends what there is of the request: queued head, content to be sent again, new content.  False when the
- * attempt or the exchange has ended by that (the state says how). */
-bool exchange_pump_request(struct exchange *x)
+enum pump_result {
+	PUMP_MORE,  /* go on: there is more to send */
+	PUMP_WAIT,  /* for the client's bytes, the upstream's room or its response */
+	PUMP_ENDED, /* the attempt or the exchange is over */
+};
+
+/* Keeps the live pieces (from span index `live` on) for replay. */
+static void keep_pieces(struct exchange *x, const struct pieces *p, int live)
+{
+	int step = p->chunked ? 3 : 1, first = p->chunked ? 1 : 0;
+
+	for (int i = live + first; i < p->count; i += step)
+		keep_for_replay(x, p->span[i]);
+}
+
+/* The upstream takes no more.  A first write that fails whole has sent nothing: the kernel took no byte of it. Later
+ * the response may be on its way all the same (an early refusal), so it is waited for, without sending on. */
+static enum pump_result upstream_full_stop(struct exchange *x)
+{
+	if (!x->sent_any) {
+		exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED, REASON_RESET);
+		return PUMP_ENDED;
+	}
+	x->req_abandoned = true;
+	worker_deadline(x->w, &x->up->deadline, DEADLINE_RESPONSE, clock_mono_us());
+	return PUMP_WAIT;
+}
+
+static enum pump_result wait_for(struct exchange *x)
+{
+	struct upstream *u = x->up;
+
+	if (x->upstream_req_done || u->c.io.writing || x->hold) {
+		deadline_clear(&x->w->deadlines, &x->s->deadline);
+		worker_deadline(x->w, &u->deadline, DEADLINE_RESPONSE, clock_mono_us());
+	} else {
+		deadline_clear(&x->w->deadlines, &u->deadline);
+		await_client(x);
+	}
+	return PUMP_WAIT;
+}
+
+/* One gathered write: queued head, content to be sent again, new content. */
+static enum pump_result pump_once(struct exchange *x)
 {
 	struct upstream *u = x->up;
 	struct conn *client = &x->s->c;
@@ -124,48 +165,45 @@ bool exchange_pump_request(struct exchange *x)
 	struct span again = span_from(buf_span(&x->replay), x->replay_sent);
 	struct span in = buf_span(&client->in);
 	size_t before = in.n;
-	int live;
+	bool more = false;
 
-	if (!u || !u->connected || u->c.io.writing || x->upstream_req_done)
-		return true;
-	if (x->hold)
-		goto send;
-	if (again.n)
-		pieces_add(&p, again);
-	live = p.count;
-	if (!take_content(x, &in, &p))
-		return false;
-	x->replay_sent = buf_len(&x->replay);
-	for (int i = live; i < p.count; i++) {
-		if (!x->up_chunked || (i - live) % 3 == 1)
-			keep_for_replay(x, p.span[i]);
+	if (!x->hold) {
+		int live;
+
+		if (again.n)
+			pieces_add(&p, again);
+		live = p.count;
+		if (!take_content(x, &in, &p))
+			return PUMP_ENDED;
+		x->replay_sent = buf_len(&x->replay);
+		keep_pieces(x, &p, live);
+		more = pieces_full(&p);
+		if (x->req_done && !more) {
+			pieces_end(&p, &x->arena, &x->req_body);
+			x->upstream_req_done = true;
+		}
 	}
-	if (x->req_done && !pieces_full(&p)) {
-		pieces_end(&p, &x->arena, &x->req_body);
-		x->upstream_req_done = true;
-	}
-send:
-	/* A first write that fails whole has sent nothing: the kernel took no byte of it. */
 	if (conn_send(&u->c, p.span, p.count)) {
 		buf_consume(&client->in, before - in.n);
-		exchange_attempt_failed(x, x->sent_any ? OUTCOME_UNKNOWN : OUTCOME_NOT_EXECUTED, REASON_RESET);
-		return false;
+		return upstream_full_stop(x);
 	}
 	x->sent_any = true;
 	buf_consume(&client->in, before - in.n);
-	if (x->upstream_req_done) {
-		deadline_clear(&x->w->deadlines, &x->s->deadline);
-		worker_deadline(x->w, &u->deadline, DEADLINE_RESPONSE, clock_mono_us());
-	} else if (u->c.io.writing || x->hold) {
-		deadline_clear(&x->w->deadlines, &x->s->deadline);
-		worker_deadline(x->w, &u->deadline, DEADLINE_RESPONSE, clock_mono_us());
-	} else if (pieces_full(&p)) {
-		return exchange_pump_request(x);
-	} else {
-		deadline_clear(&x->w->deadlines, &u->deadline);
-		await_client(x);
+	return more && !u->c.io.writing ? PUMP_MORE : wait_for(x);
+}
+
+bool exchange_pump_request(struct exchange *x)
+{
+	enum pump_result r = PUMP_MORE;
+
+	while (r == PUMP_MORE) {
+		struct upstream *u = x->up;
+
+		if (!u || !u->connected || u->c.io.writing || x->upstream_req_done || x->req_abandoned)
+			return true;
+		r = pump_once(x);
 	}
-	return true;
+	return r != PUMP_ENDED;
 }
 
 /* Our own 100: the other proxy withheld the body until an instance is connected. */
@@ -182,7 +220,7 @@ enum exchange_step exchange_step_send(struct exchange *x)
 	bool remote = !exchange_is_local(x);
 	bool small = x->req_done || (x->req.framing == HTTP_LENGTH && x->req.content_length <= REPLAY_BYTES);
 
-	x->sent_any = x->upstream_req_done = x->had_continue = false;
+	x->sent_any = x->upstream_req_done = x->req_abandoned = false;
 	x->up_chunked = x->req.framing == HTTP_CHUNKED;
 	x->hold = remote && !small && x->site_at < x->site_count;
 	if (heads_add_request(x, &x->up->c.out)) {

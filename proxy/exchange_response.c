@@ -53,6 +53,10 @@ static void judge_response(struct exchange *x)
 		               span_eq(error->value, SPAN("no-instance")) ? REASON_NO_INSTANCE : REASON_PROXY_503);
 		return;
 	}
+	if (error && status == 503 && x->outcome_unknown) {
+		exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED, REASON_PROXY_503); /* an earlier attempt decides */
+		return;
+	}
 	if (error && (status == 502 || status == 504) && !x->replay_lost && exchange_is_safe(x) && exchange_more_places(x)) {
 		exchange_attempt_failed(x, OUTCOME_UNKNOWN, status == 504 ? REASON_TIMEOUT : REASON_RESET);
 		return;

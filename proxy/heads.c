@@ -159,7 +159,8 @@ static void drop_request_fields(struct exchange *x)
 		if (f->id == HTTP_HOST || f->id == HTTP_CONTENT_LENGTH || f->id == HTTP_EXPECT || is_internal(f->id))
 			f->drop = true;
 	}
-	for (const struct carrier *c = carrier_table; x->has_scope && c->kind; c++)
+	/* Another site's proxy writes the carriers for its instance; until then they stay as they came. */
+	for (const struct carrier *c = carrier_table; x->has_scope && !x->pool->mesh && c->kind; c++)
 		if (carrier_on(x->view->conf, c))
 			c->drop(&x->req);
 }

@@ -116,7 +116,6 @@ void sessions_drain(struct worker *w)
 
 	for (s = TAILQ_FIRST(&w->sessions); s; s = next) {
 		next = TAILQ_NEXT(s, link);
-		s->listener = NULL;
 		if (s->state == SESSION_IDLE)
 			session_close(s, false);
 	}
@@ -161,11 +160,14 @@ static void read_head(struct session *s)
 	size_t most = s->worker->view->conf->limit_header_bytes;
 	const char *reason;
 
-	buf_consume(&s->c.in, http_skip_blank_lines(buf_span(&s->c.in)));
+	if (!s->guard.seen)
+		buf_consume(&s->c.in, http_skip_blank_lines(buf_span(&s->c.in)));
 	if (!buf_len(&s->c.in)) {
 		buf_fini(&s->c.in);
 		return;
 	}
+	if (!s->guard.seen && buf_len(&s->c.in) == 1 && s->c.in.mem[s->c.in.rd] == '\r')
+		return; /* half of an empty line */
 	if (s->state == SESSION_IDLE) {
 		s->state = SESSION_HEAD;
 		worker_deadline(s->worker, &s->deadline, DEADLINE_HEADER, clock_mono_us());
@@ -248,7 +250,7 @@ void session_exchange_done(struct session *s, bool keep, bool reset)
 		session_close(s, true);
 		return;
 	}
-	if (!keep || !s->listener || (s->c.eof && !buf_len(&s->c.in))) {
+	if (!keep || s->listener->fd < 0 || (s->c.eof && !buf_len(&s->c.in))) {
 		start_linger(s);
 		return;
 	}

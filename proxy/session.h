@@ -27,7 +27,7 @@ struct session {
 	struct conn c;
 	struct worker *worker;
 	struct exchange *x;          /* when busy */
-	struct listener *listener;   /* NULL once it is gone (then no new exchange) */
+	struct listener *listener;   /* lives as long as the worker */
 	struct deadline deadline;
 	struct head_guard guard;
 	uint8_t state;               /* enum session_state */

@@ -193,13 +193,20 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-static void listener_free(struct listener *l)
+static void listener_close(struct listener *l)
 {
-	TAILQ_REMOVE(&l->worker->listeners, l, link);
 	if (l->event)
 		event_free(l->event);
 	if (l->fd >= 0)
 		close(l->fd);
+	l->event = NULL;
+	l->fd = -1;
+}
+
+static void listener_free(struct listener *l)
+{
+	TAILQ_REMOVE(&l->worker->listeners, l, link);
+	listener_close(l);
 	free(l->service);
 	free(l);
 }
@@ -299,8 +306,8 @@ static void start_drain(struct worker *w)
 	if (w->draining)
 		return;
 	w->draining = true;
-	while ((l = TAILQ_FIRST(&w->listeners)))
-		listener_free(l);
+	TAILQ_FOREACH(l, &w->listeners, link)
+		listener_close(l);
 	sessions_drain(w);
 }
 

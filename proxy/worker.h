@@ -33,7 +33,7 @@ struct listener {
 	struct addr addr;          /* as bound: a port 0 has become a real one */
 	struct addr conf_addr;     /* as configured */
 	char *service;             /* with port 0: the one service it was opened for */
-	int fd;
+	int fd;                    /* -1: closed, no further requests */
 	struct event *event;
 	struct worker *worker;
 	TAILQ_ENTRY(listener) link;
