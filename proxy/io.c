@@ -21,6 +21,13 @@ struct io_event {
 	struct event read;
 };
 
+static io_connector connect_instead;
+
+void io_set_connector(io_connector connector)
+{
+	connect_instead = connector;
+}
+
 static void on_read(evutil_socket_t fd, short what, void *arg)
 {
 	struct io *io = arg;
@@ -69,6 +76,13 @@ static int fd_connected(struct io *io)
 	if (getsockopt(io->fd, SOL_SOCKET, SO_ERROR, &error, &len))
 		return -errno;
 	return -error;
+}
+
+static bool fd_quiet(struct io *io)
+{
+	char byte;
+
+	return recv(io->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
 static int want_write(struct io *io, bool on)
@@ -129,6 +143,7 @@ static const struct io_ops fd_ops = {
 	.read = fd_read,
 	.write = fd_write,
 	.connected = fd_connected,
+	.quiet = fd_quiet,
 	.want = fd_want,
 	.shutdown_write = fd_shutdown_write,
 	.close = fd_close,
@@ -155,9 +170,11 @@ int io_open_fd(struct io *io, struct event_base *base, int fd, const struct io_h
 int io_connect(struct io *io, struct event_base *base, const struct addr *to,
                const struct io_handler *handler)
 {
-	int fd = socket(to->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int on = 1, rc;
+	int on = 1, rc, fd;
 
+	if (connect_instead)
+		return connect_instead(io, to, handler);
+	fd = socket(to->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return errno == EMFILE || errno == ENFILE ? ERR_LIMIT : err_from_errno(errno);
 	if (to->ss.ss_family != AF_UNIX)

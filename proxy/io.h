@@ -30,6 +30,8 @@ struct io_ops {
 	ssize_t (*write)(struct io *io, const struct iovec *iov, int count);
 	/* pending connection: 0 made, -EAGAIN not yet, negative errno failed */
 	int (*connected)(struct io *io);
+	/* neither bytes nor the end wait to be read */
+	bool (*quiet)(struct io *io);
 	int (*want)(struct io *io, bool read, bool write);
 	void (*shutdown_write)(struct io *io);
 	void (*close)(struct io *io, bool reset);
@@ -51,6 +53,10 @@ int io_open_fd(struct io *io, struct event_base *base, int fd, const struct io_h
 int io_connect(struct io *io, struct event_base *base, const struct addr *to,
                const struct io_handler *handler) MUST_CHECK;
 
+/* For scenarios and fuzz targets: what io_connect does instead (NULL: connect). */
+typedef int (*io_connector)(struct io *io, const struct addr *to, const struct io_handler *handler);
+void io_set_connector(io_connector connector);
+
 static inline bool io_is_open(const struct io *io)
 {
 	return io->ops != NULL;
@@ -69,6 +75,11 @@ static inline ssize_t io_write(struct io *io, const struct iovec *iov, int count
 static inline int io_connected(struct io *io)
 {
 	return io->ops->connected(io);
+}
+
+static inline bool io_quiet(struct io *io)
+{
+	return io->ops->quiet(io);
 }
 
 static inline void io_shutdown_write(struct io *io)

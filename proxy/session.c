@@ -23,7 +23,7 @@
 static void on_readable(struct io *io);
 static void on_writable(struct io *io);
 
-static const struct io_handler session_handler = { on_readable, on_writable };
+const struct io_handler session_io_handler = { on_readable, on_writable };
 
 static struct session *of_io(struct io *io)
 {
@@ -50,10 +50,38 @@ static void keep_peer(struct session *s, const struct addr *peer)
 		s->peer.sa.sa_family = AF_UNIX;
 }
 
+struct session *session_new(struct listener *l, const struct addr *peer)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->worker = l->worker;
+	s->listener = l;
+	s->kind = (uint8_t)l->kind;
+	keep_peer(s, peer);
+	buf_init(&s->c.in, &s->worker->blocks, 0);
+	buf_init(&s->c.out, &s->worker->blocks, 0);
+	return s;
+}
+
+void session_begin(struct session *s)
+{
+	struct worker *w = s->worker;
+
+	TAILQ_INSERT_TAIL(&w->sessions, s, link);
+	w->session_count++;
+	counter_add(&w->stats.accepted, 1);
+	counter_add(&w->stats.connections_client, 1);
+	if (io_want_read(&s->c.io, true))
+		session_close(s, false);
+	else
+		worker_deadline(w, &s->deadline, DEADLINE_HEADER, clock_mono_us());
+}
+
 void session_accept(struct listener *l, int fd, const struct addr *peer)
 {
-	struct worker *w = l->worker;
-	struct session *s = calloc(1, sizeof(*s));
+	struct session *s = session_new(l, peer);
 	int on = 1;
 
 	if (!s) {
@@ -62,25 +90,10 @@ void session_accept(struct listener *l, int fd, const struct addr *peer)
 	}
 	if (peer->ss.ss_family != AF_UNIX)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (io_open_fd(&s->c.io, w->base, fd, &session_handler)) {
+	if (io_open_fd(&s->c.io, l->worker->base, fd, &session_io_handler))
 		free(s);
-		return;
-	}
-	s->worker = w;
-	s->listener = l;
-	s->kind = (uint8_t)l->kind;
-	keep_peer(s, peer);
-	buf_init(&s->c.in, &w->blocks, 0);
-	buf_init(&s->c.out, &w->blocks, 0);
-	TAILQ_INSERT_TAIL(&w->sessions, s, link);
-	w->session_count++;
-	counter_add(&w->stats.accepted, 1);
-	counter_add(&w->stats.connections_client, 1);
-	if (io_want_read(&s->c.io, true)) {
-		session_close(s, false);
-		return;
-	}
-	worker_deadline(w, &s->deadline, DEADLINE_HEADER, clock_mono_us());
+	else
+		session_begin(s);
 }
 
 void session_close(struct session *s, bool reset)

@@ -39,7 +39,12 @@ struct session {
 	TAILQ_ENTRY(session) link, ready_link;
 };
 
+/* Takes over fd, an accepted connection. */
 void session_accept(struct listener *l, int fd, const struct addr *peer);
+/* The same in two steps, for streams that are no descriptors: between them s->c.io is opened with this handler. */
+extern const struct io_handler session_io_handler;
+struct session *session_new(struct listener *l, const struct addr *peer);
+void session_begin(struct session *s);
 void session_peer(const struct session *s, struct addr *addr_r);
 /* The exchange is over.  keep: the connection may carry another request. reset: it was cut short. */
 void session_exchange_done(struct session *s, bool keep, bool reset);

@@ -8,7 +8,6 @@
  * the end, throws it away.  dead: the stream is closed, x is NULL. */
 #include "proxy/upstream.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -187,14 +186,6 @@ void upstream_drop(struct upstream **up, bool reset)
 		return;
 	clear_busy(u);
 	bury(u, reset);
-}
-
-bool upstream_is_quiet(struct upstream *u)
-{
-	char byte;
-
-	return recv(u->c.io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-	       (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
 static void on_readable(struct io *io)

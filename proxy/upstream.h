@@ -50,9 +50,6 @@ int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, bool 
 void upstream_keep(struct upstream **u);
 /* Closed and freed at the end of the loop turn. */
 void upstream_drop(struct upstream **u, bool reset);
-/* True when a kept connection has neither bytes nor an end waiting: asked before what must not be sent twice
- * is sent on it. */
-bool upstream_is_quiet(struct upstream *u);
 /* Frees what was dropped. */
 void upstreams_reap(struct worker *w);
 void upstream_on_deadline(struct upstream *u);

@@ -155,17 +155,22 @@ static void on_deadline(struct deadline *d)
 	}
 }
 
+void worker_run_deadlines(struct worker *w, int64_t now_us)
+{
+	struct deadline *d;
+
+	while ((d = deadlines_take_due(&w->deadlines, now_us)))
+		on_deadline(d);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
-	struct deadline *d;
-	int64_t now = clock_mono_us();
 
 	(void)fd;
 	(void)what;
 	w->tick_armed = false;
-	while ((d = deadlines_take_due(&w->deadlines, now)))
-		on_deadline(d);
+	worker_run_deadlines(w, clock_mono_us());
 	if (!deadlines_empty(&w->deadlines))
 		arm_tick(w);
 }
@@ -394,14 +399,19 @@ static void reap(struct worker *w)
 	upstreams_reap(w);
 }
 
+void worker_turn(struct worker *w)
+{
+	sessions_run_ready(w);
+	reap(w);
+	if (w->draining && !w->busy_count && !atomic_load(&w->drained))
+		atomic_store(&w->drained, true);
+}
+
 void worker_run(struct worker *w)
 {
 	while (!w->stopping) {
 		event_base_loop(w->base, EVLOOP_ONCE);
-		sessions_run_ready(w);
-		reap(w);
-		if (w->draining && !w->busy_count && !atomic_load(&w->drained))
-			atomic_store(&w->drained, true);
+		worker_turn(w);
 	}
 	while (!TAILQ_EMPTY(&w->sessions))
 		session_abort(TAILQ_FIRST(&w->sessions));

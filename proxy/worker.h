@@ -82,6 +82,9 @@ int worker_init(struct worker *w, struct server *server, unsigned index, struct 
 /* Runs the loop until told to stop; on the calling thread. */
 void worker_run(struct worker *w);
 int worker_start(struct worker *w) MUST_CHECK;
+/* What a turn of the loop does beside events; scenarios call these two themselves. */
+void worker_turn(struct worker *w);
+void worker_run_deadlines(struct worker *w, int64_t now_us);
 void worker_fini(struct worker *w);
 
 /* Opens a listener of its own (SO_REUSEPORT shares the address between workers).  bound: the address with
