@@ -9,3 +9,7 @@ base_libbase_a_SOURCES = \
 	base/nearest.c base/nearest.h \
 	base/percent.c base/percent.h \
 	base/span.h
+	base/opt.c base/opt.h \
+	base/span.h \
+	base/yaml.c base/yaml.h
+base_libbase_a_CPPFLAGS = $(AM_CPPFLAGS) $(FYAML_CFLAGS)
