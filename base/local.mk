@@ -7,5 +7,8 @@ base_libbase_a_SOURCES = \
 	base/err.c base/err.h \
 	base/log.c base/log.h \
 	base/nearest.c base/nearest.h \
+	base/opt.c base/opt.h \
 	base/percent.c base/percent.h \
-	base/span.h
+	base/span.h \
+	base/yaml.c base/yaml.h
+base_libbase_a_CPPFLAGS = $(AM_CPPFLAGS) $(FYAML_CFLAGS)

@@ -5,6 +5,10 @@ proxy_libproxy_a_SOURCES = \
 	proxy/access_log.c proxy/access_log.h \
 	proxy/admin.c \
 	proxy/carrier.c proxy/carrier.h \
+	proxy/conf.c proxy/conf.h proxy/conf_int.h \
+	proxy/conf_cidr.c \
+	proxy/conf_options.c \
+	proxy/conf_scope.c \
 	proxy/conn.c proxy/conn.h \
 	proxy/deadline.c proxy/deadline.h \
 	proxy/exchange.c proxy/exchange.h proxy/exchange_int.h \

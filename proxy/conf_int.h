@@ -1,0 +1,15 @@
+/* What the files of the configuration share among themselves. */
+#ifndef PROXY_CONF_INT_H
+#define PROXY_CONF_INT_H
+
+#include "base/opt.h"
+#include "proxy/conf.h"
+
+/* The only list of options; offsets into struct conf and, below "services.*", struct conf_service. */
+extern const struct opt_table conf_options;
+
+/* Holds every scope text against the language and, unless reg is NULL, against the sites of the
+ * registry. Problems go to the document. ERR_NOMEM or 0. */
+int conf_check_scopes(struct opt_reader *r, struct conf *conf, const struct registry *reg) MUST_CHECK;
+
+#endif

@@ -1,0 +1,430 @@
+/* The options: the only list of them (spec section 6).  To add one, add a member to struct conf and
+ * a row here; parser, --check, --print, reload and docs/reference.md (make reference) follow.
+ *
+ * On top the types that only this table needs; most read one scalar. */
+#include "base/opt.h"
+
+#include <assert.h>
+#include <sys/un.h>
+
+#include "proxy/conf_int.h"
+
+static_assert(sizeof(struct registry_label) == sizeof(struct opt_pair) &&
+              offsetof(struct registry_label, value) == offsetof(struct opt_pair, value),
+              "labels are read as pairs");
+static_assert(sizeof(struct conf_named) == sizeof(struct opt_pair) &&
+              offsetof(struct conf_named, location) == offsetof(struct opt_pair, value),
+              "named locations are read as pairs");
+static_assert(sizeof(enum conf_log_format) == sizeof(int) && sizeof(enum log_level) == sizeof(int),
+              "words are read as int");
+
+/* ---- types ------------------------------------------------------------------------------- */
+
+static int keep(struct opt_reader *r, struct span text, struct span *to)
+{
+	*to = arena_dup(r->arena, text);
+	if (to->p)
+		return 0;
+	*to = SPAN("");
+	r->nomem = true;
+	return ERR_NOMEM;
+}
+
+static bool printable_path(struct span text)
+{
+	for (size_t i = 0; i < text.n; i++)
+		if (text.p[i] <= ' ' || text.p[i] == 127 || strchr("?#\"<>\\^`{|}", text.p[i]))
+			return false;
+	return text.n && text.p[0] == '/';
+}
+
+static int parse_prefix(struct opt_reader *r, const struct opt *o, struct span text, void *value,
+                        struct err *e)
+{
+	(void)o;
+	if (!printable_path(text))
+		return err_set(e, ERR_INVALID, "\"%.*s\" is no path; expected e.g. / or /v2", SPAN_ARG(text));
+	while (text.n > 1 && text.p[text.n - 1] == '/')
+		text.n--;
+	return keep(r, text, value);
+}
+
+/* A request target; empty: none. */
+static int parse_target(struct opt_reader *r, const struct opt *o, struct span text, void *value,
+                        struct err *e)
+{
+	size_t query = span_find(text, '?');
+
+	(void)o;
+	if (text.n && (!printable_path(span_head(text, query)) ||
+	               (query < text.n && span_find(span_from(text, query + 1), '#') + query + 1 < text.n)))
+		return err_set(e, ERR_INVALID, "\"%.*s\" is no path; expected e.g. /healthcheck",
+		               SPAN_ARG(text));
+	for (size_t i = query; i < text.n; i++)
+		if (text.p[i] <= ' ' || text.p[i] == 127)
+			return err_set(e, ERR_INVALID, "a path holds no blanks");
+	return keep(r, text, value);
+}
+
+static void print_text(const struct opt *o, const void *value, struct buf *out)
+{
+	(void)o;
+	yaml_print_scalar(*(const struct span *)value, out);
+}
+
+/* [USERINFO@]HOST[:PORT] of a URL with nothing behind it. */
+static int parse_authority(struct opt_reader *r, struct span text, struct conf_instance *in, struct err *e)
+{
+	bool has_port = text.n && text.p[text.n - 1] != ']' && span_find(text, ':') < text.n;
+
+	if (span_find(text, '@') < text.n)
+		return err_set(e, ERR_INVALID, "a user name cannot be part of an instance");
+	if (!text.n)
+		return err_set(e, ERR_INVALID, "the address is missing");
+	if (has_port) {
+		if (keep(r, text, &in->authority))
+			return ERR_NOMEM;
+	} else {
+		in->authority = span_of(arena_printf(r->arena, "%.*s:80", SPAN_ARG(text)));
+		r->nomem |= !in->authority.p;
+		if (r->nomem)
+			return ERR_NOMEM;
+	}
+	if (span_starts(in->authority, SPAN(":")))
+		return err_set(e, ERR_INVALID, "the address is missing");
+	return addr_parse(in->authority, false, &in->addr, e);
+}
+
+static int parse_instance(struct opt_reader *r, const struct opt *o, struct span text, void *value,
+                          struct err *e)
+{
+	struct conf_instance *in = value;
+	struct span rest;
+	size_t path;
+
+	(void)o;
+	in->url = in->authority = SPAN("");
+	if (span_istarts(text, SPAN("https://")))
+		return err_set(e, ERR_INVALID, "https:// instances need a later version");
+	if (!span_istarts(text, SPAN("http://")))
+		return err_set(e, ERR_INVALID, "\"%.*s\" is no URL; expected http://ADDRESS:PORT",
+		               SPAN_ARG(text));
+	rest = span_from(text, 7);
+	path = span_find(rest, '/');
+	if (path + 1 < rest.n || span_find(rest, '?') < rest.n || span_find(rest, '#') < rest.n)
+		return err_set(e, ERR_INVALID,
+		               "an instance has no path: requests are passed on with their own");
+	if (parse_authority(r, span_head(rest, path), in, e))
+		return ERR_INVALID;
+	return keep(r, text, &in->url);
+}
+
+static void print_instance(const struct opt *o, const void *value, struct buf *out)
+{
+	(void)o;
+	yaml_print_scalar(((const struct conf_instance *)value)->url, out);
+}
+
+static int parse_cidr(struct opt_reader *r, const struct opt *o, struct span text, void *value,
+                      struct err *e)
+{
+	(void)r;
+	(void)o;
+	return cidr_parse(text, value, e);
+}
+
+static void print_cidr(const struct opt *o, const void *value, struct buf *out)
+{
+	char text[ADDR_TEXT_BYTES];
+
+	(void)o;
+	cidr_format(value, text);
+	buf_addf(out, "\"%s\"", text);
+}
+
+static int parse_carrier(struct opt_reader *r, const struct opt *o, struct span text, void *value,
+                         struct err *e)
+{
+	struct conf_carrier *carrier = value;
+
+	(void)o;
+	carrier->kind = carrier->name = SPAN("");
+	if (span_starts(text, SPAN("correlate:")) || span_starts(text, SPAN("piggyback:")))
+		return err_set(e, ERR_INVALID, "%.9s needs a later version", text.p);
+	if (!span_eq(text, SPAN("header")) && !span_eq(text, SPAN("baggage")))
+		return err_set(e, ERR_INVALID, "\"%.*s\" is no carrier; expected header or baggage",
+		               SPAN_ARG(text));
+	return keep(r, text, &carrier->kind);
+}
+
+static void print_carrier(const struct opt *o, const void *value, struct buf *out)
+{
+	const struct conf_carrier *carrier = value;
+
+	(void)o;
+	buf_add_span(out, carrier->kind);
+	if (carrier->name.n)
+		buf_addf(out, ":%.*s", SPAN_ARG(carrier->name));
+}
+
+/* A field name, RFC 9110 5.1. */
+static int parse_field_name(struct opt_reader *r, const struct opt *o, struct span text, void *value,
+                            struct err *e)
+{
+	(void)o;
+	for (size_t i = 0; i < text.n; i++) {
+		unsigned char c = (unsigned char)text.p[i];
+
+		if (c <= ' ' || c >= 127 || strchr("\"(),/:;<=>?@[\\]{}", c))
+			return err_set(e, ERR_INVALID, "\"%.*s\" is no header name", SPAN_ARG(text));
+	}
+	if (!text.n)
+		return err_set(e, ERR_INVALID, "a header name is missing");
+	return keep(r, text, value);
+}
+
+static int parse_advertise(struct opt_reader *r, const struct opt *o, struct span text, void *value,
+                           struct err *e)
+{
+	struct addr addr;
+	struct opt port = *o;
+
+	port.min = 1;
+	if (text.n && opt_addr.parse(r, &port, text, &addr, e))
+		return ERR_INVALID;
+	return keep(r, text, value);
+}
+
+/* An address, or unix:/PATH, which is relative to the file's folder as every path is. */
+static int parse_admin(struct opt_reader *r, const struct opt *o, struct span text, void *value,
+                       struct err *e)
+{
+	struct span path;
+	char *whole;
+
+	if (!span_starts(text, SPAN("unix:")) || text.n == 5)
+		return addr_parse(text, o->min == 0, value, e);
+	path = opt_resolve(r->arena, r->dir, span_from(text, 5));
+	whole = path.p ? arena_printf(r->arena, "unix:%.*s", SPAN_ARG(path)) : NULL;
+	if (!whole) {
+		r->nomem = true;
+		return ERR_NOMEM;
+	}
+	return addr_parse(span_of(whole), false, value, e);
+}
+
+static void print_admin(const struct opt *o, const void *value, struct buf *out)
+{
+	const struct addr *a = value;
+
+	if (a->ss.ss_family == AF_UNIX) {
+		buf_add_z(out, "\"unix:");
+		buf_add_z(out, ((const struct sockaddr_un *)&a->ss)->sun_path);
+		buf_add_char(out, '"');
+	} else {
+		opt_addr.print(o, value, out);
+	}
+}
+
+static int parse_access(struct opt_reader *r, const struct opt *o, struct span text, void *value,
+                        struct err *e)
+{
+	if (span_eq(text, SPAN("-")) || span_eq(text, SPAN("off")))
+		return keep(r, text, value);
+	return opt_path.parse(r, o, text, value, e);
+}
+
+/* all | none | [SITE, ...]: three members, found from the first. */
+static void read_sites(struct opt_reader *r, const struct opt *o, const struct yaml_node *node, void *value)
+{
+	struct conf_service *service = (void *)((char *)value - offsetof(struct conf_service, sites_rule));
+
+	if (node->kind == YAML_SCALAR && span_eq(node->text, SPAN("all"))) {
+		service->sites_rule = CONF_SITES_ALL;
+	} else if (node->kind == YAML_SCALAR && span_eq(node->text, SPAN("none"))) {
+		service->sites_rule = CONF_SITES_NONE;
+	} else if (node->kind == YAML_LIST && node->count) {
+		service->sites_rule = CONF_SITES_LIST;
+		service->sites = opt_read_list(r, o, &opt_name, node, &service->sites_count);
+	} else {
+		yaml_problem(r->yaml, node->at, NULL, "sites: expected all, none or a list of sites");
+	}
+}
+
+static void print_sites(const struct opt *o, const void *value, struct buf *out)
+{
+	const struct conf_service *service =
+		(const void *)((const char *)value - offsetof(struct conf_service, sites_rule));
+
+	(void)o;
+	if (service->sites_rule != CONF_SITES_LIST) {
+		buf_add_z(out, service->sites_rule == CONF_SITES_ALL ? "all" : "none");
+		return;
+	}
+	for (size_t i = 0; i < service->sites_count; i++) {
+		buf_add_z(out, i ? ", " : "[");
+		yaml_print_scalar(service->sites[i], out);
+	}
+	buf_add_char(out, ']');
+}
+
+static const struct opt_type type_prefix = { "path", sizeof(struct span), parse_prefix, print_text, NULL };
+static const struct opt_type type_target = { "path", sizeof(struct span), parse_target, print_text, NULL };
+static const struct opt_type type_instance = { "URL", sizeof(struct conf_instance), parse_instance,
+	                                       print_instance, NULL };
+static const struct opt_type type_cidr = { "CIDR", sizeof(struct cidr), parse_cidr, print_cidr, NULL };
+static const struct opt_type type_carrier = { "carrier", sizeof(struct conf_carrier), parse_carrier,
+	                                      print_carrier, NULL };
+static const struct opt_type type_field_name = { "header name", sizeof(struct span), parse_field_name,
+	                                         print_text, NULL };
+static const struct opt_type type_advertise = { "address", sizeof(struct span), parse_advertise,
+	                                        print_text, NULL };
+static const struct opt_type type_admin = { "address or unix:/PATH", sizeof(struct addr), parse_admin,
+	                                    print_admin, NULL };
+static const struct opt_type type_access = { "\"-\", off or path", sizeof(struct span), parse_access,
+	                                     print_text, NULL };
+static const struct opt_type type_sites = { "all, none or list of sites", sizeof(int), NULL, print_sites,
+	                                    read_sites };
+
+/* ---- the rows ---------------------------------------------------------------------------- */
+
+#define AT(member) .offset = offsetof(struct conf, member)
+#define LIST_AT(member, number) AT(member), .count_offset = offsetof(struct conf, number)
+#define S_AT(member) .offset = offsetof(struct conf_service, member)
+#define S_LIST_AT(member, number) S_AT(member), .count_offset = offsetof(struct conf_service, number)
+#define MS 1000ull
+#define DAY (86400ull * 1000000)
+#define LATER(key, kind, sentence) { .path = key, .type = &kind, .flags = OPT_LATER, .doc = sentence }
+#define TIMEOUT(name, least, preset, sentence) \
+	{ .path = "timeouts." #name, .type = &opt_duration, AT(timeout_##name##_us), .min = least, \
+	  .max = 30 * DAY, .value = preset, .doc = sentence }
+
+static const struct opt rows[] = {
+	{ .path = "site", .type = &opt_name, .flags = OPT_REQUIRED | OPT_RESTART | OPT_FILLED, AT(site),
+	  .doc = "Name of this site, as scopes call it." },
+	{ .path = "labels", .type = &opt_name, .flags = OPT_PAIRS, LIST_AT(labels, label_count),
+	  .doc = "Labels of this site, where the registry file gives it none." },
+	{ .path = "state", .type = &opt_path, .flags = OPT_RESTART, AT(state),
+	  .value_text = "`$STATE_DIRECTORY`, else `/var/lib/scopemesh`",
+	  .doc = "Folder of what outlives a restart; created with mode 0700, locked by one process." },
+	{ .path = "workers", .type = &opt_uint, .flags = OPT_RESTART, AT(workers), .max = 256,
+	  .value = "0", .doc = "Event-loop threads; 0: one per core." },
+	LATER("hooks", opt_text, "Programs and URLs told of events."),
+
+	{ .path = "services.*", .type = &opt_group, .flags = OPT_RESTART, LIST_AT(services, service_count),
+	  .element = sizeof(struct conf_service), .doc = "The services of this site, by name." },
+	{ .path = "services.*.listen", .type = &opt_addr, .flags = OPT_LIST | OPT_REQUIRED | OPT_RESTART,
+	  S_LIST_AT(listen, listen_count),
+	  .doc = "Where clients reach the service: one or more addresses; port 0 takes a free one." },
+	{ .path = "services.*.prefix", .type = &type_prefix, S_AT(prefix), .value = "/",
+	  .doc = "Path below which requests belong to the service; services may share an address, told "
+		 "apart by prefix." },
+	{ .path = "services.*.instances", .type = &type_instance, .flags = OPT_LIST,
+	  S_LIST_AT(instances, instance_count),
+	  .doc = "Where the service itself runs at this site: http://ADDRESS:PORT each." },
+	LATER("services.*.tls", opt_text, "Certificate and key of the listener."),
+	LATER("services.*.upstream_tls", opt_text, "How https:// instances are verified."),
+	{ .path = "services.*.scope", .type = &opt_text, S_AT(scope), .value = "",
+	  .doc = "Fixed scope for clients that can send none." },
+	{ .path = "services.*.default", .type = &opt_text, .flags = OPT_FILLED, S_AT(default_location),
+	  .value = "local", .doc = "Location when a request names none for this service." },
+	{ .path = "services.*.scope_from", .type = &type_cidr, .flags = OPT_LIST,
+	  S_LIST_AT(scope_from, scope_from_count),
+	  .doc = "Ranges of addresses that may send a scope; empty: any." },
+	{ .path = "services.*.sites", .type = &type_sites, S_AT(sites_rule), .value_text = "`all`",
+	  .doc = "Sites whose requests may come in." },
+	{ .path = "services.*.piggyback_strip", .type = &opt_bool, S_AT(piggyback_strip), .value = "false",
+	  .doc = "Whether the service receives piggybacked header values bare; without effect as long as "
+		 "there is no such carrier." },
+	{ .path = "services.*.health.path", .type = &type_target, S_AT(health.path), .value = "",
+	  .doc = "Path that is asked for; empty: nothing is probed and every instance counts as usable." },
+	{ .path = "services.*.health.interval", .type = &opt_duration, S_AT(health.interval_us),
+	  .min = 10 * MS, .max = DAY, .value = "2s", .doc = "Time from one probe to the next." },
+	{ .path = "services.*.health.timeout", .type = &opt_duration, S_AT(health.timeout_us),
+	  .min = MS, .max = DAY, .value = "1s", .doc = "Time within which a probe must be answered." },
+	{ .path = "services.*.health.rise", .type = &opt_uint, S_AT(health.rise), .min = 1, .max = 100,
+	  .value = "2", .doc = "Good probes in a row that make an instance usable." },
+	{ .path = "services.*.health.fall", .type = &opt_uint, S_AT(health.fall), .min = 1, .max = 100,
+	  .value = "3", .doc = "Failed probes in a row that make an instance unusable." },
+	{ .path = "services.*.fallback_on", .type = &opt_uint, .flags = OPT_LIST, .min = 400, .max = 599,
+	  S_LIST_AT(fallback_on, fallback_on_count),
+	  .doc = "Statuses of responses on which `;` moves on, beside failures." },
+	{ .path = "services.*.queued_status", .type = &opt_text, .flags = OPT_LATER, .value = "first",
+	  .doc = "Answer to a replicated write that is queued somewhere." },
+	LATER("services.*.resources", opt_text, "Which paths name replicated resources."),
+
+	{ .path = "mesh.listen", .type = &opt_addr, .flags = OPT_RESTART, AT(mesh_listen),
+	  .doc = "Where the proxies of other sites reach this one; without it nobody does." },
+	{ .path = "mesh.advertise", .type = &type_advertise, AT(mesh_advertise), .value = "",
+	  .doc = "Address that other sites are told, where it differs from the one listened at." },
+	{ .path = "mesh.tls.insecure", .type = &opt_bool, .flags = OPT_RESTART, AT(mesh_insecure),
+	  .value = "false",
+	  .doc = "No TLS between sites; on loopback only: any connection to the mesh listener is a peer." },
+	LATER("mesh.tls.cert", opt_text, "Certificate of this site."),
+	LATER("mesh.tls.key", opt_text, "Its key."),
+	LATER("mesh.tls.ca", opt_text, "Authority that signs the certificates of sites."),
+	LATER("mesh.tls.crl", opt_text, "Certificates that were revoked."),
+
+	{ .path = "registry.file", .type = &opt_path, AT(registry_file),
+	  .doc = "The registry file (sites.yaml); without it the site knows itself only." },
+	LATER("registry.serf", opt_text, "A Serf agent as registry."),
+
+	{ .path = "admin.listen", .type = &type_admin, .flags = OPT_RESTART | OPT_FILLED, AT(admin_listen),
+	  .value = "127.0.0.1:7401", .doc = "The admin interface; on loopback or a unix socket." },
+	LATER("admin.token_file", opt_text, "File with the token that is required off loopback."),
+	LATER("admin.hosts", opt_text, "Names the admin interface may be called by."),
+
+	{ .path = "scope.carriers", .type = &type_carrier, .flags = OPT_LIST,
+	  LIST_AT(carriers, carrier_count), .words = "header|baggage", .value = "header, baggage",
+	  .doc = "How a scope travels on with the calls that services make." },
+	{ .path = "scope.named", .type = &opt_text, .flags = OPT_PAIRS, LIST_AT(named, named_count),
+	  .doc = "Locations that scopes may call `@NAME`." },
+	{ .path = "scope.neighbours", .type = &type_cidr, .flags = OPT_LIST,
+	  LIST_AT(neighbours, neighbour_count), .value_text = "the addresses of the instances",
+	  .doc = "Ranges of addresses whose calls may be given the scope of a request they belong to." },
+
+	{ .path = "forwarded.trust", .type = &type_cidr, .flags = OPT_LIST,
+	  LIST_AT(forwarded_trust, forwarded_trust_count),
+	  .doc = "Ranges of addresses whose X-Forwarded-* and Forwarded headers are believed." },
+
+	TIMEOUT(connect, MS, "2s", "For a connection to an instance or a site."),
+	TIMEOUT(header, MS, "10s", "For the whole head of a request."),
+	TIMEOUT(body, MS, "30s", "Between two pieces of a body."),
+	TIMEOUT(response, MS, "60s", "From the end of a request to the head of its response."),
+	TIMEOUT(idle, MS, "60s", "How long an idle connection is kept."),
+	TIMEOUT(drain, 0, "30s", "How long requests in flight may take when the daemon is stopped."),
+	TIMEOUT(fail_after, MS, "30s", "How long a site is unreachable before it counts as failed."),
+
+	{ .path = "limits.connections", .type = &opt_count, AT(limit_connections), .min = 1,
+	  .max = 10000000, .value = "10000", .doc = "Client connections at a time." },
+	{ .path = "limits.per_client", .type = &opt_count, AT(limit_per_client), .max = 10000000,
+	  .value = "0", .doc = "Connections at a time from one address; 0: no limit." },
+	{ .path = "limits.header_bytes", .type = &opt_size, AT(limit_header_bytes), .min = 1024,
+	  .max = 16 << 20, .value = "64k", .doc = "Longest head of a message." },
+	{ .path = "limits.body_bytes", .type = &opt_size, AT(limit_body_bytes), .value = "0",
+	  .doc = "Longest body of a request; 0: no limit." },
+	{ .path = "limits.spool_bytes", .type = &opt_size, AT(limit_spool_bytes), .value = "10g",
+	  .doc = "Room for spooled bodies in the state folder." },
+	{ .path = "limits.scope_text", .type = &opt_size, AT(limit_scope_text), .min = 1, .max = 8192,
+	  .value = "8k", .doc = "Longest scope." },
+	{ .path = "limits.scope_depth", .type = &opt_count, AT(limit_scope_depth), .min = 1, .max = 32,
+	  .value = "32", .doc = "Open parentheses in a scope, those of functions included." },
+	{ .path = "limits.scope_sites", .type = &opt_count, AT(limit_scope_sites), .min = 1, .max = 256,
+	  .value = "256", .doc = "Sites written or expanded in one binding of a scope." },
+
+	LATER("queue.expire", opt_duration, "How long a queued operation is tried."),
+	LATER("queue.settle", opt_duration, "How long an unknown outcome is looked up."),
+	LATER("queue.keep_body", opt_size, "Longest body that is kept in the database."),
+
+	{ .path = "log.level", .type = &opt_word, AT(log_level), .words = "error|warn|info|debug",
+	  .value = "info", .doc = "What is logged to standard error." },
+	{ .path = "log.access", .type = &type_access, .flags = OPT_FILLED, AT(log_access), .value = "-",
+	  .doc = "The access log: \"-\" for standard output, off, or a file." },
+	{ .path = "log.format", .type = &opt_word, AT(log_format), .words = "json|text",
+	  .value = "json", .doc = "How its lines are written." },
+	{ .path = "log.redact", .type = &type_field_name, .flags = OPT_LIST,
+	  LIST_AT(log_redact, log_redact_count),
+	  .doc = "Headers never logged, beside Authorization, tokens and cookies." },
+};
+
+const struct opt_table conf_options = { rows, sizeof(rows) / sizeof(rows[0]) };
