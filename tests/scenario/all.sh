@@ -1,0 +1,3 @@
+#!/bin/sh
+# Plays every scenario.
+exec ./tests/scenario/run "${srcdir:-.}"/tests/scenario/*.scn
