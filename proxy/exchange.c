@@ -284,6 +284,10 @@ void exchange_on_client_readable(struct exchange *x)
 {
 	switch (conn_read(&x->s->c, CONN_BLOCK)) {
 	case CONN_READ_SOME:
+		if (x->state == X_TUNNEL) {
+			exchange_run(x);
+			return;
+		}
 		if (x->req_done)
 			return; /* the next request, for later */
 		if ((x->state == X_AWAIT || x->state == X_RELAY) && !exchange_pump_request(x))
@@ -291,7 +295,9 @@ void exchange_on_client_readable(struct exchange *x)
 		return;
 	case CONN_READ_EOF:
 		/* A client may end its side once its request is whole (RFC 9112 9.6). */
-		if (!x->req_done && x->state != X_REPLY)
+		if (x->state == X_TUNNEL)
+			exchange_run(x);
+		else if (!x->req_done && x->state != X_REPLY)
 			client_gone(x);
 		return;
 	case CONN_READ_BROKEN:
@@ -389,6 +395,14 @@ void exchange_on_upstream_writable(struct exchange *x)
 
 	if (io_want_write(&u->c.io, false) || conn_flush(&u->c)) {
 		x->req_abandoned = true; /* the response may be on its way all the same */
+		if (x->state == X_TUNNEL) {
+			exchange_cut_short(x, "tunnel-broken");
+			exchange_run(x);
+		}
+		return;
+	}
+	if (x->state == X_TUNNEL) {
+		exchange_run(x);
 		return;
 	}
 	if (u->c.io.writing)

@@ -275,6 +275,8 @@ enum exchange_step exchange_step_connect(struct exchange *x)
 
 	target_begin(x);
 	rc = upstream_take(x->pool, x->w, x, x->fresh_only, &x->up);
+	if (rc == ERR_LIMIT && worker_evict(x->w))
+		rc = upstream_take(x->pool, x->w, x, x->fresh_only, &x->up);
 	if (!rc && x->up->reused && !exchange_is_repeatable(x) && !io_quiet(&x->up->c.io)) {
 		upstream_drop(&x->up, false);
 		rc = upstream_take(x->pool, x->w, x, true, &x->up);

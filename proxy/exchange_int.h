@@ -20,6 +20,7 @@
 	X(X_SEND, send)       /* the request head goes out */ \
 	X(X_AWAIT, await)     /* the request body goes out, the response head is awaited */ \
 	X(X_RELAY, relay)     /* the response goes to the client */ \
+	X(X_TUNNEL, tunnel)   /* after 101: bytes both ways */ \
 	X(X_REPLY, reply)     /* an answer of the proxy's own goes to the client */ \
 	X(X_END, end)         /* counted, logged, given back */
 
@@ -98,6 +99,7 @@ struct exchange {
 	/* towards the client */
 	bool res_started, res_done, keep, cut;
 	bool client_chunked;
+	bool client_ended, upstream_ended; /* of a tunnel: directions that are over */
 	bool continue_sent;
 	struct buf reply;         /* an own answer's content */
 	unsigned status;
@@ -129,6 +131,8 @@ int route_scope_problem(struct exchange *x, struct span text, const struct scope
 /* heads.c */
 int heads_add_request(struct exchange *x, struct buf *out) MUST_CHECK;
 int heads_add_response(struct exchange *x, struct buf *out) MUST_CHECK;
+/* 101: the connection changes its protocol. */
+int heads_add_switch(struct exchange *x, struct buf *out) MUST_CHECK;
 int heads_add_interim(struct exchange *x, struct buf *out) MUST_CHECK;
 int heads_add_reply(struct exchange *x, const char *content_type, struct buf *out) MUST_CHECK;
 /* A site's name as a token: what is no token character is percent-encoded (Via, Proxy-Status). */
@@ -188,6 +192,9 @@ void exchange_forget_request(struct exchange *x);
 void exchange_on_response_bytes(struct exchange *x);
 /* The response cannot be completed: the client's connection is reset. */
 void exchange_cut_short(struct exchange *x, const char *reason);
+
+/* exchange_tunnel.c: the upstream has agreed to the upgrade. */
+void exchange_start_tunnel(struct exchange *x);
 
 static inline struct span local_site(const struct exchange *x)
 {

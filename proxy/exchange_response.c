@@ -151,7 +151,10 @@ void exchange_on_response_bytes(struct exchange *x)
 	if (!read_response_head(x))
 		return;
 	if (x->res.status == 101) {
-		bad_response(x, "101 without an upgrade having been asked for");
+		if (x->req.upgrade && x->upstream_req_done)
+			exchange_start_tunnel(x);
+		else
+			bad_response(x, "101 without an upgrade having been asked for");
 		return;
 	}
 	judge_response(x);

@@ -165,6 +165,15 @@ static void drop_request_fields(struct exchange *x)
 			c->drop(&x->req);
 }
 
+/* The one hop-by-hop pair that both sides take part in. */
+static void add_upgrade(const struct http_head *head, struct buf *out)
+{
+	buf_add_z(out, "Connection: upgrade\r\n");
+	for (size_t i = 0; i < head->field_count; i++)
+		if (head->fields[i].id == HTTP_UPGRADE)
+			add_field(out, "Upgrade", head->fields[i].value);
+}
+
 int heads_add_request(struct exchange *x, struct buf *out)
 {
 	bool remote = x->pool->mesh;
@@ -188,6 +197,8 @@ int heads_add_request(struct exchange *x, struct buf *out)
 		buf_add_z(out, "Transfer-Encoding: chunked\r\n");
 	else if (x->req.framing == HTTP_LENGTH || x->req.has_content_length)
 		add_number_field(out, "Content-Length", x->req.content_length);
+	if (x->req.upgrade && x->req.minor >= 1)
+		add_upgrade(&x->req, out);
 	{
 		/* add_forwarded decides on fields that add_fields would write */
 		struct buf ours;
@@ -269,6 +280,18 @@ int heads_add_response(struct exchange *x, struct buf *out)
 	add_served_by(x, out);
 	if (x->from_mesh && x->proxy_error)
 		add_field(out, "X-Scopemesh-Error", span_of(x->proxy_error));
+	buf_add(out, "\r\n", 2);
+	return out->failed ? ERR_NOMEM : 0;
+}
+
+int heads_add_switch(struct exchange *x, struct buf *out)
+{
+	drop_response_fields(x);
+	add_status_line(out, x->res.status, x->res.reason);
+	add_upgrade(&x->res, out);
+	add_fields(&x->res, out);
+	add_via(out, x->res.minor, local_site(x));
+	add_served_by(x, out);
 	buf_add(out, "\r\n", 2);
 	return out->failed ? ERR_NOMEM : 0;
 }

@@ -13,6 +13,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/deadline.c proxy/deadline.h \
 	proxy/exchange.c proxy/exchange.h proxy/exchange_int.h \
 	proxy/exchange_attempt.c proxy/exchange_request.c proxy/exchange_response.c \
+	proxy/exchange_tunnel.c \
 	proxy/heads.c \
 	proxy/instance.c proxy/instance.h \
 	proxy/io.c proxy/io.h \

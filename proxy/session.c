@@ -25,6 +25,14 @@ static void on_writable(struct io *io);
 
 const struct io_handler session_io_handler = { on_readable, on_writable };
 
+/* Of all workers, for limits.connections. */
+static _Atomic uint64_t open_sessions;
+
+uint64_t session_count_all(void)
+{
+	return atomic_load_explicit(&open_sessions, memory_order_relaxed);
+}
+
 static struct session *of_io(struct io *io)
 {
 	return (struct session *)(void *)io;
@@ -70,7 +78,7 @@ void session_begin(struct session *s)
 	struct worker *w = s->worker;
 
 	TAILQ_INSERT_TAIL(&w->sessions, s, link);
-	w->session_count++;
+	atomic_fetch_add_explicit(&open_sessions, 1, memory_order_relaxed);
 	counter_add(&w->stats.accepted, 1);
 	counter_add(&w->stats.connections_client, 1);
 	if (io_want_read(&s->c.io, true))
@@ -109,7 +117,7 @@ void session_close(struct session *s, bool reset)
 		TAILQ_REMOVE(&w->ready_sessions, s, ready_link);
 	TAILQ_REMOVE(&w->sessions, s, link);
 	TAILQ_INSERT_TAIL(&w->dead_sessions, s, link);
-	w->session_count--;
+	atomic_fetch_sub_explicit(&open_sessions, 1, memory_order_relaxed);
 	counter_add(&w->stats.connections_client, (uint64_t)-1);
 }
 

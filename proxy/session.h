@@ -45,6 +45,8 @@ void session_accept(struct listener *l, int fd, const struct addr *peer);
 extern const struct io_handler session_io_handler;
 struct session *session_new(struct listener *l, const struct addr *peer);
 void session_begin(struct session *s);
+/* Client connections of all workers. */
+uint64_t session_count_all(void);
 void session_peer(const struct session *s, struct addr *addr_r);
 /* The exchange is over.  keep: the connection may carry another request. reset: it was cut short. */
 void session_exchange_done(struct session *s, bool keep, bool reset);

@@ -16,11 +16,15 @@
 
 #define TICK_US 50000
 #define ACCEPT_BATCH 64
+/* Evictions in a row: those just accepted get a turn to be read before they are the oldest. */
+#define EVICT_BATCH 4
 #define BLOCKS_KEPT 256
 /* A server closes idle connections on its own account, many after five seconds: be earlier. */
 #define UPSTREAM_IDLE_US 4000000
 #define LINGER_US 2000000
 #define RETRY_US 100000
+
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* ---- views ------------------------------------------------------------------------------------------------- */
 
@@ -139,8 +143,6 @@ void worker_deadline(struct worker *w, struct deadline *d, enum deadline_kind ki
 	arm_tick(w);
 }
 
-#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
-
 static void on_deadline(struct deadline *d)
 {
 	switch (d->kind) {
@@ -177,12 +179,58 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* ---- listeners ----------------------------------------------------------------------------------------------- */
 
+bool worker_evict(struct worker *w)
+{
+	static const enum deadline_kind kinds[] = { DEADLINE_LINGER, DEADLINE_HEADER, DEADLINE_IDLE,
+		                                    DEADLINE_UPSTREAM_IDLE, DEADLINE_MESH_IDLE };
+	struct deadline *oldest = NULL;
+	int64_t since = INT64_MAX;
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		struct deadline *d = TAILQ_FIRST(&w->deadlines.queue[kinds[i]]);
+		int64_t armed = d ? d->due_us - w->deadlines.duration_us[kinds[i]] : INT64_MAX;
+
+		if (d && armed < since) {
+			oldest = d;
+			since = armed;
+		}
+	}
+	if (!oldest)
+		return false;
+	counter_add(&w->stats.evicted, 1);
+	if (oldest->kind == DEADLINE_UPSTREAM_IDLE || oldest->kind == DEADLINE_MESH_IDLE)
+		upstream_on_deadline(container_of(oldest, struct upstream, deadline));
+	else
+		session_close(container_of(oldest, struct session, deadline), false);
+	return true;
+}
+
+/* Said once a second at most: an exhausted process must not fill its log. */
+static void warn_exhausted(struct worker *w, const char *what)
+{
+	int64_t now = clock_mono_us();
+
+	if (now - w->warned_us < 1000000)
+		return;
+	w->warned_us = now;
+	log_warn("%s: the oldest idle or incomplete connections are closed to serve others", what);
+}
+
+/* Makes room for one more connection.  False when that was not possible. */
+static bool make_room(struct worker *w)
+{
+	if (session_count_all() < w->view->conf->limit_connections)
+		return true;
+	warn_exhausted(w, "limits.connections is reached");
+	return worker_evict(w);
+}
+
 static void on_accept(evutil_socket_t fd, short what, void *arg)
 {
 	struct listener *l = arg;
 
 	(void)what;
-	for (int i = 0; i < ACCEPT_BATCH; i++) {
+	for (int i = 0, evicted = 0; i < ACCEPT_BATCH && evicted < EVICT_BATCH; i++) {
 		struct addr peer = { .len = sizeof(peer.ss) };
 		int client = accept4((int)fd, (struct sockaddr *)&peer.ss, &peer.len,
 		                     SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -190,9 +238,21 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 		if (client < 0) {
 			if (errno == EINTR || errno == ECONNABORTED)
 				continue;
+			if ((errno == EMFILE || errno == ENFILE) && worker_evict(l->worker)) {
+				warn_exhausted(l->worker, "out of descriptors");
+				evicted++;
+				continue;
+			}
 			if (errno != EAGAIN)
-				log_warn("accept: %s", strerror(errno));
+				warn_exhausted(l->worker, strerror(errno));
 			return;
+		}
+		if (session_count_all() >= l->worker->view->conf->limit_connections) {
+			if (!make_room(l->worker)) {
+				close(client);
+				return;
+			}
+			evicted++;
 		}
 		session_accept(l, client, &peer);
 	}

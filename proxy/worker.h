@@ -68,7 +68,8 @@ struct worker {
 	TAILQ_HEAD(, upstream) dead_upstreams;
 	TAILQ_HEAD(, exchange) dead_exchanges;
 	struct pool *pools;        /* uthash by address */
-	size_t session_count, busy_count;
+	size_t busy_count;
+	int64_t warned_us;         /* when exhaustion was last said */
 	struct stats stats;
 	struct access_log_queue log;
 
@@ -99,6 +100,10 @@ void worker_tell_view(struct worker *w, struct conf *conf, struct registry *reg)
 
 struct view *view_ref(struct view *v);
 void view_unref(struct view **v);
+
+/* Closes the connection that has been of least use for longest: lingering, idle, or with a head that does not come.
+ * False when there is none. For when descriptors or connections run out, so that honest requests are served. */
+bool worker_evict(struct worker *w);
 
 /* Arms a deadline and the worker's tick with it. */
 void worker_deadline(struct worker *w, struct deadline *d, enum deadline_kind kind, int64_t now_us);
