@@ -42,7 +42,11 @@ enum guard_verdict {
  * caller to skip with http_skip_blank_lines (RFC 9112 2.2). */
 enum guard_verdict head_guard_feed(struct head_guard *guard, struct span head, const char **reason_r);
 
-/* Bytes of leading CRLFs in s (only whole CRLF pairs; at most 8 bytes). */
+/* The first line has not ended yet: a head that is too long already here is answered with 414. */
+bool head_guard_in_first_line(const struct head_guard *guard);
+
+/* Bytes of leading CRLFs in s (only whole CRLF pairs; at most 8 bytes). For requests, while
+ * guard->seen is 0: a CR alone at the very beginning is not taken by the guard. */
 size_t http_skip_blank_lines(struct span s);
 
 /* ---- fields ------------------------------------------------------------------------------------ */
@@ -154,11 +158,15 @@ struct http_refusal {
 	const char *reason; /* one constant sentence */
 };
 
+/* More fields than this are refused (431). */
+#define HTTP_FIELDS_MAX 512
+
 /* head: exactly the bytes that the guard called complete.  Everything in *head_r points into head or
  * the arena.  0, or ERR_SYNTAX (with *why_r filled), or ERR_NOMEM. */
 int http_request_parse(struct arena *arena, struct span head, struct http_head *head_r,
                        struct http_refusal *why_r) MUST_CHECK;
-/* to: the request that is answered (its method decides whether a body follows). */
+/* to: the request that is answered (its method decides whether a body follows; a 101 that it did
+ * not ask for is refused). NULL: a GET without Upgrade. */
 int http_response_parse(struct arena *arena, struct span head, const struct http_head *to,
                         struct http_head *head_r, struct http_refusal *why_r) MUST_CHECK;
 
@@ -189,8 +197,10 @@ struct http_body {
 	enum http_framing framing;
 	uint64_t left;      /* of the length, or of the current chunk */
 	uint64_t total;     /* decoded bytes so far */
-	uint8_t state;
-	uint32_t overhead;  /* bytes of the current chunk line or of the trailers */
+	uint8_t state;      /* http/body.c: enum body_state */
+	uint8_t failure;    /* http/body.c: which reason, once HTTP_BODY_BAD came */
+	uint32_t overhead;  /* bytes of the current chunk line */
+	struct head_guard guard; /* over the trailers */
 	struct buf trailers; /* raw trailer section, whole once HTTP_BODY_END came; empty: none. At most 16 KiB */
 };
 

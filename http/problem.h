@@ -25,7 +25,7 @@ struct problem {
 	struct span nearest;
 	struct span service, from, site;
 	unsigned attempt, attempts;
-	int64_t elapsed_ms;     /* -1: left out */
+	int64_t elapsed_ms;     /* -1: left out, as 0 is where no attempt was made */
 	struct span key;        /* the configuration key that sets the limit */
 	/* extension members, e.g. fields of admin answers: name/text pairs */
 	const struct problem_member { const char *name; struct span text; } *more;

@@ -1,0 +1,184 @@
+/* Fields: names to ids, look-up in a head, lists, and what may not travel on.
+ *
+ * A name is found by its length first: no length has more than six known names, so a name costs
+ * one or two comparisons of its first byte and seldom more than one of the whole.  The names and
+ * ids are stated once, in HTTP_FIELDS; the test looks every one of them up, so that a name that
+ * was forgotten in by_length fails there. */
+#include "http/message.h"
+
+#define LONGEST_NAME 19
+#define SAME_LENGTH_MAX 6
+
+static const struct span names[] = {
+	[HTTP_OTHER] = { NULL, 0 },
+#define FIELD_NAME(id, name) [id] = { name, sizeof(name) - 1 },
+	HTTP_FIELDS(FIELD_NAME)
+#undef FIELD_NAME
+};
+
+/* Ids by length of name; HTTP_OTHER (0) ends a row. */
+static const uint8_t by_length[LONGEST_NAME + 1][SAME_LENGTH_MAX] = {
+	[2] = { HTTP_TE },
+	[3] = { HTTP_VIA },
+	[4] = { HTTP_HOST, HTTP_DATE },
+	[6] = { HTTP_COOKIE, HTTP_EXPECT, HTTP_ORIGIN, HTTP_SERVER },
+	[7] = { HTTP_X_SCOPE, HTTP_BAGGAGE, HTTP_UPGRADE, HTTP_TRAILER },
+	[8] = { HTTP_LOCATION },
+	[9] = { HTTP_FORWARDED },
+	[10] = { HTTP_CONNECTION, HTTP_KEEP_ALIVE },
+	[11] = { HTTP_TRACEPARENT, HTTP_RETRY_AFTER },
+	[12] = { HTTP_CONTENT_TYPE, HTTP_X_REQUEST_ID, HTTP_PROXY_STATUS, HTTP_MAX_FORWARDS },
+	[13] = { HTTP_AUTHORIZATION },
+	[14] = { HTTP_CONTENT_LENGTH },
+	[15] = { HTTP_ACCEPT_ENCODING, HTTP_X_FORWARDED_FOR, HTTP_IDEMPOTENCY_KEY },
+	[16] = { HTTP_CONTENT_ENCODING, HTTP_X_FORWARDED_HOST, HTTP_PROXY_CONNECTION },
+	[17] = { HTTP_TRANSFER_ENCODING, HTTP_X_FORWARDED_PROTO, HTTP_X_SCOPEMESH_SCOPE,
+	         HTTP_X_SCOPEMESH_TRACE, HTTP_X_SCOPEMESH_ERROR },
+	[18] = { HTTP_PROXY_AUTHENTICATE },
+	[19] = { HTTP_PROXY_AUTHORIZATION, HTTP_X_SCOPEMESH_SERVICE },
+};
+
+static unsigned char lower(char c)
+{
+	return (unsigned char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+}
+
+static bool is_name(struct span s, const char *lower_name)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (lower(s.p[i]) != (unsigned char)lower_name[i])
+			return false;
+	return true;
+}
+
+enum http_field_id http_field_id(struct span name)
+{
+	const uint8_t *row;
+
+	if (name.n == 0)
+		return HTTP_OTHER;
+	if (name.n <= LONGEST_NAME) {
+		row = by_length[name.n];
+		for (size_t i = 0; i < SAME_LENGTH_MAX && row[i]; i++)
+			if (is_name(name, names[row[i]].p))
+				return (enum http_field_id)row[i];
+	}
+	if (lower(*name.p) != 'x')
+		return HTTP_OTHER;
+	if (span_istarts(name, SPAN("x-scope-")))
+		return HTTP_X_SCOPE_ANY;
+	if (span_istarts(name, SPAN("x-scopemesh-")))
+		return HTTP_X_SCOPEMESH_ANY;
+	return HTTP_OTHER;
+}
+
+struct http_field *http_find(const struct http_head *head, enum http_field_id id)
+{
+	for (size_t i = 0; i < head->field_count; i++)
+		if (head->fields[i].id == id)
+			return &head->fields[i];
+	return NULL;
+}
+
+size_t http_count(const struct http_head *head, enum http_field_id id)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < head->field_count; i++)
+		n += head->fields[i].id == id;
+	return n;
+}
+
+struct http_field *http_find_name(const struct http_head *head, struct span name)
+{
+	for (size_t i = 0; i < head->field_count; i++)
+		if (span_ieq(head->fields[i].name, name))
+			return &head->fields[i];
+	return NULL;
+}
+
+/* Length of the first member, quoted strings with their commas included. */
+static size_t member_length(struct span s)
+{
+	bool quoted = false;
+	size_t i;
+
+	for (i = 0; i < s.n; i++) {
+		if (quoted && s.p[i] == '\\')
+			i++;
+		else if (s.p[i] == '"')
+			quoted = !quoted;
+		else if (s.p[i] == ',' && !quoted)
+			break;
+	}
+	return i < s.n ? i : s.n;
+}
+
+bool http_list_next(struct span *rest, struct span *member_r)
+{
+	size_t n;
+
+	while (rest->n) {
+		n = member_length(*rest);
+		*member_r = span_trim(span_head(*rest, n));
+		*rest = span_from(*rest, n + 1);
+		if (member_r->n)
+			return true;
+	}
+	return false;
+}
+
+bool http_list_has(struct span list, struct span token)
+{
+	struct span member;
+
+	while (http_list_next(&list, &member))
+		if (span_ieq(member, token))
+			return true;
+	return false;
+}
+
+static bool is_hop_by_hop(enum http_field_id id)
+{
+	switch (id) {
+	case HTTP_CONNECTION:
+	case HTTP_CONTENT_LENGTH:
+	case HTTP_KEEP_ALIVE:
+	case HTTP_PROXY_AUTHENTICATE:
+	case HTTP_PROXY_AUTHORIZATION:
+	case HTTP_PROXY_CONNECTION:
+	case HTTP_TE:
+	case HTTP_TRAILER:
+	case HTTP_TRANSFER_ENCODING:
+	case HTTP_UPGRADE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Every field with an id that is not hop-by-hop is meant for all recipients, and naming it in
+ * Connection is an error of the sender (RFC 9110 7.6.1) or an attempt to strip it: those stay. */
+static void drop_named(struct http_head *head, struct span option)
+{
+	if (http_field_id(option) != HTTP_OTHER)
+		return;
+	for (size_t i = 0; i < head->field_count; i++)
+		if (head->fields[i].id == HTTP_OTHER && span_ieq(head->fields[i].name, option))
+			head->fields[i].drop = 1;
+}
+
+void http_drop_hop_by_hop(struct http_head *head)
+{
+	struct span rest, option;
+
+	for (size_t i = 0; i < head->field_count; i++) {
+		if (is_hop_by_hop((enum http_field_id)head->fields[i].id))
+			head->fields[i].drop = 1;
+		if (head->fields[i].id != HTTP_CONNECTION)
+			continue;
+		rest = head->fields[i].value;
+		while (http_list_next(&rest, &option))
+			drop_named(head, option);
+	}
+}
