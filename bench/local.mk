@@ -1,1 +1,4 @@
 # bench
+EXTRA_PROGRAMS += bench/bench_scope
+bench_bench_scope_SOURCES = bench/bench_scope.c
+bench_bench_scope_LDADD = scope/libscope.a base/libbase.a

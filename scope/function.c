@@ -74,10 +74,10 @@ static int candidates_by_label(struct expand *x, const struct scope_location *no
 			continue;
 		c->index = i;
 		c->rank = rtt(x->lookup, local, i, &c->us) ? 0 : 1;
+		if (c->rank)
+			c->us = INT64_MAX;
 		if (state != SCOPE_SITE_ALIVE)
 			c->rank = 2;
-		if (c->rank)
-			c->us = 0;
 		n++;
 	}
 	*list_r = list;

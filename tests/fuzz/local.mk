@@ -1,0 +1,14 @@
+# Fuzz targets.  With --with-fuzzer (CC=clang) they are libFuzzer programs; else each replays its corpus
+# in every `make check`.
+EXTRA_DIST += tests/fuzz/corpus tests/fuzz/replay.sh
+if WITH_FUZZER
+FUZZ_MAIN =
+else
+FUZZ_MAIN = tests/fuzz/replay.c
+endif
+
+check_PROGRAMS += tests/fuzz/fuzz_scope
+tests_fuzz_fuzz_scope_SOURCES = tests/fuzz/fuzz_scope.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_scope_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_scope_LDADD = scope/libscope.a base/libbase.a
+TESTS += tests/fuzz/replay.sh
