@@ -97,7 +97,7 @@ static int expand_operator(struct expand *x, const struct scope_location *node,
 {
 	bool conj = node->kind == SCOPE_NODE_AND, gone = false;
 	const struct scope_location *around = x->conj;
-	struct scope_plan **items, *plan;
+	struct scope_plan **items, *plan = NULL;
 	size_t room = 0, count = 0;
 	int rc = 0;
 

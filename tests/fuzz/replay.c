@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static int replay_file(const char *path)
 {
 	FILE *f = fopen(path, "rb");
-	uint8_t *data = malloc(1 << 20);
+	uint8_t *data = malloc(1 << 20), *exact;
 	size_t n;
 
 	if (!f || !data) {
@@ -21,9 +21,13 @@ static int replay_file(const char *path)
 	n = fread(data, 1, 1 << 20, f);
 	fclose(f);
 	/* exactly as large as the input, so that a sanitizer sees a read behind it */
-	data = realloc(data, n ? n : 1);
-	LLVMFuzzerTestOneInput(data, n);
-	free(data);
+	exact = realloc(data, n ? n : 1);
+	if (!exact) {
+		free(data);
+		return 1;
+	}
+	LLVMFuzzerTestOneInput(exact, n);
+	free(exact);
 	return 0;
 }
 
