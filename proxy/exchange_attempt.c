@@ -60,6 +60,13 @@ static uint64_t load_of(const struct pool *pool)
 	return atomic_load_explicit(&pool->instance->outstanding, memory_order_relaxed);
 }
 
+/* A probe found it down: it is not asked at all. */
+static bool is_out(const struct instance *inst)
+{
+	return atomic_load_explicit(&inst->probed, memory_order_relaxed) &&
+	       atomic_load_explicit(&inst->health, memory_order_relaxed) == INSTANCE_DOWN;
+}
+
 /* The instance with the fewest requests outstanding that was not tried yet; those whose last connect
  * failed come last.  -1: none. */
 static int pick_instance(struct exchange *x, int64_t now_us)
@@ -71,7 +78,7 @@ static int pick_instance(struct exchange *x, int64_t now_us)
 	for (size_t i = 0; i < x->svc->instance_count && i < 64; i++) {
 		bool down = pools[i]->down_until_us > now_us;
 
-		if (x->instances_tried & (uint64_t)1 << i)
+		if (x->instances_tried & (uint64_t)1 << i || is_out(pools[i]->instance))
 			continue;
 		if (best < 0 || (best_down && !down) ||
 		    (best_down == down && load_of(pools[i]) < load_of(pools[best]))) {

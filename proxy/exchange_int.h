@@ -119,7 +119,7 @@ struct exchange {
 /* An own answer: a problem document. p->status, type and members are the caller's; site, service and times are
  * put in.  The state becomes X_REPLY. Nothing of a response may have been sent. */
 void exchange_problem(struct exchange *x, struct problem *p);
-/* An own answer with other content (admin interface); x->reply holds it. */
+/* An own answer with other content, which x->reply holds; content_type NULL: 204. */
 void exchange_reply(struct exchange *x, unsigned status, const char *content_type);
 
 /* route.c: service, scope and sites of the request; on refusal it has called exchange_problem and returns an error. */

@@ -65,7 +65,8 @@ static void judge_response(struct exchange *x)
 		exchange_target_end(x, stats_reason_text(REASON_STATUS));
 		upstream_drop(&x->up, false);
 		x->replay_sent = 0;
-		x->instances_tried = ~(uint64_t)0;
+		if (exchange_is_local(x))
+			x->instances_tried = ~(uint64_t)0;
 		exchange_move_on(x, REASON_STATUS);
 		return;
 	}

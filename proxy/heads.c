@@ -351,8 +351,10 @@ int heads_add_reply(struct exchange *x, const char *content_type, struct buf *ou
 {
 	add_status_line(out, x->status, span_of(http_reason(x->status)));
 	add_date(x, out);
-	add_field(out, "Content-Type", span_of(content_type));
-	add_number_field(out, "Content-Length", buf_len(&x->reply));
+	if (content_type) {
+		add_field(out, "Content-Type", span_of(content_type));
+		add_number_field(out, "Content-Length", buf_len(&x->reply));
+	}
 	buf_add_z(out, "Cache-Control: no-store\r\n");
 	add_connection(x, out);
 	add_via(out, 1, local_site(x));

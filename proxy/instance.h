@@ -5,6 +5,7 @@
 #define PROXY_INSTANCE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/addr.h"
@@ -17,6 +18,7 @@ struct instance {
 	struct addr addr;
 	_Atomic uint64_t outstanding;
 	_Atomic int health;          /* enum instance_health */
+	_Atomic bool probed;         /* a probe decides on health, not what requests meet */
 	_Atomic int64_t since_ms;    /* wall clock of the last change, 0: never */
 	struct instance *next;
 };

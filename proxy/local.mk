@@ -19,6 +19,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/io.c proxy/io.h \
 	proxy/lookup.c proxy/lookup.h \
 	proxy/metrics.c proxy/metrics.h \
+	proxy/probe.c proxy/probe.h \
 	proxy/route.c \
 	proxy/server.c proxy/server.h \
 	proxy/session.c proxy/session.h \

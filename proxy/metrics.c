@@ -18,13 +18,20 @@ static void head(struct buf *out, const char *name, const char *type, const char
 }
 
 /* Label values: backslash, quote and newline are escaped. */
-static void add_label(struct buf *out, const char *text)
+static void add_label(struct buf *out, struct span text)
 {
-	for (; *text; text++) {
-		if (*text == '\\' || *text == '"')
+	for (size_t i = 0; i < text.n; i++) {
+		if (text.p[i] == '\\' || text.p[i] == '"')
 			buf_add_char(out, '\\');
-		buf_add_char(out, *text);
+		buf_add_char(out, text.p[i]);
 	}
+}
+
+static void site_series(struct buf *out, const char *name, struct span site)
+{
+	buf_addf(out, "scopemesh_%s{site=\"", name);
+	add_label(out, site);
+	buf_add_z(out, "\"} ");
 }
 
 struct sum {
@@ -91,10 +98,10 @@ static struct sum *gather(struct server *srv)
 static void names(struct buf *out, const struct sum *s, bool site)
 {
 	buf_add_z(out, "{service=\"");
-	add_label(out, s->name->service);
+	add_label(out, span_of(s->name->service));
 	if (site) {
 		buf_add_z(out, "\",site=\"");
-		add_label(out, s->name->site);
+		add_label(out, span_of(s->name->site));
 	}
 	buf_add_char(out, '"');
 }
@@ -210,15 +217,17 @@ static void print_sites(const struct view *view, struct buf *out)
 		enum site_state state = site_live_state(reg->sites[i].live);
 		bool up = i == reg->local || state == SITE_CONNECTED || state == SITE_SYNCHRONIZING;
 
-		buf_addf(out, "scopemesh_site_up{site=\"");
-		for (size_t k = 0; k < reg->sites[i].name.n; k++) {
-			char c = reg->sites[i].name.p[k];
+		site_series(out, "site_up", reg->sites[i].name);
+		buf_addf(out, "%d\n", up);
+	}
+	head(out, "site_rtt_seconds", "gauge", "Smoothed round trip from here.");
+	for (size_t i = 0; i < reg->site_count; i++) {
+		int64_t us = atomic_load_explicit(&reg->sites[i].live->rtt_us, memory_order_relaxed);
 
-			if (c == '"' || c == '\\')
-				buf_add_char(out, '\\');
-			buf_add_char(out, c);
-		}
-		buf_addf(out, "\"} %d\n", up);
+		if (i == reg->local || us < 0)
+			continue;
+		site_series(out, "site_rtt_seconds", reg->sites[i].name);
+		buf_addf(out, "%.6f\n", (double)us / 1e6);
 	}
 }
 

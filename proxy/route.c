@@ -3,6 +3,7 @@
 #include "proxy/carrier.h"
 #include "proxy/exchange_int.h"
 #include "proxy/lookup.h"
+#include "proxy/probe.h"
 
 /* Sites a request may have passed. */
 #define HOPS_MOST 8
@@ -362,6 +363,10 @@ static int route_from_mesh(struct exchange *x)
 {
 	const struct http_field *scope = http_find(&x->req, HTTP_X_SCOPEMESH_SCOPE);
 
+	if (span_eq(x->req.path, SPAN(PROBE_MESH_PATH))) {
+		exchange_reply(x, 204, NULL);
+		return ERR_EXISTS; /* answered */
+	}
 	if (check_loop(x) || find_service_by_name(x) || check_peer(x))
 		return ERR_DENIED;
 	if (scope) {

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "config.h"
 #include "proxy/instance.h"
+#include "proxy/probe.h"
 
 #define DRAIN_LOOK_US 20000
 
@@ -367,6 +368,8 @@ static void on_hup(evutil_socket_t sig, short what, void *arg)
 	buf_fini(&restart);
 	for (unsigned i = 0; i < srv->worker_count; i++)
 		worker_tell_view(&srv->workers[i], conf, reg);
+	probes_stop(&srv->probes);
+	srv->probes = probes_start(srv->workers[0].base, conf, reg);
 	conf_unref(&srv->conf);
 	registry_unref(&srv->reg);
 	srv->conf = conf;
@@ -487,6 +490,7 @@ static void server_fini(struct server *srv)
 	stop_all(srv);
 	for (unsigned i = 1; i <= srv->started; i++)
 		pthread_join(srv->workers[i].thread, NULL);
+	probes_stop(&srv->probes);
 	access_log_close(&srv->access_log);
 	free_event(srv->on_term);
 	free_event(srv->on_int);
@@ -527,6 +531,8 @@ int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 		rc = watch_signals(&srv);
 	if (!rc)
 		rc = start_workers(&srv);
+	if (!rc && !(srv.probes = probes_start(srv.workers[0].base, srv.conf, srv.reg)))
+		rc = ERR_NOMEM;
 	if (!rc) {
 		atomic_store(&srv.ready, true);
 		say_ready(&srv, &list);

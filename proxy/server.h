@@ -18,6 +18,7 @@ struct server {
 	unsigned started;          /* threads running */
 	struct access_log_queue **queues;
 	struct access_log *access_log;
+	struct probes *probes;
 	int state_fd;              /* the lock of the state folder */
 	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick;
 	int64_t started_us, drain_until_us;

@@ -106,6 +106,12 @@ static void clear_busy(struct upstream *u)
 	counter_add(&u->worker->stats.connections_upstream_busy, (uint64_t)-1);
 }
 
+static void note_health(struct pool *pool, enum instance_health health)
+{
+	if (!atomic_load_explicit(&pool->instance->probed, memory_order_relaxed))
+		instance_set_health(pool->instance, health);
+}
+
 static void mark_down(struct pool *pool)
 {
 	int64_t wait = DOWN_FIRST_US;
@@ -113,7 +119,7 @@ static void mark_down(struct pool *pool)
 	for (unsigned i = 0; i < pool->failures && wait < DOWN_MOST_US; i++)
 		wait *= 2;
 	pool->failures++;
-	instance_set_health(pool->instance, INSTANCE_DOWN);
+	note_health(pool, INSTANCE_DOWN);
 	pool->down_until_us = clock_mono_us() + wait;
 }
 
@@ -214,7 +220,7 @@ static void on_connected(struct upstream *u)
 	}
 	u->connected = true;
 	u->pool->failures = 0;
-	instance_set_health(u->pool->instance, INSTANCE_UP);
+	note_health(u->pool, INSTANCE_UP);
 	u->pool->down_until_us = 0;
 	exchange_on_upstream_connected(u->x);
 }

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import signal
+from signal import SIGTERM
 import socket
 import subprocess
 import sys
@@ -412,7 +413,7 @@ class Daemon:
     def signal(self, sig):
         self.process.send_signal(sig)
 
-    def stop(self, sig=signal.SIGTERM):
+    def stop(self, sig=SIGTERM):
         """Exit status."""
         if self.process.poll() is None:
             self.signal(sig)
