@@ -7,7 +7,6 @@
  *
  * A configuration lives in one arena of its own; what was written where is known only while
  * conf_load runs. */
-#define _GNU_SOURCE /* sched_getaffinity */
 #include "proxy/conf.h"
 
 #include <limits.h>
