@@ -807,14 +807,17 @@ static void print_pairs(const struct opt *o, const struct opt_pair *pairs, size_
 static void print_value(const struct opt *o, const void *base, struct buf *out)
 {
 	const void *value = member_const(base, o->offset);
-	const void *list = *(void *const *)value;
+	size_t n;
 
-	if (o->flags & OPT_LIST)
-		print_list(o, list, *(const size_t *)member_const(base, o->count_offset), out);
-	else if (o->flags & OPT_PAIRS)
-		print_pairs(o, list, *(const size_t *)member_const(base, o->count_offset), out);
-	else
+	if (!(o->flags & (OPT_LIST | OPT_PAIRS))) {
 		o->type->print(o, value, out);
+		return;
+	}
+	n = *(const size_t *)member_const(base, o->count_offset);
+	if (o->flags & OPT_LIST)
+		print_list(o, *(void *const *)value, n, out);
+	else
+		print_pairs(o, *(void *const *)value, n, out);
 }
 
 static void print_section(const struct opt_table *t, const char *prefix, const void *base,
