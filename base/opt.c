@@ -348,7 +348,12 @@ static int parse_word(struct opt_reader *r, const struct opt *o, struct span tex
 			*(int *)value = index;
 			return 0;
 		}
-	return err_set(e, ERR_INVALID, "\"%.*s\" is none of %s", SPAN_ARG(text), o->words);
+	err_set(e, ERR_INVALID, "\"%.*s\" is none of ", SPAN_ARG(text));
+	rest = span_of(o->words);
+	for (const char *sep = ""; e && span_split(&rest, '|', &word); sep = ", ")
+		snprintf(e->text + strlen(e->text), sizeof(e->text) - strlen(e->text), "%s%.*s", sep,
+		         SPAN_ARG(word));
+	return ERR_INVALID;
 }
 
 static void print_word(const struct opt *o, const void *value, struct buf *out)
@@ -593,9 +598,7 @@ static void read_later(struct opt_reader *r, const struct opt *o, const struct y
 {
 	struct span key = last_part(o);
 
-	if (yaml_is_empty(node) || (node->kind == YAML_SCALAR && node->plain &&
-	                            (span_eq(node->text, SPAN("null")) || span_eq(node->text, SPAN("~")) ||
-	                             span_eq(node->text, SPAN("false")))))
+	if (yaml_is_empty(node) || (node->kind == YAML_SCALAR && span_eq(node->text, SPAN("false"))))
 		return;
 	if (o->value && node->kind == YAML_SCALAR && span_eq(node->text, span_of(o->value)))
 		return;
@@ -772,7 +775,8 @@ int opt_read(struct opt_reader *r, void *base)
 	set_defaults(r, "", base);
 	if (r->yaml->root)
 		read_section(r, r->yaml->root, "", base);
-	check_required(r, "", base, (struct yaml_place){ 0, 0 });
+	if (!r->yaml->root || r->yaml->root->kind == YAML_MAP || yaml_is_empty(r->yaml->root))
+		check_required(r, "", base, (struct yaml_place){ 1, 1 });
 	return r->nomem || r->yaml->nomem ? ERR_NOMEM : 0;
 }
 
@@ -803,14 +807,17 @@ static void print_pairs(const struct opt *o, const struct opt_pair *pairs, size_
 static void print_value(const struct opt *o, const void *base, struct buf *out)
 {
 	const void *value = member_const(base, o->offset);
-	const void *list = *(void *const *)value;
+	size_t n;
 
-	if (o->flags & OPT_LIST)
-		print_list(o, list, *(const size_t *)member_const(base, o->count_offset), out);
-	else if (o->flags & OPT_PAIRS)
-		print_pairs(o, list, *(const size_t *)member_const(base, o->count_offset), out);
-	else
+	if (!(o->flags & (OPT_LIST | OPT_PAIRS))) {
 		o->type->print(o, value, out);
+		return;
+	}
+	n = *(const size_t *)member_const(base, o->count_offset);
+	if (o->flags & OPT_LIST)
+		print_list(o, *(void *const *)value, n, out);
+	else
+		print_pairs(o, *(void *const *)value, n, out);
 }
 
 static void print_section(const struct opt_table *t, const char *prefix, const void *base,

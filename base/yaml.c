@@ -167,12 +167,18 @@ struct builder {
 	int error; /* ERR_NOMEM, or ERR_SYNTAX: the events ended too early */
 };
 
+/* Where the value begins; of one in quotes libfyaml says where the text behind the quote does. */
 static struct yaml_place place_of(struct fy_event *event)
 {
 	const struct fy_mark *mark = fy_event_start_mark(event);
+	enum fy_scalar_style style = FYSS_ANY;
 
 	if (!mark)
-		return (struct yaml_place){ 1, 1 };
+		return (struct yaml_place){ 0, 0 };
+	if (event->type == FYET_SCALAR && event->scalar.value)
+		style = fy_token_scalar_style(event->scalar.value);
+	if ((style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED) && mark->column > 0)
+		return (struct yaml_place){ (unsigned)mark->line + 1, (unsigned)mark->column };
 	return (struct yaml_place){ (unsigned)mark->line + 1, (unsigned)mark->column + 1 };
 }
 
@@ -255,6 +261,8 @@ static bool build_element(struct builder *b, struct yaml_node *in, struct yaml_n
 		node->value = build_next(b, depth, &end);
 		if (!node->value)
 			return false;
+		if (!node->value->at.line) /* "key:" and nothing: the event stands nowhere */
+			node->value->at = node->at;
 	}
 	**tail = node;
 	*tail = &node->next;
@@ -550,7 +558,10 @@ const struct yaml_node *yaml_get(const struct yaml_node *map, struct span key)
 
 bool yaml_is_empty(const struct yaml_node *node)
 {
-	return !node || (node->kind == YAML_SCALAR ? node->text.n == 0 : node->count == 0);
+	if (!node || node->kind != YAML_SCALAR)
+		return !node || !node->count;
+	return !node->text.n || (node->plain && (span_eq(node->text, SPAN("~")) ||
+	                                         span_eq(node->text, SPAN("null"))));
 }
 
 void yaml_print_scalar(struct span text, struct buf *out)

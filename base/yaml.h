@@ -49,7 +49,7 @@ void yaml_close(struct yaml *y);
 
 /* The value of a key, or NULL. */
 const struct yaml_node *yaml_get(const struct yaml_node *map, struct span key);
-/* Absent, `key:` without a value, "", [], {}. */
+/* Absent, `key:` without a value or with ~ or null, "", [], {}. */
 bool yaml_is_empty(const struct yaml_node *node);
 
 /* Notes a problem at a place ({0, 0}: the file as a whole). hint may be NULL. The text is copied. */

@@ -5,7 +5,6 @@
 #include "base/opt.h"
 
 #include <assert.h>
-#include <sys/un.h>
 
 #include "proxy/conf_int.h"
 
@@ -215,15 +214,11 @@ static int parse_admin(struct opt_reader *r, const struct opt *o, struct span te
 
 static void print_admin(const struct opt *o, const void *value, struct buf *out)
 {
-	const struct addr *a = value;
+	char text[ADDR_TEXT_BYTES];
 
-	if (a->ss.ss_family == AF_UNIX) {
-		buf_add_z(out, "\"unix:");
-		buf_add_z(out, ((const struct sockaddr_un *)&a->ss)->sun_path);
-		buf_add_char(out, '"');
-	} else {
-		opt_addr.print(o, value, out);
-	}
+	(void)o;
+	addr_format(value, text);
+	yaml_print_scalar(span_of(text), out);
 }
 
 static int parse_access(struct opt_reader *r, const struct opt *o, struct span text, void *value,

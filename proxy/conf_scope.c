@@ -77,7 +77,8 @@ static void problem(struct opt_reader *r, const char *key, const struct yaml_nod
 	struct buf hint;
 
 	buf_init(&hint, NULL, 0);
-	if (e->hint[0])
+	/* a file is not read by a shell, whatever the library suspects */
+	if (e->hint[0] && !(e->expected[0] && strstr(e->hint, "shell")))
 		buf_add_z(&hint, e->hint);
 	else if (e->nearest.n)
 		buf_addf(&hint, "did you mean \"%.*s\"?", SPAN_ARG(e->nearest));

@@ -31,3 +31,15 @@ sbin_PROGRAMS += scopemeshd
 scopemeshd_SOURCES = proxy/main.c
 scopemeshd_LDADD = proxy/libproxy.a registry/libregistry.a scope/libscope.a http/libhttp.a \
 	base/libbase.a $(LLHTTP_LIBS) $(EVENT_LIBS) $(JANSSON_LIBS) $(FYAML_LIBS)
+
+# docs/reference.md comes from the option table; test_conf compares.
+EXTRA_PROGRAMS += proxy/print_reference
+proxy_print_reference_SOURCES = proxy/print_reference.c
+proxy_print_reference_LDADD = proxy/libproxy.a registry/libregistry.a scope/libscope.a \
+	base/libbase.a $(FYAML_LIBS)
+.PHONY: reference
+reference: proxy/print_reference
+	@$(MKDIR_P) docs
+	./proxy/print_reference >docs/reference.tmp && mv docs/reference.tmp $(srcdir)/docs/reference.md
+CLEANFILES += proxy/print_reference
+EXTRA_DIST += docs/reference.md

@@ -1,2 +1,4 @@
 include tests/unit/base/local.mk
 include tests/unit/scope/local.mk
+include tests/unit/proxy/local.mk
+include tests/unit/registry/local.mk
