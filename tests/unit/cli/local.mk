@@ -1,0 +1,6 @@
+check_PROGRAMS += tests/unit/cli/test_cli
+tests_unit_cli_test_cli_SOURCES = tests/unit/cli/test_cli.c
+tests_unit_cli_test_cli_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_cli_test_cli_LDADD = cli/libcli.a scope/libscope.a http/libhttp.a $(LLHTTP_LIBS) \
+	base/libbase.a $(CMOCKA_LIBS)
+TESTS += tests/unit/cli/test_cli
