@@ -104,13 +104,14 @@ void admin_answer_fini(struct admin_answer *answer)
 	answer->json = NULL;
 }
 
-int admin_get_object(const struct cli *cli, const char *path, struct admin_answer *answer_r)
+int admin_get_object(const struct cli *cli, const char *path, const char *list,
+                     struct admin_answer *answer_r)
 {
 	int rc = admin_get(cli, path, answer_r);
 
 	if (rc != CLI_DONE)
 		return rc;
-	if (answer_r->status == 200 && json_is_object(answer_r->json))
+	if (answer_r->status == 200 && json_is_array(json_object_get(answer_r->json, list)))
 		return CLI_DONE;
 	if (answer_r->status == 200)
 		cli_complain("%s answers, but not as the admin interface of scopemeshd does", cli->admin);
@@ -132,7 +133,7 @@ static bool next_path(const char *path, const json_t *page, struct buf *next_r)
 	return buf_cstr(next_r) != NULL;
 }
 
-int admin_get_list(const struct cli *cli, const char *path,
+int admin_get_list(const struct cli *cli, const char *path, const char *list,
                    void (*on_page)(void *arg, const json_t *page), void *arg)
 {
 	struct buf next;
@@ -144,7 +145,7 @@ int admin_get_list(const struct cli *cli, const char *path,
 	do {
 		struct admin_answer answer;
 
-		rc = admin_get_object(cli, at, &answer);
+		rc = admin_get_object(cli, at, list, &answer);
 		if (rc == CLI_DONE && cli->json)
 			fwrite(buf_span(&answer.body).p, 1, buf_len(&answer.body), stdout);
 		else if (rc == CLI_DONE)

@@ -20,13 +20,14 @@ struct admin_answer {
 int admin_get(const struct cli *cli, const char *path, struct admin_answer *answer_r) MUST_CHECK;
 void admin_answer_fini(struct admin_answer *answer);
 
-/* The same for what must be a 200 with a JSON object; anything else is complained about: CLI_USAGE for
- * 400 and 404, CLI_FAILED otherwise. */
-int admin_get_object(const struct cli *cli, const char *path, struct admin_answer *answer_r) MUST_CHECK;
+/* The same for what must be a 200 with a JSON object that has the array `list`; anything else is
+ * complained about: CLI_USAGE for 400 and 404, CLI_FAILED otherwise. */
+int admin_get_object(const struct cli *cli, const char *path, const char *list,
+                     struct admin_answer *answer_r) MUST_CHECK;
 
 /* Every page of a list (`next` and `after`): on_page for each; with --json each is printed as it
  * came instead. */
-int admin_get_list(const struct cli *cli, const char *path,
+int admin_get_list(const struct cli *cli, const char *path, const char *list,
                    void (*on_page)(void *arg, const json_t *page), void *arg) MUST_CHECK;
 
 /* A problem document as lines of text: title and detail, the scope with its caret, what was expected,

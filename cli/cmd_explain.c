@@ -81,7 +81,7 @@ static int ask_daemon(struct cli *cli, struct span text, struct admin_answer *an
 	buf_init(&path, NULL, 0);
 	buf_addf(&path, "/v1/scope/explain?scope=%s", text.n && escaped ? escaped : "");
 	if (escaped && buf_cstr(&path))
-		rc = admin_get_object(cli, buf_cstr(&path), answer_r);
+		rc = admin_get_object(cli, buf_cstr(&path), "bindings", answer_r);
 	curl_free(escaped);
 	buf_fini(&path);
 	return rc;

@@ -55,7 +55,7 @@ int cmd_sites(struct cli *cli, const struct cli_verb *verb, int argc, char **arg
 	if (rc != CLI_ARGS_END)
 		return rc == CLI_ARGS_HELP ? CLI_DONE : CLI_USAGE;
 	table_init(&t, heads, sizeof(heads) / sizeof(heads[0]));
-	rc = admin_get_list(cli, "/v1/sites?limit=1000", on_page, &t);
+	rc = admin_get_list(cli, "/v1/sites?limit=1000", "sites", on_page, &t);
 	if (rc == CLI_DONE && !cli->json && table_print(&t, stdout, cli->colour))
 		rc = CLI_FAILED;
 	table_fini(&t);

@@ -105,9 +105,9 @@ static int status_of(const struct cli *cli, struct admin_answer *ready, struct a
 	int rc = admin_get(cli, "/readyz", ready);
 
 	if (rc == CLI_DONE)
-		rc = admin_get_object(cli, "/v1/sites?limit=1000", sites);
+		rc = admin_get_object(cli, "/v1/sites?limit=1000", "sites", sites);
 	if (rc == CLI_DONE)
-		rc = admin_get_object(cli, "/v1/services?limit=1000", services);
+		rc = admin_get_object(cli, "/v1/services?limit=1000", "services", services);
 	if (rc != CLI_DONE)
 		return rc == CLI_USAGE && ready->status ? CLI_FAILED : rc;
 	if (cli->json)

@@ -26,3 +26,7 @@ scopectl_SOURCES = \
 scopectl_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS) $(EVENT_OPENSSL_CFLAGS) $(JANSSON_CFLAGS)
 scopectl_LDADD = cli/libcli.a scope/libscope.a http/libhttp.a $(LLHTTP_LIBS) base/libbase.a \
 	$(CURL_LIBS) $(EVENT_OPENSSL_LIBS) $(JANSSON_LIBS)
+
+EXTRA_DIST += tests/system/test_scopectl.py
+TESTS += tests/system/test_scopectl.py
+dist_man_MANS += docs/scopectl.1

@@ -231,7 +231,10 @@ class Admin(Base):
 
     def test_something_else_listens_there(self):
         other = serve(self)
-        self.expect(scopectl("explain", "image: dc1", SCOPEMESH_ADMIN=other.url + "/status"), 1)
+        for args in (["explain", "image: dc1"], ["sites"], ["services"], ["status"]):
+            done = self.expect(scopectl(*args, SCOPEMESH_ADMIN=other.url), 1)
+            self.assertIn("not as the admin interface", done.stderr)
+        self.expect(scopectl("sites", SCOPEMESH_ADMIN="ftp://127.0.0.1"), 2)
 
 
 class Explain(Base):
