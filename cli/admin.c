@@ -6,8 +6,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "cli/table.h"
-
 #define ADMIN_BODY_MAX ((size_t)64 << 20)
 #define ADMIN_CONNECT_MS 3000L
 #define ADMIN_TOTAL_MS 15000L
@@ -134,7 +132,7 @@ static bool next_path(const char *path, const json_t *page, struct buf *next_r)
 }
 
 int admin_get_list(const struct cli *cli, const char *path, const char *list,
-                   void (*on_page)(void *arg, const json_t *page), void *arg)
+                   void (*on_page)(struct table *t, const json_t *page), struct table *t)
 {
 	struct buf next;
 	const char *at = path;
@@ -149,12 +147,28 @@ int admin_get_list(const struct cli *cli, const char *path, const char *list,
 		if (rc == CLI_DONE && cli->json)
 			fwrite(buf_span(&answer.body).p, 1, buf_len(&answer.body), stdout);
 		else if (rc == CLI_DONE)
-			on_page(arg, answer.json);
+			on_page(t, answer.json);
 		more = rc == CLI_DONE && next_path(path, answer.json, &next);
 		at = buf_cstr(&next);
 		admin_answer_fini(&answer);
 	} while (more && at);
 	buf_fini(&next);
+	return rc;
+}
+
+int admin_print_list(struct cli *cli, const struct cli_verb *verb, int argc, char **argv,
+                     const struct admin_list *list)
+{
+	struct table t;
+	int rc = cli_args_none(cli, verb, argc, argv);
+
+	if (rc != CLI_DONE)
+		return cli_args_status(rc);
+	table_init(&t, list->heads, list->columns);
+	rc = admin_get_list(cli, list->path, list->list, list->on_page, &t);
+	if (rc == CLI_DONE && !cli->json && table_print(&t, stdout, cli->colour))
+		rc = CLI_FAILED;
+	table_fini(&t);
 	return rc;
 }
 

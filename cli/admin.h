@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "cli/cli.h"
+#include "cli/table.h"
 
 struct admin_answer {
 	long status;
@@ -28,7 +29,18 @@ int admin_get_object(const struct cli *cli, const char *path, const char *list,
 /* Every page of a list (`next` and `after`): on_page for each; with --json each is printed as it
  * came instead. */
 int admin_get_list(const struct cli *cli, const char *path, const char *list,
-                   void (*on_page)(void *arg, const json_t *page), void *arg) MUST_CHECK;
+                   void (*on_page)(struct table *t, const json_t *page), struct table *t) MUST_CHECK;
+
+/* A verb that prints one list of the admin interface as a table; its exit status. */
+struct admin_list {
+	const char *path, *list;
+	const char *const *heads;
+	size_t columns;
+	void (*on_page)(struct table *t, const json_t *page);
+};
+
+int admin_print_list(struct cli *cli, const struct cli_verb *verb, int argc, char **argv,
+                     const struct admin_list *list);
 
 /* A problem document as lines of text: title and detail, the scope with its caret, what was expected,
  * hint, known and nearest names. False when it is none. */

@@ -74,7 +74,14 @@ struct cli_args {
 /* Next option (its value), CLI_ARGS_WORD, or one of the ends. The common options are taken care of.
  * After CLI_ARGS_END optind is the first word behind "--". */
 int cli_args_next(struct cli_args *args);
-/* For verbs without words or options of their own: CLI_ARGS_END, or HELP or BAD. */
+/* Every option and word to take(), which returns CLI_DONE to go on; scope (may be NULL) ends at each option.
+ * CLI_DONE, CLI_ARGS_HELP, CLI_ARGS_BAD, or what take returned. */
+struct scope_args;
+int cli_args_each(struct cli_args *args, struct scope_args *scope, int (*take)(void *arg, int c),
+                  void *arg) MUST_CHECK;
+/* The exit status for a result of cli_args_each or cli_args_none. */
+int cli_args_status(int rc);
+/* For verbs without words or options of their own: CLI_DONE, or CLI_ARGS_HELP or CLI_ARGS_BAD. */
 int cli_args_none(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
 /* Complains, points to the verb's --help, and returns CLI_USAGE. */
 int cli_usage(const struct cli_verb *verb, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -147,8 +147,10 @@ static int read_seconds(struct request *r, const char *text, long *ms_r)
 
 enum { OPT_SCOPE = CLI_OPT_FIRST_OWN, OPT_BINARY, OPT_MAX_TIME, OPT_CONNECT_TIMEOUT };
 
-static int take_option(struct request *r, int c)
+static int take_option(void *arg, int c)
 {
+	struct request *r = arg;
+
 	switch (c) {
 	case OPT_SCOPE:
 		if (scope_args_begin(&r->scope, optarg))
@@ -244,17 +246,10 @@ static int read_command_line(struct request *r, struct cli *cli, int argc, char 
 		CLI_COMMON_OPTIONS
 	};
 	struct cli_args args = { cli, r->verb, argc, argv, "-:X:d:T:H:o:iIsSv", longs, false };
-	int c, rc;
+	int rc = cli_args_each(&args, &r->scope, take_option, r);
 
-	while ((c = cli_args_next(&args)) != CLI_ARGS_END) {
-		if (c == CLI_ARGS_HELP || c == CLI_ARGS_BAD)
-			return c;
-		if (c != CLI_ARGS_WORD)
-			scope_args_end(&r->scope);
-		rc = take_option(r, c);
-		if (rc != CLI_DONE)
-			return rc;
-	}
+	if (rc != CLI_DONE)
+		return rc;
 	for (; optind < argc; optind++) {
 		if (r->url)
 			return cli_usage(r->verb, "one URL, please: \"%s\" and \"%s\"", r->url, argv[optind]);
@@ -509,9 +504,5 @@ int cmd_request(struct cli *cli, const struct cli_verb *verb, int argc, char **a
 	rc = read_command_line(r, cli, argc, argv);
 	if (rc == CLI_DONE)
 		rc = transfer(r);
-	else if (rc == CLI_ARGS_HELP)
-		rc = CLI_DONE;
-	else if (rc == CLI_ARGS_BAD)
-		rc = CLI_USAGE;
-	return finish(r, rc);
+	return finish(r, cli_args_status(rc));
 }

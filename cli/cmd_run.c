@@ -87,8 +87,10 @@ static int add_map(struct run *r, const char *text)
 
 enum { OPT_SCOPE = CLI_OPT_FIRST_OWN, OPT_TO, OPT_MAP };
 
-static int take_option(struct run *r, int c)
+static int take_option(void *arg, int c)
 {
+	struct run *r = arg;
+
 	switch (c) {
 	case OPT_SCOPE:
 		if (scope_args_begin(&r->scope, optarg))
@@ -134,17 +136,10 @@ static int read_command_line(struct run *r, struct cli *cli, int argc, char **ar
 		                               { "verbose", no_argument, NULL, 'v' },
 		                               CLI_COMMON_OPTIONS };
 	struct cli_args args = { cli, r->verb, argc, argv, "-:v", longs, false };
-	int c, rc;
+	int rc = cli_args_each(&args, &r->scope, take_option, r);
 
-	while ((c = cli_args_next(&args)) != CLI_ARGS_END) {
-		if (c == CLI_ARGS_HELP || c == CLI_ARGS_BAD)
-			return c;
-		if (c != CLI_ARGS_WORD)
-			scope_args_end(&r->scope);
-		rc = take_option(r, c);
-		if (rc != CLI_DONE)
-			return rc;
-	}
+	if (rc != CLI_DONE)
+		return rc;
 	r->command = argv + optind;
 	return settle(r, strcmp(argv[optind - 1], "--") == 0);
 }
@@ -336,12 +331,8 @@ int cmd_run(struct cli *cli, const struct cli_verb *verb, int argc, char **argv)
 	buf_init(&r->canonical, NULL, 0);
 	buf_init(&r->credentials, NULL, 0);
 	rc = read_command_line(r, cli, argc, argv);
-	if (rc == CLI_ARGS_HELP)
-		return finish(r, CLI_DONE);
-	if (rc == CLI_ARGS_BAD)
-		return finish(r, CLI_USAGE);
 	if (rc != CLI_DONE)
-		return finish(r, rc);
+		return finish(r, cli_args_status(rc));
 	if (prepare(r, &e)) {
 		cli_complain("run: %s", e.text);
 		return finish(r, CLI_OWN_FAILURE);

@@ -4,7 +4,6 @@
 
 #include "cli/admin.h"
 #include "cli/cli.h"
-#include "cli/table.h"
 
 static void add_instance(struct table *t, const json_t *service, const json_t *instance)
 {
@@ -23,7 +22,7 @@ static void add_instance(struct table *t, const json_t *service, const json_t *i
 	table_add(t, span_of(admin_text(instance, "since")), LOOK_PLAIN);
 }
 
-static void on_page(void *arg, const json_t *page)
+static void on_page(struct table *t, const json_t *page)
 {
 	const json_t *service, *instance;
 	size_t i, k;
@@ -32,24 +31,17 @@ static void on_page(void *arg, const json_t *page)
 		const json_t *instances = json_object_get(service, "instances");
 
 		json_array_foreach(instances, k, instance)
-			add_instance(arg, service, instance);
+			add_instance(t, service, instance);
 		if (!json_array_size(instances))
-			add_instance(arg, service, NULL);
+			add_instance(t, service, NULL);
 	}
 }
 
 int cmd_services(struct cli *cli, const struct cli_verb *verb, int argc, char **argv)
 {
 	static const char *const heads[] = { "SERVICE", "SITE", "INSTANCE", "HEALTH", ">LOAD", "SINCE" };
-	struct table t;
-	int rc = cli_args_none(cli, verb, argc, argv);
+	static const struct admin_list list = { "/v1/services?limit=1000", "services", heads,
+		                                sizeof(heads) / sizeof(heads[0]), on_page };
 
-	if (rc != CLI_ARGS_END)
-		return rc == CLI_ARGS_HELP ? CLI_DONE : CLI_USAGE;
-	table_init(&t, heads, sizeof(heads) / sizeof(heads[0]));
-	rc = admin_get_list(cli, "/v1/services?limit=1000", "services", on_page, &t);
-	if (rc == CLI_DONE && !cli->json && table_print(&t, stdout, cli->colour))
-		rc = CLI_FAILED;
-	table_fini(&t);
-	return rc;
+	return admin_print_list(cli, verb, argc, argv, &list);
 }

@@ -4,7 +4,6 @@
 
 #include "cli/admin.h"
 #include "cli/cli.h"
-#include "cli/table.h"
 
 static void add_joined(struct table *t, const json_t *value, const char *sep)
 {
@@ -24,9 +23,8 @@ static void add_number(struct table *t, const json_t *number, const char *fmt)
 		table_add(t, SPAN(""), LOOK_DIM);
 }
 
-static void on_page(void *arg, const json_t *page)
+static void on_page(struct table *t, const json_t *page)
 {
-	struct table *t = arg;
 	const char *own = admin_text(page, "site");
 	const json_t *site;
 	size_t i;
@@ -49,15 +47,8 @@ int cmd_sites(struct cli *cli, const struct cli_verb *verb, int argc, char **arg
 {
 	static const char *const heads[] = { "SITE",   "STATE", ">RTT",    "SERVICES",
 		                             "LABELS", "MESH",  ">QUEUED", "LAST SEEN" };
-	struct table t;
-	int rc = cli_args_none(cli, verb, argc, argv);
+	static const struct admin_list list = { "/v1/sites?limit=1000", "sites", heads,
+		                                sizeof(heads) / sizeof(heads[0]), on_page };
 
-	if (rc != CLI_ARGS_END)
-		return rc == CLI_ARGS_HELP ? CLI_DONE : CLI_USAGE;
-	table_init(&t, heads, sizeof(heads) / sizeof(heads[0]));
-	rc = admin_get_list(cli, "/v1/sites?limit=1000", "sites", on_page, &t);
-	if (rc == CLI_DONE && !cli->json && table_print(&t, stdout, cli->colour))
-		rc = CLI_FAILED;
-	table_fini(&t);
-	return rc;
+	return admin_print_list(cli, verb, argc, argv, &list);
 }

@@ -126,8 +126,8 @@ int cmd_status(struct cli *cli, const struct cli_verb *verb, int argc, char **ar
 	struct admin_answer ready = { 0 }, sites = { 0 }, services = { 0 };
 	int rc = cli_args_none(cli, verb, argc, argv);
 
-	if (rc != CLI_ARGS_END)
-		return rc == CLI_ARGS_HELP ? CLI_DONE : CLI_USAGE;
+	if (rc != CLI_DONE)
+		return cli_args_status(rc);
 	rc = status_of(cli, &ready, &sites, &services);
 	admin_answer_fini(&ready);
 	admin_answer_fini(&sites);

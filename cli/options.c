@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/nearest.h"
+#include "cli/scope_args.h"
 
 void cli_complain(const char *fmt, ...)
 {
@@ -102,17 +103,45 @@ int cli_args_next(struct cli_args *args)
 	}
 }
 
+int cli_args_each(struct cli_args *args, struct scope_args *scope, int (*take)(void *arg, int c),
+                  void *arg)
+{
+	int c, rc = CLI_DONE;
+
+	while (rc == CLI_DONE && (c = cli_args_next(args)) != CLI_ARGS_END) {
+		if (c == CLI_ARGS_HELP || c == CLI_ARGS_BAD)
+			return c;
+		if (scope && c != CLI_ARGS_WORD)
+			scope_args_end(scope);
+		rc = take(arg, c);
+	}
+	return rc;
+}
+
+int cli_args_status(int rc)
+{
+	if (rc == CLI_ARGS_HELP)
+		return CLI_DONE;
+	return rc == CLI_ARGS_BAD ? CLI_USAGE : rc;
+}
+
+static int refuse_word(void *verb, int c)
+{
+	(void)c;
+	cli_usage(verb, "takes no words; found \"%s\"", optarg);
+	return CLI_ARGS_BAD;
+}
+
 int cli_args_none(struct cli *cli, const struct cli_verb *verb, int argc, char **argv)
 {
 	static const struct option longs[] = { CLI_COMMON_OPTIONS };
 	struct cli_args args = { cli, verb, argc, argv, "-:", longs, false };
-	int c = cli_args_next(&args);
+	struct cli_verb own = *verb;
+	int rc = cli_args_each(&args, NULL, refuse_word, &own);
 
-	if (c == CLI_ARGS_WORD)
-		cli_usage(verb, "takes no words; found \"%s\"", optarg);
-	else if (c == CLI_ARGS_END && optind < argc)
+	if (rc == CLI_DONE && optind < argc) {
 		cli_usage(verb, "takes no words; found \"%s\"", argv[optind]);
-	else
-		return c;
-	return CLI_ARGS_BAD;
+		return CLI_ARGS_BAD;
+	}
+	return rc;
 }

@@ -9,6 +9,8 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 
+#define TLS_NAME_BYTES 256
+
 SSL_CTX *tls_client_new(void)
 {
 	static const unsigned char alpn[] = "\x08http/1.1";
@@ -28,6 +30,7 @@ SSL_CTX *tls_client_new(void)
 
 SSL *tls_client_session(SSL_CTX *ctx, const char *host)
 {
+	char name[TLS_NAME_BYTES]; /* the macro below wants it writable */
 	struct in6_addr address;
 	SSL *ssl = SSL_new(ctx);
 	int ok;
@@ -37,7 +40,8 @@ SSL *tls_client_session(SSL_CTX *ctx, const char *host)
 	if (inet_pton(AF_INET, host, &address) == 1 || inet_pton(AF_INET6, host, &address) == 1)
 		ok = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host);
 	else
-		ok = SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
+		ok = (size_t)snprintf(name, sizeof(name), "%s", host) < sizeof(name) &&
+		     SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
 	if (ok == 1)
 		return ssl;
 	SSL_free(ssl);
