@@ -1,5 +1,5 @@
-/* One GET per call over libcurl, never through a proxy of the environment: inside `scopectl run` the
- * environment names a proxy that is meant for the tool's requests. */
+/* One GET per call over libcurl, never through a proxy of the environment: inside `scopectl run`
+ * the environment names a proxy that is meant for the tool's requests. */
 #include "cli/admin.h"
 
 #include <curl/curl.h>

@@ -42,8 +42,8 @@ struct admin_list {
 int admin_print_list(struct cli *cli, const struct cli_verb *verb, int argc, char **argv,
                      const struct admin_list *list);
 
-/* A problem document as lines of text: title and detail, the scope with its caret, what was expected,
- * hint, known and nearest names. False when it is none. */
+/* A problem document as lines of text: title and detail, the scope with its caret, what was
+ * expected, hint, known and nearest names. False when it is none. */
 bool admin_problem_print(const json_t *problem, FILE *out);
 
 /* Text of a member: strings as they are, NULL for everything else. */

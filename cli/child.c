@@ -1,10 +1,11 @@
 /* Starting a tool without being in its way.
  *
- * The tool stays in our process group, so that the terminal is its own: Ctrl-C, Ctrl-\, Ctrl-Z and a
- * hang-up reach it from the kernel.  We must survive these to tell its exit status, and not send them a second
- * time.  What a process sends to our pid alone (kill, a supervisor) it would miss, and we hand it on:
- * the two are told apart by si_code, which is SI_KERNEL (above 0) for the first and SI_USER or less
- * for the second.  A signal that was ignored when we began stays ignored (nohup).
+ * The tool stays in our process group, so that the terminal is its own: Ctrl-C, Ctrl-\, Ctrl-Z
+ * and a hang-up reach it from the kernel.  We must survive these to tell its exit status, and not
+ * send them a second time.  What a process sends to our pid alone (kill, a supervisor) it would
+ * miss, and we hand it on: the two are told apart by si_code, which is SI_KERNEL (above 0) for
+ * the first and SI_USER or less for the second.  A signal that was ignored when we began stays
+ * ignored (nohup).
  *
  * An exec that fails reports errno through a pipe that exec closes. */
 #include "config.h" /* _GNU_SOURCE */

@@ -74,8 +74,8 @@ struct cli_args {
 /* Next option (its value), CLI_ARGS_WORD, or one of the ends. The common options are taken care of.
  * After CLI_ARGS_END optind is the first word behind "--". */
 int cli_args_next(struct cli_args *args);
-/* Every option and word to take(), which returns CLI_DONE to go on; scope (may be NULL) ends at each option.
- * CLI_DONE, CLI_ARGS_HELP, CLI_ARGS_BAD, or what take returned. */
+/* Every option and word to take(), which returns CLI_DONE to go on; scope (may be NULL) ends at
+ * each option. CLI_DONE, CLI_ARGS_HELP, CLI_ARGS_BAD, or what take returned. */
 struct scope_args;
 int cli_args_each(struct cli_args *args, struct scope_args *scope, int (*take)(void *arg, int c),
                   void *arg) MUST_CHECK;

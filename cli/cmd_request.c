@@ -2,9 +2,9 @@
  *
  * The body is a list of parts (-d texts and files, joined by "&" as curl does), or one file (-T);
  * it is streamed, so its size never matters.  Unlike curl's, -d @FILE keeps line ends: an image
- * sent that way arrives whole.  With a length known beforehand it goes out with Content-Length, else chunked.
- * The answer's body goes to standard output while a first piece is kept: when it turns out to be a
- * problem document, its title and detail make the line on standard error. */
+ * sent that way arrives whole.  With a length known beforehand it goes out with Content-Length,
+ * else chunked. The answer's body goes to standard output while a first piece is kept: when it
+ * turns out to be a problem document, its title and detail make the line on standard error. */
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -85,7 +85,8 @@ static int add_data(struct request *r, const char *data)
 	if (r->upload)
 		return cli_usage(r->verb, "-d and -T exclude each other");
 	if (r->has_data)
-		rc = add_part(r, (struct body_part){ .text = SPAN("&"), .fd = -1, .sized = true, .size = 1 });
+		rc = add_part(r, (struct body_part){ .text = SPAN("&"), .fd = -1, .sized = true,
+		                                     .size = 1 });
 	r->has_data = true;
 	if (rc != CLI_DONE)
 		return rc;
@@ -252,7 +253,8 @@ static int read_command_line(struct request *r, struct cli *cli, int argc, char 
 		return rc;
 	for (; optind < argc; optind++) {
 		if (r->url)
-			return cli_usage(r->verb, "one URL, please: \"%s\" and \"%s\"", r->url, argv[optind]);
+			return cli_usage(r->verb, "one URL, please: \"%s\" and \"%s\"", r->url,
+			                 argv[optind]);
 		r->url = argv[optind];
 	}
 	return settle(r);
@@ -268,13 +270,14 @@ static size_t on_read(char *room, size_t one, size_t n, void *arg)
 	n *= one;
 	while (r->part_at < r->part_count && got == 0) {
 		struct body_part *part = &r->parts[r->part_at];
-		struct span rest = span_from(part->text, part->sent);
 
 		if (part->fd >= 0) {
 			do
 				got = read(part->fd, room, n);
 			while (got < 0 && errno == EINTR);
 		} else {
+			struct span rest = span_from(part->text, part->sent);
+
 			got = (ssize_t)(rest.n < n ? rest.n : n);
 			memcpy(room, rest.p, (size_t)got);
 			part->sent += (size_t)got;
@@ -342,8 +345,10 @@ static size_t on_header(char *p, size_t one, size_t n, void *arg)
 	FILE *out;
 
 	if (span_istarts(line, SPAN("X-Scope-Served-By:"))) {
+		struct span value = span_from(line, sizeof("X-Scope-Served-By:") - 1);
+
 		buf_fini(&r->served_by);
-		buf_add_span(&r->served_by, span_trim(span_head(span_from(line, 18), strcspn(p + 18, "\r\n"))));
+		buf_add_span(&r->served_by, span_trim(span_head(value, span_find(value, '\r'))));
 	}
 	if (!r->include && !r->head_only)
 		return line.n;

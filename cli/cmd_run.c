@@ -80,7 +80,8 @@ static int add_map(struct run *r, const char *text)
 	map->path = span_from(url, map->authority.n);
 	if (memchr(url.p, '?', url.n) || memchr(url.p, '#', url.n) || strpbrk(text, "\r\n \t") ||
 	    relay_host_parse(map->authority, map->tls ? 443 : 80, &map->host))
-		return cli_usage(r->verb, "--map \"%s\": the URL has a host and perhaps a port and path", text);
+		return cli_usage(r->verb, "--map \"%s\": the URL has a host and perhaps a port and path",
+		                 text);
 	r->map_count++;
 	return CLI_DONE;
 }
@@ -165,7 +166,8 @@ static int set_proxy(struct run *r, uint16_t port)
 	char url[128];
 
 	snprintf(url, sizeof(url), "http://scope:%s@127.0.0.1:%u", r->token, port);
-	if (r->verbose && (environment_get(&r->env, "no_proxy") || environment_get(&r->env, "NO_PROXY")))
+	if (r->verbose &&
+	    (environment_get(&r->env, "no_proxy") || environment_get(&r->env, "NO_PROXY")))
 		cli_complain("no_proxy is taken out of the tool's environment");
 	environment_unset(&r->env, "no_proxy");
 	environment_unset(&r->env, "NO_PROXY");
@@ -185,7 +187,8 @@ static int set_scope(struct run *r)
 	environment_baggage(scope, environment_get(&r->env, "BAGGAGE"), &baggage);
 	rc = baggage.failed ? ERR_NOMEM : environment_set(&r->env, "BAGGAGE", buf_span(&baggage));
 	buf_fini(&baggage);
-	if (rc || environment_set(&r->env, "SCOPE", scope) || environment_set(&r->env, "OS_SCOPE", scope))
+	if (rc || environment_set(&r->env, "SCOPE", scope) ||
+	    environment_set(&r->env, "OS_SCOPE", scope))
 		return ERR_NOMEM;
 	return 0;
 }
@@ -261,13 +264,14 @@ static void report(const struct run *r)
 	if (counts.scoped)
 		return;
 	if (counts.plain)
-		cli_complain("no request got the scope: none of the %lu went to a host of --to", counts.plain);
+		cli_complain("no request got the scope: none of the %lu went to a host of --to",
+		             counts.plain);
 	else if (counts.tunnels)
 		cli_complain("no request got the scope: https passes through unread; "
 		             "give the tool a plain address with --map VAR=https://HOST");
 	else
-		cli_complain("%s made no request through the proxy: does it use https, or ignore http_proxy? "
-		             "--map VAR=URL gives it a plain address",
+		cli_complain("%s made no request through the proxy: does it use https, or ignore "
+		             "http_proxy? --map VAR=URL gives it a plain address",
 		             r->command[0]);
 }
 

@@ -1,5 +1,5 @@
-/* scopectl status: the answers of /readyz, /v1/sites and /v1/services in a few lines.  Exits 1 when the
- * daemon is there but not ready. */
+/* scopectl status: the answers of /readyz, /v1/sites and /v1/services in a few lines.  Exits 1
+ * when the daemon is there but not ready. */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>

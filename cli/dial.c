@@ -1,9 +1,9 @@
 /* A dial is a look-up and then one connection attempt after the other.
  *
- * The look-up runs in a detached thread, since getaddrinfo has no other honest form: libevent's resolver
- * knows neither nsswitch.conf nor mDNS.  Thread and dial share a struct lookup with two references;
- * the thread writes its result there, then one byte into a pipe, and lets go; whoever lets go last
- * frees it.  So a cancelled dial never waits for a slow name server. */
+ * The look-up runs in a detached thread, since getaddrinfo has no other honest form: libevent's
+ * resolver knows neither nsswitch.conf nor mDNS.  Thread and dial share a struct lookup with two
+ * references; the thread writes its result there, then one byte into a pipe, and lets go; whoever
+ * lets go last frees it.  So a cancelled dial never waits for a slow name server. */
 #include "config.h" /* _GNU_SOURCE */
 
 #include "cli/dial.h"

@@ -91,7 +91,8 @@ static int unknown_verb(const char *name)
 		nearest_offer(&near, span_of(name), span_of(verbs[i].name));
 	nearest_offer(&near, span_of(name), SPAN("help"));
 	if (near.best.n)
-		return cli_usage(NULL, "unknown verb \"%s\"; did you mean %.*s?", name, SPAN_ARG(near.best));
+		return cli_usage(NULL, "unknown verb \"%s\"; did you mean %.*s?", name,
+		                 SPAN_ARG(near.best));
 	return cli_usage(NULL, "unknown verb \"%s\"", name);
 }
 

@@ -12,10 +12,10 @@
  *	LINGER   our side is shut; what the tool still sends is thrown away until it closes or 2 s pass
  *	         (closing with unread bytes would reset the answer away)
  *
- * Bounds: a side is not read while 64 KiB of it wait, and nothing is moved to a side that has 64 KiB
- * to write.  Timers: HEAD and LINGER have one, DIAL has that of the dial, TLS and FLUSH one; RELAY and TUNNEL have
- * none, since a tool may wait for an answer as long as it likes, and ends them by ending.
- * Bufferevents defer their callbacks, so freeing one inside a callback is safe.
+ * Bounds: a side is not read while 64 KiB of it wait, and nothing is moved to a side that has 64
+ * KiB to write.  Timers: HEAD and LINGER have one, DIAL has that of the dial, TLS and FLUSH one;
+ * RELAY and TUNNEL have none, since a tool may wait for an answer as long as it likes, and ends
+ * them by ending. Bufferevents defer their callbacks, so freeing one inside a callback is safe.
  *
  * A response that ends early is passed on as broken: the tool's connection is reset, never closed
  * cleanly (a close would complete a close-delimited body). */
@@ -339,7 +339,8 @@ static bool take_response_head(struct conn *c, struct span raw)
 	rc = http_response_parse(&arena, raw, &c->request, &head, &why);
 	if (rc == 0) {
 		relay_response_write(&head, &out);
-		rc = out.failed ? ERR_NOMEM : bufferevent_write(c->client, buf_span(&out).p, buf_len(&out));
+		rc = out.failed ? ERR_NOMEM
+		                : bufferevent_write(c->client, buf_span(&out).p, buf_len(&out));
 	}
 	buf_fini(&out);
 	if (rc == 0 && head.status == 101)
@@ -484,7 +485,8 @@ static void server_failed(struct conn *c, short what)
 		answer_unreachable(c, c->why);
 		return;
 	}
-	/* What it sent before it broke is still passed on; it may have answered before it stopped taking our bytes. */
+	/* What it sent before it broke is still passed on; it may have answered before it stopped
+	 * taking our bytes. */
 	c->server_dead = true;
 	if (!(what & BEV_EVENT_WRITING))
 		c->server_eof = c->server_broken = true;
@@ -746,7 +748,8 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 		pause_listening(r);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	c->timer = evtimer_new(r->base, on_timer, c);
-	c->client = bufferevent_socket_new(r->base, fd, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+	c->client = bufferevent_socket_new(r->base, fd,
+	                                   BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
 	if (!c->client)
 		evutil_closesocket(fd);
 	if (!c->client || !c->timer) {
@@ -815,7 +818,8 @@ static int open_port(struct relay *r, struct port *port, uint16_t *port_r, struc
 	                                         (struct sockaddr *)&sin, sizeof(sin));
 	if (!port->listener ||
 	    getsockname(evconnlistener_get_fd(port->listener), (struct sockaddr *)&sin, &len)) {
-		return err_set(e, err_from_errno(errno), "cannot listen on 127.0.0.1: %s", strerror(errno));
+		return err_set(e, err_from_errno(errno), "cannot listen on 127.0.0.1: %s",
+		               strerror(errno));
 	}
 	evconnlistener_set_error_cb(port->listener, on_accept_error);
 	*port_r = ntohs(sin.sin_port);

@@ -1,8 +1,8 @@
-/* Heads of the local proxy.  It forwards bodies as they are framed, so Content-Length and Transfer-Encoding
- * are written again from the framing that the parser found; everything else that concerns one connection only
- * is dropped (RFC 9110 7.6.1), and so is every Proxy-* field of a request: the
- * token stays here.  One request to
- * a connection (Connection: close both ways) keeps the machine small: a tool's requests are few. */
+/* Heads of the local proxy.  It forwards bodies as they are framed, so Content-Length and
+ * Transfer-Encoding are written again from the framing that the parser found; everything else
+ * that concerns one connection only is dropped (RFC 9110 7.6.1), and so is every Proxy-* field of
+ * a request: the token stays here.  One request to a connection (Connection: close both ways)
+ * keeps the machine small: a tool's requests are few. */
 #include "cli/relay_head.h"
 
 #include <string.h>
@@ -88,7 +88,8 @@ int relay_request_judge(const struct relay_rules *rules, const struct http_head 
 		return ERR_INVALID;
 	}
 	if (!span_ieq(head->scheme, SPAN("http"))) {
-		problem_r->detail = "only http:// goes through this proxy; https passes as a CONNECT tunnel";
+		problem_r->detail = "only http:// goes through this proxy; "
+		                    "https passes as a CONNECT tunnel";
 		problem_r->hint = "scopectl run --map VAR=https://HOST gives the tool a plain address";
 		return ERR_INVALID;
 	}

@@ -36,10 +36,11 @@ bool relay_rules_scope_host(const struct relay_rules *rules, const struct relay_
 int relay_request_judge(const struct relay_rules *rules, const struct http_head *head,
                         struct relay_host *host_r, struct problem *problem_r) MUST_CHECK;
 
-/* The head for the origin: origin form, Host: host, Connection: close (or upgrade), X-Scope: scope unless
- * the request has one or scope is empty. Marks dropped fields in head. */
+/* The head for the origin: origin form, Host: host, Connection: close (or upgrade), X-Scope:
+ * scope unless the request has one or scope is empty. Marks dropped fields in head. */
 void relay_request_write(struct http_head *head, struct span host, struct span scope, struct buf *out);
-/* The head for the tool, with Connection: close unless it is an interim one or switches protocols. */
+/* The head for the tool, with Connection: close unless it is an interim one or switches
+ * protocols. */
 void relay_response_write(struct http_head *head, struct buf *out);
 /* A whole answer with a problem document. */
 void relay_problem_write(const struct problem *problem, struct buf *out);

@@ -1,8 +1,8 @@
-/* Words into a scope.  A shell hands `{ image: DC 1, compute: DC 2 }` over as nine words; the scope is
- * those words joined by blanks, up to the next option.  Where the words can also hold the URL, exactly
- * one word is left for it when no other word of the command line can be the URL, and none otherwise:
- * the choice does not depend on what happens to parse, since `image: dc1 host/path` is a scope too
- * ("dc1 host", else "path"). */
+/* Words into a scope.  A shell hands `{ image: DC 1, compute: DC 2 }` over as nine words; the
+ * scope is those words joined by blanks, up to the next option.  Where the words can also hold
+ * the URL, exactly one word is left for it when no other word of the command line can be the URL,
+ * and none otherwise: the choice does not depend on what happens to parse, since `image: dc1
+ * host/path` is a scope too ("dc1 host", else "path"). */
 #include "cli/scope_args.h"
 
 int scope_args_begin(struct scope_args *a, const char *word)

@@ -30,14 +30,14 @@ void scope_args_end(struct scope_args *a);
 void scope_args_join(const struct scope_args *a, size_t words, struct buf *text_r);
 
 /* Finds the scope: all words but the last `leave`, which are no part of it (the URL of a request
- * that has no other). Appends its canonical text. 0; ERR_INVALID when the words are no scope, but fewer
- * of them are one (*parsed_r says how many); ERR_SYNTAX when no beginning of them is a scope: the
- * complaint (message, text, caret, hint) was printed to complain. */
+ * that has no other). Appends its canonical text. 0; ERR_INVALID when the words are no scope, but
+ * fewer of them are one (*parsed_r says how many); ERR_SYNTAX when no beginning of them is a
+ * scope: the complaint (message, text, caret, hint) was printed to complain. */
 int scope_args_settle(const struct scope_args *a, size_t leave, struct buf *canonical_r,
                       size_t *parsed_r, FILE *complain) MUST_CHECK;
 
-/* Checks a scope: appends the canonical text and its tree (both may be NULL), or prints what is wrong to
- * complain (may be NULL). 0, ERR_SYNTAX (no scope), ERR_NOMEM. */
+/* Checks a scope: appends the canonical text and its tree (both may be NULL), or prints what is
+ * wrong to complain (may be NULL). 0, ERR_SYNTAX (no scope), ERR_NOMEM. */
 int scope_text_read(struct span text, struct buf *canonical_r, struct buf *tree_r,
                     FILE *complain) MUST_CHECK;
 

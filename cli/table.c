@@ -1,5 +1,6 @@
-/* Tables.  Texts come from other sites, so control characters (C0, DEL, and C1 in UTF-8) never reach the
- * terminal.  Width is counted in characters of UTF-8; double-width scripts will be a little off. */
+/* Tables.  Texts come from other sites, so control characters (C0, DEL, and C1 in UTF-8) never
+ * reach the terminal.  Width is counted in characters of UTF-8; double-width scripts will be a
+ * little off. */
 #include "cli/table.h"
 
 #include <stdarg.h>

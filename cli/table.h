@@ -30,7 +30,8 @@ struct table {
 /* heads: borrowed names; one that begins with '>' is aligned to the right (without the '>'). */
 void table_init(struct table *t, const char *const *heads, size_t columns);
 void table_fini(struct table *t);
-/* The next cell; rows follow from the number of columns. Control characters become '?', an empty text "-". */
+/* The next cell; rows follow from the number of columns. Control characters become '?', an empty
+ * text "-". */
 void table_add(struct table *t, struct span text, enum table_look look);
 void table_addf(struct table *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Two blanks between columns, none at the end of a line. 0 or ERR_NOMEM. */

@@ -1,5 +1,5 @@
-/* TLS as a client: TLS 1.2 or later, certificate and host name always verified; there is no switch for
- * turning that off. */
+/* TLS as a client: TLS 1.2 or later, certificate and host name always verified; there is no
+ * switch for turning that off. */
 #include "cli/tls_client.h"
 
 #include <arpa/inet.h>

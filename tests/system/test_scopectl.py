@@ -447,6 +447,32 @@ class Run(Base):
         done = self.expect(self.python(URLLIB, self.origin.url + "/bytes/%d" % (24 << 20), text=False), 0)
         self.assertEqual(done.stdout, b"\xa5" * (24 << 20))
 
+    def test_a_tool_that_does_not_read_fills_no_memory(self):
+        code = ("import os, socket, sys, time, urllib.request\n"
+                "def peak():\n"
+                "    with open('/proc/%d/status' % os.getppid()) as f:\n"
+                "        return int([l for l in f if l.startswith('VmHWM')][0].split()[1])\n"
+                "urllib.request.urlopen(sys.argv[1] + '/bytes/1').read()\n"
+                "before = peak()\n"
+                "answer = urllib.request.urlopen(sys.argv[1] + '/bytes/%d' % (64 << 20))\n"
+                "time.sleep(1)\n"
+                "print(peak() - before, len(answer.read()))\n")
+        grown, size = self.expect(self.python(code, self.origin.url), 0).stdout.split()
+        self.assertEqual(int(size), 64 << 20)
+        self.assertLess(int(grown), 8 << 10, "KiB")
+
+    def test_many_requests_at_once(self):
+        code = ("import sys, threading, urllib.request\n"
+                "got = []\n"
+                "def fetch(n):\n"
+                "    with urllib.request.urlopen(sys.argv[1] + '/bytes/%d' % n) as answer:\n"
+                "        got.append(len(answer.read()) == n)\n"
+                "threads = [threading.Thread(target=fetch, args=(i * 7919,)) for i in range(60)]\n"
+                "[t.start() for t in threads]\n"
+                "[t.join() for t in threads]\n"
+                "print(got.count(True))\n")
+        self.assertEqual(self.expect(self.python(code, self.origin.url), 0).stdout, "60\n")
+
     def test_answers_that_end_by_close_and_too_early(self):
         done = self.expect(self.python(URLLIB, self.origin.url + "/until-close"), 0)
         self.assertEqual(len(done.stdout), 100000)
