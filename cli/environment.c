@@ -5,8 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/percent.h"
+
 #define BAGGAGE_MEMBERS_MAX 64
 #define BAGGAGE_BYTES_MAX 8192
+/* Besides letters and digits: baggage-octet less '%', so that decoding is unambiguous. */
+#define BAGGAGE_PLAIN "!#$&'()*+-./:<=>?@[]^_`{|}~"
 
 static int append(struct environment *env, char *var)
 {
@@ -95,26 +99,13 @@ const char *environment_get(const struct environment *env, const char *name)
 	return NULL;
 }
 
-/* baggage-octet less '%', so that decoding is unambiguous. */
-static bool baggage_plain(unsigned char c)
-{
-	return c > 0x20 && c < 0x7f && !strchr("\",;\\%", c);
-}
-
 void environment_baggage(struct span scope, const char *before, struct buf *out)
 {
 	struct span rest = before ? span_of(before) : span_make(NULL, 0), member;
 	unsigned members = 1;
 
 	buf_add_z(out, "scope=");
-	for (size_t i = 0; i < scope.n; i++) {
-		unsigned char c = (unsigned char)scope.p[i];
-
-		if (baggage_plain(c))
-			buf_add_char(out, (char)c);
-		else
-			buf_addf(out, "%%%02X", c);
-	}
+	percent_encode(scope, BAGGAGE_PLAIN, out);
 	while (members < BAGGAGE_MEMBERS_MAX && span_split(&rest, ',', &member)) {
 		struct span key;
 

@@ -24,8 +24,13 @@ scopectl_SOURCES = \
 	cli/relay.c cli/relay.h \
 	cli/tls_client.c cli/tls_client.h
 scopectl_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS) $(EVENT_OPENSSL_CFLAGS) $(JANSSON_CFLAGS)
-scopectl_LDADD = cli/libcli.a scope/libscope.a http/libhttp.a $(LLHTTP_LIBS) base/libbase.a \
-	$(CURL_LIBS) $(EVENT_OPENSSL_LIBS) $(JANSSON_LIBS)
+scopectl_LDADD = cli/libcli.a scope/libscope.a http/libhttp.a base/libbase.a \
+	$(LLHTTP_LIBS) $(CURL_LIBS) $(EVENT_OPENSSL_LIBS) $(JANSSON_LIBS)
+
+# What configure substitutes is no dependency that automake sees.
+if LLHTTP_FROM_SOURCES
+EXTRA_scopectl_DEPENDENCIES = http/libllhttp.a
+endif
 
 EXTRA_DIST += tests/system/test_scopectl.py
 TESTS += tests/system/test_scopectl.py
