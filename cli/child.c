@@ -8,8 +8,6 @@
  * ignored (nohup).
  *
  * An exec that fails reports errno through a pipe that exec closes. */
-#include "config.h" /* _GNU_SOURCE */
-
 #include "cli/child.h"
 
 #include <errno.h>

@@ -4,8 +4,6 @@
  * tool's exit status is ours; a wrong command line is 2, as everywhere in scopectl, and our own
  * trouble 125.  https is never broken open, so a tool that speaks only https gets no scope; that is
  * told at the end, since silence would look like success. */
-#include "config.h" /* _GNU_SOURCE */
-
 #include <errno.h>
 #include <event2/event.h>
 #include <signal.h>

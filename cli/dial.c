@@ -4,8 +4,6 @@
  * resolver knows neither nsswitch.conf nor mDNS.  Thread and dial share a struct lookup with two
  * references; the thread writes its result there, then one byte into a pipe, and lets go; whoever
  * lets go last frees it.  So a cancelled dial never waits for a slow name server. */
-#include "config.h" /* _GNU_SOURCE */
-
 #include "cli/dial.h"
 
 #include <errno.h>
