@@ -1,5 +1,6 @@
 include tests/unit/base/local.mk
-include tests/unit/scope/local.mk
+include tests/unit/cli/local.mk
+include tests/unit/http/local.mk
 include tests/unit/proxy/local.mk
 include tests/unit/registry/local.mk
-include tests/unit/cli/local.mk
+include tests/unit/scope/local.mk
