@@ -370,7 +370,7 @@ static void explain(struct exchange *x, struct span text)
 	json_t *bindings;
 
 	lookup_init(&lookup, x->view->reg, x->view->conf);
-	if (scope_parse(&x->arena, text, NULL, &scope, &e) || scope_check(scope, NULL, &lookup.scope, &e) ||
+	if (scope_parse_checked(&x->arena, text, NULL, &lookup.scope, &scope, &e) ||
 	    scope_replace_names(&x->arena, scope, &lookup.scope, NULL, &replaced, &e)) {
 		route_scope_problem(x, text, &e);
 		return;

@@ -329,11 +329,12 @@ static int use_scope(struct exchange *x, const struct scope_lookup *lookup)
 	struct span text = x->scope_text;
 	struct scope_error e;
 
-	if (scope_parse(&x->arena, text, &limits, &parsed, &e))
+	/* What the client wrote itself is checked whole, what came along only as far as it concerns this service. */
+	if (x->scope_explicit ? scope_parse_checked(&x->arena, text, &limits, lookup, &parsed, &e)
+	                      : scope_parse(&x->arena, text, &limits, &parsed, &e))
 		return route_scope_problem(x, text, &e);
 	own = scope_bind(parsed, x->svc->name);
-	if ((x->scope_explicit || own) &&
-	    scope_check(parsed, x->scope_explicit ? NULL : own, lookup, &e))
+	if (!x->scope_explicit && own && scope_check(parsed, own, lookup, &e))
 		return route_scope_problem(x, text, &e);
 	if (scope_replace_names(&x->arena, parsed, lookup, &limits, &travels, &e))
 		return route_scope_problem(x, text, &e);
