@@ -2,3 +2,6 @@
 EXTRA_PROGRAMS += bench/bench_scope
 bench_bench_scope_SOURCES = bench/bench_scope.c
 bench_bench_scope_LDADD = scope/libscope.a base/libbase.a
+EXTRA_PROGRAMS += bench/bench_http
+bench_bench_http_SOURCES = bench/bench_http.c
+bench_bench_http_LDADD = $(HTTP_LIBS) base/libbase.a

@@ -12,3 +12,4 @@ tests_fuzz_fuzz_scope_SOURCES = tests/fuzz/fuzz_scope.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_scope_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_scope_LDADD = scope/libscope.a base/libbase.a
 TESTS += tests/fuzz/replay.sh
+include tests/fuzz/http.mk
