@@ -201,7 +201,8 @@ static void check_mesh(struct opt_reader *r, struct conf *conf)
 	const struct yaml_node *listen = opt_where(r, &conf->mesh_listen);
 
 	conf->has_mesh = conf->mesh_listen.len > 0;
-	if (!listen && !yaml_is_empty(yaml_get(r->yaml->root, SPAN("mesh"))))
+	/* A section that holds defaults only, as --print writes it, is none. */
+	if (!listen && (conf->mesh_advertise.n || conf->mesh_insecure))
 		yaml_problem(r->yaml, key_place(r->yaml, SPAN("mesh")), NULL,
 		             "mesh: \"listen\" is missing: where other sites reach this one");
 	if (!conf->has_mesh)
