@@ -218,14 +218,14 @@ class Show:
     def run(self, argv, expect_status, expect_text):
         """Prints a command as one would type it, runs it, prints status, answer and time, and checks them."""
         print('   $ ' + ' '.join(shlex.quote(a) for a in argv), flush=True)
-        started = time.monotonic()
-        p = subprocess.run(argv[:1] + ['-i', '--noproxy', '*', '-m', '8'] + argv[1:], stdin=subprocess.DEVNULL,
-                           capture_output=True, text=True)
-        ms = (time.monotonic() - started) * 1000
-        head, _, body = p.stdout.partition('\r\n\r\n')
+        extra = ['-i', '--noproxy', '*', '-m', '8', '-w', '\n%{time_total}']
+        p = subprocess.run(argv[:1] + extra + argv[1:], stdin=subprocess.DEVNULL, capture_output=True)
+        answer, _, seconds = p.stdout.decode('utf-8', 'replace').rpartition('\n')
+        head, _, body = answer.partition('\r\n\r\n')
+        ms = float(seconds or 0) * 1000
         lines = head.split('\r\n')
         fields = dict(l.lower().split(': ', 1) for l in lines[1:] if ': ' in l)
-        status = lines[0].split(' ', 1)[-1] if p.returncode == 0 else f'curl: exit {p.returncode} {p.stderr.strip()}'
+        status = lines[0].split(' ', 1)[-1] if p.returncode == 0 else f'curl: exit {p.returncode} {p.stderr.decode().strip()}'
         served = f', served by {fields["x-scope-served-by"]}' if 'x-scope-served-by' in fields else ''
         body = self.brief(body)
         good = status.startswith(str(expect_status)) and all(t in body + served for t in expect_text)
@@ -303,11 +303,11 @@ def run(world, once):
     show = Show(world)
     steps(show)
     seconds = time.monotonic() - started
-    verdict = 'as it should be' if not show.failed else f'{show.failed} NOT as it should be'
-    print(f'\n{show.passed + show.failed} requests in {show.number} steps, all {verdict} ({seconds:.1f} s)' if not show.failed
-          else f'\n{show.passed + show.failed} requests in {show.number} steps, {verdict} ({seconds:.1f} s)', flush=True)
+    verdict = f'{show.failed} NOT as it should be' if show.failed else 'all as it should be'
+    print(f'\n{show.passed + show.failed} requests in {show.number} steps, {verdict} ({seconds:.1f} s)', flush=True)
     if not once and not show.failed:
-        print('The sites stay up: repeat any line above, or try scopes of your own. Ctrl-C ends everything.', flush=True)
+        print('The sites stay up: repeat any line above, or try scopes of your own. Ctrl-C ends everything.\n'
+              f'   $ ./scopectl --admin http://{world.at("dc1", "admin")} sites', flush=True)
         threading.Event().wait()
     return 1 if show.failed else 0
 
