@@ -5,3 +5,15 @@ tests_unit_proxy_test_conf_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_proxy_test_conf_LDADD = proxy/libproxy.a registry/libregistry.a scope/libscope.a \
 	base/libbase.a $(FYAML_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/unit/proxy/test_conf
+
+check_PROGRAMS += tests/unit/proxy/test_carrier
+tests_unit_proxy_test_carrier_SOURCES = tests/unit/proxy/test_carrier.c
+tests_unit_proxy_test_carrier_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_proxy_test_carrier_LDADD = $(scopemeshd_LDADD) $(CMOCKA_LIBS)
+TESTS += tests/unit/proxy/test_carrier
+
+check_PROGRAMS += tests/unit/proxy/test_deadline
+tests_unit_proxy_test_deadline_SOURCES = tests/unit/proxy/test_deadline.c
+tests_unit_proxy_test_deadline_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_proxy_test_deadline_LDADD = proxy/libproxy.a $(CMOCKA_LIBS)
+TESTS += tests/unit/proxy/test_deadline
