@@ -162,7 +162,7 @@ static const struct {
 	const char *reason;
 } parser_errors[] = {
 	{ HPE_INVALID_METHOD, 501, "the method is not known here" },
-	/* The version was judged before: what llhttp misses is a method for HTTP (RTSP has others). */
+	/* The version was judged before: it misses a method of HTTP (RTSP has others). */
 	{ HPE_INVALID_CONSTANT, 501, "the method is not known here" },
 	{ HPE_INVALID_URL, 400, "the request target holds a byte that no target may hold" },
 	{ HPE_INVALID_CONTENT_LENGTH, 400, "Content-Length is no number, or too large" },
@@ -271,6 +271,8 @@ static struct summary summarize(struct http_head *h)
 	return s;
 }
 
+#define NOT_CHUNKED "Transfer-Encoding must be chunked and nothing else"
+
 /* The coding is not exactly "chunked".  Codings applied below one final chunked are well formed
  * but not implemented (RFC 9112 6.1); anything else leaves the length in doubt. */
 static int refuse_coding(struct span list, struct http_refusal *why)
@@ -281,16 +283,17 @@ static int refuse_coding(struct span list, struct http_refusal *why)
 	while (span_split(&list, ',', &coding)) {
 		coding = span_trim(coding);
 		if (chunked || !http_is_token(coding))
-			return refuse(why, 400, "Transfer-Encoding must be chunked and nothing else");
+			return refuse(why, 400, NOT_CHUNKED);
 		chunked = span_ieq(coding, SPAN("chunked"));
 		member = true;
 	}
 	if (member && chunked)
 		return refuse(why, 501, "no transfer coding but chunked is known here");
-	return refuse(why, 400, "Transfer-Encoding must be chunked and nothing else");
+	return refuse(why, 400, NOT_CHUNKED);
 }
 
-static int judge_coding(const struct http_head *h, const struct summary *s, struct http_refusal *why)
+static int judge_coding(const struct http_head *h, const struct summary *s,
+                        struct http_refusal *why)
 {
 	if (h->minor == 0)
 		return refuse(why, 400, "HTTP/1.0 has no Transfer-Encoding");

@@ -185,7 +185,8 @@ bool http_list_has(struct span list, struct span token);
 /* Marks as dropped what may not travel on (RFC 9110 7.6.1): Connection and every field it names,
  * Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade, Content-Length (framing is
  * always written anew), Proxy-Authenticate and Proxy-Authorization as RFC 9110 11.7 says. A field
- * that Connection may not name (Host, Content-Length, Content-Type ... and our own) is not dropped by being named. */
+ * that Connection may not name, which is every other one of HTTP_FIELDS and our own, stays although
+ * it is named. */
 void http_drop_hop_by_hop(struct http_head *head);
 
 /* The reason phrase of a status, "" if unknown. */

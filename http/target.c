@@ -146,7 +146,7 @@ static int parse_absolute_form(struct arena *arena, struct http_head *h, const c
 	size_t n = scheme_length(h->target);
 
 	if (!n)
-		return refuse(reason_r, "the request target is neither a path nor an http or https URL");
+		return refuse(reason_r, "the target is neither a path nor an http or https URL");
 	h->target_form = HTTP_TARGET_ABSOLUTE;
 	h->scheme = span_head(h->target, n);
 	rest = span_from(h->target, n + 3);
