@@ -52,9 +52,10 @@ static void add_fields(const struct http_head *head, struct buf *out)
 	}
 }
 
-static void add_via(struct buf *out, unsigned minor, struct span site)
+/* Always 1.1, as the contract has it, also for what came in as HTTP/1.0: what we pass on is HTTP/1.1. */
+static void add_via(struct buf *out, struct span site)
 {
-	buf_addf(out, "Via: 1.%u ", minor);
+	buf_add_z(out, "Via: 1.1 ");
 	heads_add_token(out, site);
 	buf_add(out, "\r\n", 2);
 }
@@ -205,7 +206,7 @@ int heads_add_request(struct exchange *x, struct buf *out)
 
 		buf_init(&ours, &x->w->blocks, 0);
 		add_forwarded(x, &ours);
-		add_via(&ours, x->req.minor, local_site(x));
+		add_via(&ours, local_site(x));
 		if (remote)
 			add_mesh_fields(x, &ours);
 		else
@@ -276,7 +277,7 @@ int heads_add_response(struct exchange *x, struct buf *out)
 	         x->res.status != 204)
 		add_number_field(out, "Content-Length", x->res.content_length);
 	add_connection(x, out);
-	add_via(out, x->res.minor, local_site(x));
+	add_via(out, local_site(x));
 	add_served_by(x, out);
 	if (x->from_mesh && x->proxy_error)
 		add_field(out, "X-Scopemesh-Error", span_of(x->proxy_error));
@@ -290,7 +291,7 @@ int heads_add_switch(struct exchange *x, struct buf *out)
 	add_status_line(out, x->res.status, x->res.reason);
 	add_upgrade(&x->res, out);
 	add_fields(&x->res, out);
-	add_via(out, x->res.minor, local_site(x));
+	add_via(out, local_site(x));
 	add_served_by(x, out);
 	buf_add(out, "\r\n", 2);
 	return out->failed ? ERR_NOMEM : 0;
@@ -357,7 +358,7 @@ int heads_add_reply(struct exchange *x, const char *content_type, struct buf *ou
 	}
 	buf_add_z(out, "Cache-Control: no-store\r\n");
 	add_connection(x, out);
-	add_via(out, 1, local_site(x));
+	add_via(out, local_site(x));
 	add_field(out, "X-Scope-Served-By", local_site(x));
 	if (x->proxy_error && x->s->kind != LISTEN_ADMIN)
 		add_proxy_status(x, out);

@@ -29,9 +29,8 @@ proxy_libproxy_a_SOURCES = \
 
 sbin_PROGRAMS += scopemeshd
 scopemeshd_SOURCES = proxy/main.c
-scopemeshd_LDADD = proxy/libproxy.a registry/libregistry.a scope/libscope.a http/libhttp.a \
-	base/libbase.a $(LLHTTP_LIBS) $(EVENT_LIBS) $(JANSSON_LIBS) $(FYAML_LIBS)
-
+scopemeshd_LDADD = proxy/libproxy.a registry/libregistry.a scope/libscope.a $(HTTP_LIBS) \
+	base/libbase.a $(EVENT_LIBS) $(JANSSON_LIBS) $(FYAML_LIBS)
 # docs/reference.md comes from the option table; test_conf compares.
 EXTRA_PROGRAMS += proxy/print_reference
 proxy_print_reference_SOURCES = proxy/print_reference.c
