@@ -1,1 +1,5 @@
-# examples
+EXTRA_DIST += \
+	examples/demo/compute.py \
+	examples/demo/demo.py \
+	examples/demo/image.py \
+	examples/demo/links.py

@@ -2,3 +2,14 @@
 include tests/unit/local.mk
 include tests/scenario/local.mk
 include tests/fuzz/local.mk
+# System tests start real daemons; ./bootstrap check runs them on every build.  TAP from cmocka, so that
+# single tests can be counted (tests/tally).
+AM_TESTS_ENVIRONMENT = CMOCKA_MESSAGE_OUTPUT=TAP; export CMOCKA_MESSAGE_OUTPUT;
+TESTS += tests/check-includes
+EXTRA_DIST += tests/check-includes tests/tally \
+	tests/system/harness.py \
+	tests/system/test_admin.py \
+	tests/system/test_demo.py \
+	tests/system/test_forwarding.py \
+	tests/system/test_otherwise.py \
+	tests/system/test_scope.py
