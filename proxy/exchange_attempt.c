@@ -278,16 +278,15 @@ void exchange_attempt_failed(struct exchange *x, enum exchange_outcome outcome, 
 
 enum exchange_step exchange_step_connect(struct exchange *x)
 {
+	enum upstream_want want = x->fresh_only                 ? UPSTREAM_FRESH
+	                          : exchange_is_repeatable(x) ? UPSTREAM_ANY
+	                                                      : UPSTREAM_PROVEN;
 	int rc;
 
 	target_begin(x);
-	rc = upstream_take(x->pool, x->w, x, x->fresh_only, &x->up);
+	rc = upstream_take(x->pool, x->w, x, want, &x->up);
 	if (rc == ERR_LIMIT && worker_evict(x->w))
-		rc = upstream_take(x->pool, x->w, x, x->fresh_only, &x->up);
-	if (!rc && x->up->reused && !exchange_is_repeatable(x) && !io_quiet(&x->up->c.io)) {
-		upstream_drop(&x->up, false);
-		rc = upstream_take(x->pool, x->w, x, true, &x->up);
-	}
+		rc = upstream_take(x->pool, x->w, x, want, &x->up);
 	if (rc) {
 		x->up = NULL;
 		if (!exchange_is_local(x))

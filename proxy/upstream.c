@@ -15,6 +15,7 @@
 
 /* After the first failed connect an address is passed over this long, doubling up to the last. */
 #define DOWN_FIRST_US 500000
+#define PROVEN_IDLE_US 100000
 #define DOWN_MOST_US 8000000
 
 static void on_readable(struct io *io);
@@ -123,10 +124,24 @@ static void mark_down(struct pool *pool)
 	pool->down_until_us = clock_mono_us() + wait;
 }
 
-int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, bool fresh,
+/* Servers that close after each answer without saying so do it within moments: one that has answered twice on a
+ * connection, or left it open for a while, keeps it. What arrived in between tells of its end. */
+static bool is_proven(struct upstream *u)
+{
+	return (u->served >= 2 || clock_mono_us() - u->idle_since_us >= PROVEN_IDLE_US) && io_quiet(&u->c.io);
+}
+
+static struct upstream *kept(struct pool *pool, enum upstream_want want)
+{
+	struct upstream *u = want == UPSTREAM_FRESH ? NULL : TAILQ_FIRST(&pool->idle);
+
+	return u && (want == UPSTREAM_ANY || is_proven(u)) ? u : NULL;
+}
+
+int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, enum upstream_want want,
                   struct upstream **upstream_r)
 {
-	struct upstream *u = fresh ? NULL : TAILQ_FIRST(&pool->idle);
+	struct upstream *u = kept(pool, want);
 	int rc;
 
 	if (u) {
@@ -171,6 +186,8 @@ void upstream_keep(struct upstream **up)
 		return;
 	}
 	buf_fini(&u->c.in);
+	u->served++;
+	u->idle_since_us = clock_mono_us();
 	TAILQ_INSERT_HEAD(&pool->idle, u, link);
 	pool->idle_count++;
 	counter_add(&u->worker->stats.connections_upstream_idle, 1);

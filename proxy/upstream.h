@@ -22,6 +22,8 @@ struct upstream {
 	struct exchange *x;        /* who uses it; NULL: idle in the pool, or dead */
 	struct deadline deadline;
 	bool connected, reused;
+	uint32_t served;           /* whole exchanges on this connection */
+	int64_t idle_since_us;
 	struct head_guard guard;
 	TAILQ_ENTRY(upstream) link; /* pool->idle, or the worker's dead ones */
 };
@@ -41,10 +43,17 @@ struct pool {
 struct pool *pool_get(struct worker *w, const struct addr *addr, bool mesh);
 void pools_free(struct worker *w);
 
+/* Which connection a request may have. */
+enum upstream_want {
+	UPSTREAM_ANY,    /* what can be sent again if a kept one turns out dead */
+	UPSTREAM_PROVEN, /* what must not be sent twice: a kept one only when the server has shown that it keeps it */
+	UPSTREAM_FRESH,  /* a new one */
+};
+
 /* A kept connection (at once usable), or a new one that is being made; x hears of it through
- * exchange_on_upstream_*.  fresh: no kept one.  *upstream_r on 0; else ERR_UNREACHABLE, ERR_LIMIT
+ * exchange_on_upstream_*.  *upstream_r on 0; else ERR_UNREACHABLE, ERR_LIMIT
  * (no descriptors), ERR_NOMEM. */
-int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, bool fresh,
+int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, enum upstream_want want,
                   struct upstream **upstream_r) MUST_CHECK;
 /* Back into the pool: the response is complete and the connection may be reused. */
 void upstream_keep(struct upstream **u);
