@@ -11,6 +11,7 @@ Nothing sleeps for luck: what must come to pass is waited for with a deadline (w
 """
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -46,10 +47,21 @@ def wait_until(condition, what, seconds=None):
         time.sleep(0.01)
 
 
+def loopback():
+    """An address of this machine that no other test uses.  Sites probe addresses that have gone, and a port
+    of 127.0.0.1 may meanwhile be another test's."""
+    return f'127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}'
+
+
 def free_port(host='127.0.0.1'):
     with socket.socket() as s:
         s.bind((host, 0))
         return s.getsockname()[1]
+
+
+def mesh_addr():
+    host = loopback()
+    return f'{host}:{free_port(host)}'
 
 
 def eq(got, want, what=''):
@@ -219,8 +231,8 @@ def reset(sock):
 class Server:
     """Accepts on a port of its own and runs serve(sock) in a thread per connection."""
 
-    def __init__(self, serve, host='127.0.0.1', port=0):
-        self.serve, self.host, self.connections, self.open = serve, host, 0, set()
+    def __init__(self, serve, host=None, port=0):
+        self.serve, self.host, self.connections, self.open = serve, host or loopback(), 0, set()
         self.lock = threading.Lock()
         self.listen(port)
 
@@ -471,7 +483,7 @@ class Bed:
         address that the others know the site by (a relay's).  top: keys for every site, or
         callables of the site's name.  Returns {name: Daemon}."""
         for attempt in range(3):
-            mesh = {name: f'127.0.0.1:{free_port()}' for name in sites}
+            mesh = {name: mesh_addr() for name in sites}
             known = {name: links(name, addr) if links else addr for name, addr in mesh.items()}
             registry = self.write('sites.yaml', yaml_value({'sites': {
                 n: {'mesh': a, 'labels': (labels or {}).get(n, {})} for n, a in known.items()}}) + '\n')
