@@ -110,6 +110,7 @@ def test_an_idle_connection_closed_by_the_instance_costs_no_request(bed):
     d = bed.daemon('dc1', {'image': {'instances': [o.url]}})
     for _ in range(5):
         eq(ask(d.addr('image'), 'POST', body=b'x').status, 200)
+        wait_until(lambda: not o.open, 'the instance to close')
     eq(len(o.requests), 5)
 
 
