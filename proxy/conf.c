@@ -420,7 +420,15 @@ void conf_print_manual(struct buf *out)
 	opt_print_manual(&conf_options, out);
 }
 
-void conf_diff_restart(const struct conf *before, const struct conf *after, struct buf *out)
+void conf_diff(const struct conf *before, const struct conf *after, bool restart, struct buf *out)
 {
-	opt_diff_restart(&conf_options, before, after, out);
+	opt_diff(&conf_options, before, after, restart, out);
+}
+
+int conf_keep_fixed(struct conf *conf, const struct conf *before)
+{
+	conf->site = arena_dup(&conf->arena, before->site);
+	conf->state = arena_dup(&conf->arena, before->state);
+	conf->workers = before->workers;
+	return conf->site.p && conf->state.p ? 0 : ERR_NOMEM;
 }

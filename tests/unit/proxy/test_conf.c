@@ -188,7 +188,8 @@ static const struct bad bad[] = {
 	{ HEAD "queue: {setle: 60s}\n", "3:9: unknown key \"setle\"", "\"settle\"" },
 	{ HEAD "registry: {serf: {rpc: x}}\n", "3:18: serf: this needs a later version", NULL },
 	{ HEAD "admin: {token_file: t}\n", "3:21: token_file: this needs a later version", NULL },
-	{ HEAD "admin: {hosts: [a]}\n", "3:16: hosts: this needs a later version", NULL },
+	{ HEAD "admin: {hosts: ['a:7401']}\n", "3:17: hosts: \"a:7401\" is no host; expected a name or address",
+	  NULL },
 	{ HEAD "scope: {carriers: [correlate:traceparent]}\n", "3:20: carriers: correlate needs a later version",
 	  NULL },
 	{ HEAD "scope: {carriers: ['piggyback:X-Auth-Token']}\n", "3:20: carriers: piggyback needs a later version",
@@ -529,14 +530,21 @@ static void a_reload_names_what_needs_a_restart(void **state)
 
 	(void)state;
 	buf_init(&b, NULL, 0);
-	conf_diff_restart(before, after, &b);
+	conf_diff(before, after, true, &b);
 	assert_non_null(strstr(buf_cstr(&b), "site: changing it from no to dc1 needs a restart\n"));
-	assert_non_null(strstr(buf_cstr(&b), "mesh.listen: changing it from \"127.0.1.1:7400\" to nothing needs"));
-	assert_non_null(strstr(buf_cstr(&b), "services.image: removing it needs a restart\n"));
-	assert_non_null(strstr(buf_cstr(&b), "services.a: adding it needs a restart\n"));
 	assert_null(strstr(buf_cstr(&b), "workers"));
 	assert_null(strstr(buf_cstr(&b), "timeouts"));
+	assert_null(strstr(buf_cstr(&b), "services"));
 	buf_fini(&b);
+	buf_init(&b, NULL, 0);
+	conf_diff(before, after, false, &b);
+	assert_non_null(strstr(buf_cstr(&b), "mesh.listen: from \"127.0.1.1:7400\" to nothing\n"));
+	assert_non_null(strstr(buf_cstr(&b), "services.image: removed\n"));
+	assert_non_null(strstr(buf_cstr(&b), "services.a: added\n"));
+	assert_null(strstr(buf_cstr(&b), "site: "));
+	buf_fini(&b);
+	assert_int_equal(conf_keep_fixed(after, before), 0);
+	assert_true(span_eq(after->site, SPAN("no")));
 	conf_unref(&before);
 	conf_unref(&after);
 }
