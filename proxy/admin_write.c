@@ -94,24 +94,30 @@ static json_t *lines_json(const struct buf *lines)
 	return list;
 }
 
-/* An element per error: its line FILE:LINE:COLUMN: message, and below it the excerpt, the caret and the hint, which
- * begin with a blank or "hint:". */
+/* An error takes the line with its place and message; an excerpt and a line with nothing but the caret, when they
+ * follow; and a hint. */
+static struct span take_error(struct span *rest)
+{
+	struct span whole = *rest, line, ahead, caret;
+
+	span_split(rest, '\n', &line);
+	ahead = *rest;
+	if (span_split(&ahead, '\n', &line) && span_split(&ahead, '\n', &caret) && span_eq(span_trim(caret), SPAN("^")))
+		*rest = ahead;
+	ahead = *rest;
+	if (span_split(&ahead, '\n', &line) && span_starts(line, SPAN("hint: ")))
+		*rest = ahead;
+	whole = span_head(whole, whole.n - rest->n);
+	return whole.n && whole.p[whole.n - 1] == '\n' ? span_head(whole, whole.n - 1) : whole;
+}
+
 static json_t *errors_json(const struct buf *lines)
 {
-	struct span rest = buf_span(lines), line, whole = { NULL, 0 };
+	struct span rest = buf_span(lines);
 	json_t *list = json_array();
 
-	while (span_split(&rest, '\n', &line)) {
-		bool more = line.n && (line.p[0] == ' ' || line.p[0] == '\t' || span_starts(line, SPAN("hint:")));
-
-		if (!line.n)
-			continue;
-		if (whole.n && !more)
-			json_array_append_new(list, admin_text_json(whole));
-		whole = whole.n && more ? span_make(whole.p, (size_t)(line.p + line.n - whole.p)) : line;
-	}
-	if (whole.n)
-		json_array_append_new(list, admin_text_json(whole));
+	while (rest.n)
+		json_array_append_new(list, admin_text_json(take_error(&rest)));
 	return list;
 }
 
