@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/log.h"
@@ -42,6 +43,7 @@ void reload_report_fini(struct reload_report *r)
 struct reload {
 	struct server *srv;
 	struct reload_report *report;
+	bool registry_only;      /* the configuration stays */
 	struct conf *conf;
 	struct registry *reg;
 	struct bound_list listeners;
@@ -51,11 +53,22 @@ struct reload {
 	struct access_log *log;
 };
 
-static int load(struct reload *r)
+/* All 0 when there is no such file. */
+static struct file_state look_at(struct span path)
+{
+	struct file_state f = { 0, 0, 0 };
+	struct stat st;
+
+	if (path.n && !stat(path.p, &st))
+		f = (struct file_state){ (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+			                 (uint64_t)st.st_size, st.st_ino };
+	return f;
+}
+
+static int load_conf(struct reload *r)
 {
 	struct server *srv = r->srv;
-	struct buf *errors = &r->report->errors;
-	int rc = conf_load(srv->conf_path, &r->conf, errors);
+	int rc = conf_load(srv->conf_path, &r->conf, &r->report->errors);
 
 	if (rc)
 		return rc;
@@ -64,8 +77,25 @@ static int load(struct reload *r)
 	if (rc)
 		return rc;
 	conf_diff(srv->conf, r->conf, false, &r->report->changed);
-	return registry_file_load(r->conf->registry_file.n ? r->conf->registry_file.p : NULL, r->conf->site,
-	                          r->conf->labels, r->conf->label_count, srv->reg, &r->reg, errors);
+	return 0;
+}
+
+static int load(struct reload *r)
+{
+	struct server *srv = r->srv;
+	struct conf *conf;
+	int rc = 0;
+
+	if (r->registry_only)
+		r->conf = conf_ref(srv->conf);
+	else
+		rc = load_conf(r);
+	if (rc)
+		return rc;
+	conf = r->conf;
+	srv->registry_read = look_at(conf->registry_file); /* before reading: what is written meanwhile is seen */
+	return registry_file_load(conf->registry_file.n ? conf->registry_file.p : NULL, conf->site, conf->labels,
+	                          conf->label_count, srv->reg, &r->reg, &r->report->errors);
 }
 
 static void add_address(struct buf *out, const struct bound *o)
@@ -232,7 +262,8 @@ static int put_in_force(struct reload *r)
 	bound_list_free(&srv->listeners);
 	srv->listeners = r->listeners;
 	r->listeners = (struct bound_list){ NULL, 0 };
-	log_set_level(srv->conf->log_level);
+	if (!r->registry_only)
+		log_set_level(srv->conf->log_level);
 	return rc;
 }
 
@@ -270,16 +301,29 @@ static void say_closed(struct span line)
 	log_info("no longer listening on %.*s", SPAN_ARG(line));
 }
 
-static void refused(struct server *srv, const struct reload_report *report)
+static void refused(const struct reload *r)
 {
+	struct server *srv = r->srv;
+
+	log_each(say_error, &r->report->errors);
+	if (r->registry_only) {
+		log_error("the registry file is refused: the sites stay as they were");
+		return;
+	}
 	atomic_fetch_add(&srv->reloads_bad, 1);
 	atomic_store(&srv->last_reload_good, false);
-	log_each(say_error, &report->errors);
 	log_error("reload refused: the configuration stays as it was");
 }
 
-static void taken(struct server *srv, const struct reload_report *report)
+static void taken(const struct reload *r)
 {
+	const struct reload_report *report = r->report;
+	struct server *srv = r->srv;
+
+	if (r->registry_only) {
+		log_info("the registry file was read again: %zu sites", srv->reg->site_count);
+		return;
+	}
 	atomic_fetch_add(&srv->reloads_good, 1);
 	atomic_store(&srv->last_reload_good, true);
 	log_each(say_restart, &report->restart);
@@ -289,27 +333,57 @@ static void taken(struct server *srv, const struct reload_report *report)
 	log_info("reloaded %s", srv->conf_path);
 }
 
-int server_reload(struct server *srv, struct reload_report *report)
+/* Prepares, and puts in force or not. */
+static int run(struct reload *r)
 {
-	struct reload r = { .srv = srv, .report = report };
-	int rc;
+	int rc = prepare(r);
 
-	if (atomic_load(&srv->draining)) {
-		buf_add_z(&report->errors, "draining: this process is about to stop\n");
-		refused(srv, report);
-		return ERR_DENIED;
-	}
-	rc = prepare(&r);
 	if (rc) {
-		refused(srv, report);
+		refused(r);
 	} else {
-		rc = put_in_force(&r);
+		rc = put_in_force(r);
 		if (rc == ERR_NOMEM)
 			log_error("not everything could be put in force: out of memory");
 		if (rc == ERR_TIMEOUT)
 			log_warn("a worker has not taken the new configuration yet");
-		taken(srv, report);
+		taken(r);
 	}
-	discard(&r);
+	discard(r);
 	return rc;
+}
+
+int server_reload(struct server *srv, struct reload_report *report)
+{
+	struct reload r = { .srv = srv, .report = report };
+
+	if (!atomic_load(&srv->draining))
+		return run(&r);
+	buf_add_z(&report->errors, "draining: this process is about to stop\n");
+	refused(&r);
+	return ERR_DENIED;
+}
+
+static bool same_state(const struct file_state *a, const struct file_state *b)
+{
+	return a->mtime_ns == b->mtime_ns && a->size == b->size && a->inode == b->inode;
+}
+
+void server_note_registry(struct server *srv)
+{
+	srv->registry_read = srv->registry_seen = look_at(srv->conf->registry_file);
+}
+
+void server_watch_registry(struct server *srv)
+{
+	struct file_state now = look_at(srv->conf->registry_file);
+	bool settled = same_state(&now, &srv->registry_seen);
+	struct reload_report report;
+	struct reload r = { .srv = srv, .report = &report, .registry_only = true };
+
+	srv->registry_seen = now;
+	if (!settled || same_state(&now, &srv->registry_read) || atomic_load(&srv->draining))
+		return;
+	reload_report_init(&report);
+	run(&r);
+	reload_report_fini(&report);
 }

@@ -25,6 +25,7 @@
 
 #define DRAIN_LOOK_US 20000
 #define DRAIN_GRACE_US 1000000
+#define WATCH_US 500000
 
 /* ---- state folder -------------------------------------------------------------------------------------------- */
 
@@ -225,6 +226,13 @@ static void on_usr1(evutil_socket_t sig, short what, void *arg)
 	access_log_reopen(srv->access_log);
 }
 
+static void on_watch_tick(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	server_watch_registry(arg);
+}
+
 static void on_hup(evutil_socket_t sig, short what, void *arg)
 {
 	struct reload_report report;
@@ -273,13 +281,18 @@ static struct event *on_signal(struct server *srv, int sig, event_callback_fn fn
 
 static int watch_signals(struct server *srv)
 {
+	static const struct timeval watch = { 0, WATCH_US };
+
 	signal(SIGPIPE, SIG_IGN);
 	srv->on_term = on_signal(srv, SIGTERM, on_stop_signal);
 	srv->on_int = on_signal(srv, SIGINT, on_stop_signal);
 	srv->on_hup = on_signal(srv, SIGHUP, on_hup);
 	srv->on_usr1 = on_signal(srv, SIGUSR1, on_usr1);
 	srv->drain_tick = evtimer_new(srv->workers[0].base, on_drain_tick, srv);
-	return srv->on_term && srv->on_int && srv->on_hup && srv->on_usr1 && srv->drain_tick ? 0 : ERR_NOMEM;
+	srv->watch_tick = event_new(srv->workers[0].base, -1, EV_PERSIST, on_watch_tick, srv);
+	if (!srv->on_term || !srv->on_int || !srv->on_hup || !srv->on_usr1 || !srv->drain_tick || !srv->watch_tick)
+		return ERR_NOMEM;
+	return event_add(srv->watch_tick, &watch) ? ERR_NOMEM : 0;
 }
 
 /* Threads with all signals blocked: the main thread has them. */
@@ -353,6 +366,7 @@ static void server_fini(struct server *srv)
 	free_event(srv->on_hup);
 	free_event(srv->on_usr1);
 	free_event(srv->drain_tick);
+	free_event(srv->watch_tick);
 	for (unsigned i = 0; i < srv->worker_count; i++)
 		worker_fini(&srv->workers[i]);
 	free(srv->workers);
@@ -374,6 +388,7 @@ int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 	srv.started_us = clock_mono_us();
 	srv.started_wall_ms = clock_wall_ms();
 	sem_init(&srv.change_taken, 0, 0);
+	server_note_registry(&srv);
 	atomic_store(&srv.last_reload_good, true);
 	log_set_level(conf->log_level);
 	rc = lock_state(&srv);

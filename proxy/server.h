@@ -12,6 +12,9 @@
 /* Exit statuses (spec section 6). */
 enum { EXIT_STOPPED = 0, EXIT_CONFIG = 1, EXIT_USAGE = 2, EXIT_CANNOT_START = 3 };
 
+/* What tells one state of a file from another. */
+struct file_state { int64_t mtime_ns; uint64_t size, inode; };
+
 struct server {
 	struct conf *conf;
 	struct registry *reg;
@@ -26,7 +29,8 @@ struct server {
 	struct access_log *access_log;
 	struct probes *probes;
 	int state_fd;              /* the lock of the state folder */
-	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick;
+	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick, *watch_tick;
+	struct file_state registry_read, registry_seen; /* the registry file as read last, and at the last look */
 	int64_t started_us, drain_until_us;
 	int64_t drain_grace_until_us; /* 0: requests from before the drain are in flight */
 	bool drain_last;           /* nobody is accepted any more */

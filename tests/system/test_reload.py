@@ -177,6 +177,33 @@ def test_the_registry_file_is_read_again(bed):
     eq(ask(d.addr('image'), headers={'X-Scope': 'image: dc3'}).body, b'dc3', 'as it was')
 
 
+def test_the_registry_file_is_watched(bed):
+    sites, _ = bed.three()
+    d = sites['dc1']
+    path = os.path.join(bed.dir, 'sites.yaml')
+    with open(path) as f:
+        whole = f.read()
+    doc = json.loads(whole)
+    del doc['sites']['dc2']
+
+    def names():
+        return [s['name'] for s in ask(d.admin, path='/v1/sites').json()['sites']]
+    with Client(d.addr('image')) as c:
+        eq(c.ask(headers={'X-Scope': 'image: dc3'}).body, b'dc3')
+        bed.write('new.yaml', json.dumps(doc) + '\n')
+        os.rename(os.path.join(bed.dir, 'new.yaml'), path)
+        wait_until(lambda: names() == ['dc1', 'dc3'], 'the site gone')
+        eq(c.ask(headers={'X-Scope': 'image: dc2'}).status, 400)
+        bed.write('sites.yaml', 'sites: [\n')
+        wait_until(lambda: re.search(r'sites\.yaml:\d+:\d+: ', d.log()), 'word of the bad file')
+        eq(names(), ['dc1', 'dc3'])
+        time.sleep(1.2)
+        eq(len(re.findall('the registry file is refused', d.log())), 1, 'said once')
+        bed.write('sites.yaml', whole)
+        wait_until(lambda: names() == ['dc1', 'dc2', 'dc3'], 'the site back')
+        eq(c.ask(headers={'X-Scope': 'image: dc2'}).body, b'dc2')
+
+
 def test_the_access_log_moves(bed):
     p = free_port()
     s = Site(bed, {'image': at(p)})
