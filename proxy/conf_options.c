@@ -394,7 +394,8 @@ static const struct opt rows[] = {
 	  .doc = "Locations that scopes may call `@NAME`." },
 	{ .path = "scope.neighbours", .type = &type_cidr, .flags = OPT_LIST,
 	  LIST_AT(neighbours, neighbour_count), .value_text = "the addresses of the instances",
-	  .doc = "Ranges of addresses whose calls may be given the scope of a request they belong to." },
+	  .doc = "Ranges of addresses whose calls may be given the scope of a request they belong to, and are "
+		 "still served while the daemon drains." },
 
 	{ .path = "forwarded.trust", .type = &type_cidr, .flags = OPT_LIST,
 	  LIST_AT(forwarded_trust, forwarded_trust_count),

@@ -523,6 +523,36 @@ static void ranges_of_addresses_hold_both_families(void **state)
 	}
 }
 
+static void neighbours_are_the_instances_unless_they_are_listed(void **state)
+{
+	static const struct { const char *conf, *addr; bool is, any; } rows[] = {
+		{ "{listen: ':1', instances: ['http://10.0.0.1:1']}}\n", "10.0.0.1:99", true, true },
+		{ "{listen: ':1', instances: ['http://10.0.0.1:1']}}\n", "[::ffff:10.0.0.1]:99", true, true },
+		{ "{listen: ':1', instances: ['http://10.0.0.1:1']}}\n", "10.0.0.2:1", false, true },
+		{ "{listen: ':1', instances: ['http://10.0.0.1:1']}}\n", "127.0.0.1:1", false, true },
+		{ "{listen: ':1', instances: ['http://127.0.1.1:2']}}\n", "127.9.9.9:1", true, true },
+		{ "{listen: ':1', instances: ['http://127.0.1.1:2']}}\n", "[::1]:1", true, true },
+		{ "{listen: ':1', instances: ['http://127.0.1.1:2']}}\nscope: {neighbours: [10.0.0.0/8]}\n", "127.0.0.1:1",
+		  false, true },
+		{ "{listen: ':1'}}\nscope: {neighbours: [10.0.0.0/8]}\n", "10.9.9.9:1", true, true },
+		{ "{listen: ':1'}}\n", "127.0.0.1:1", false, false },
+	};
+	char text[256];
+	struct addr addr;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct conf *c;
+
+		snprintf(text, sizeof(text), "site: dc1\nservices: {a: %s", rows[i].conf);
+		c = load_good(text);
+		assert_int_equal(addr_parse(span_of(rows[i].addr), false, &addr, NULL), 0);
+		assert_int_equal(conf_is_neighbour(c, &addr), rows[i].is);
+		assert_int_equal(conf_has_neighbours(c), rows[i].any);
+		conf_unref(&c);
+	}
+}
+
 static void a_reload_names_what_needs_a_restart(void **state)
 {
 	struct conf *before = load_good(everything), *after = load_good(HEAD "workers: 3\n");
@@ -581,6 +611,7 @@ int main(void)
 		cmocka_unit_test(the_state_folder_has_a_default),
 		cmocka_unit_test(services_share_an_address_by_prefix),
 		cmocka_unit_test(ranges_of_addresses_hold_both_families),
+		cmocka_unit_test(neighbours_are_the_instances_unless_they_are_listed),
 		cmocka_unit_test(a_reload_names_what_needs_a_restart),
 		cmocka_unit_test(the_manual_is_the_one_in_docs),
 	};
