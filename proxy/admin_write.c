@@ -124,13 +124,16 @@ static json_t *errors_json(const struct buf *lines)
 static void answer_refused(struct exchange *x, int rc, const struct reload_report *r)
 {
 	unsigned status = rc == ERR_DENIED ? 503 : rc == ERR_NOMEM ? 500 : 400;
+	/* Without an error text it failed while it was put in force. */
+	const char *detail = buf_len(&r->errors) ? "the configuration stays as it was"
+	                                         : "out of memory: not everything could be put in force";
 
 	x->reason = x->proxy_error = rc == ERR_DENIED ? "not-ready" : "configuration";
 	admin_reply_json(x, status, "application/problem+json",
 	                 json_pack("{s:s,s:s,s:i,s:s,s:o}", "type",
 	                           rc == ERR_DENIED ? "urn:scopemesh:not-ready" : "urn:scopemesh:configuration",
-	                           "title", "Reload refused", "status", (int)status, "detail",
-	                           "the configuration stays as it was", "errors", errors_json(&r->errors)));
+	                           "title", "Reload refused", "status", (int)status, "detail", detail,
+	                           "errors", errors_json(&r->errors)));
 }
 
 void admin_post_reload(struct exchange *x)
