@@ -7,7 +7,7 @@
  *
  * Printing walks the table, section by section in the order of the rows; a value that prints nothing
  * is left out, and so is a section of such values.  Two values are the same when they print the
- * same, which is how opt_diff_restart compares without a comparer per type. */
+ * same, which is how opt_diff compares without a comparer per type. */
 #include "base/opt.h"
 
 #include <assert.h>
@@ -971,8 +971,22 @@ void opt_print_manual(const struct opt_table *t, struct buf *out)
 
 /* ---- differences ------------------------------------------------------------------------- */
 
-static void diff_row(const struct opt *o, struct span name, const void *before, const void *after, struct buf *out)
+/* What is looked for, and where it goes. */
+struct diff {
+	const struct opt_table *table;
+	bool restart; /* options that need a restart; else those that a reload takes */
+	struct buf *out;
+};
+
+static bool diff_wants(const struct diff *d, const struct opt *o)
 {
+	return !(o->flags & OPT_LATER) && !(o->flags & OPT_RESTART) == !d->restart;
+}
+
+static void diff_row(const struct diff *d, const struct opt *o, struct span name, const void *before,
+                     const void *after)
+{
+	struct buf *out = d->out;
 	struct buf was, is;
 	struct span rest = span_of(o->path), part;
 
@@ -987,7 +1001,7 @@ static void diff_row(const struct opt *o, struct span name, const void *before, 
 			buf_add_z(out, first ? "" : ".");
 			buf_add_span(out, span_eq(part, SPAN("*")) ? name : part);
 		}
-		buf_addf(out, ": changing it from %.*s to %.*s needs a restart\n",
+		buf_addf(out, d->restart ? ": changing it from %.*s to %.*s needs a restart\n" : ": from %.*s to %.*s\n",
 		         buf_len(&was) ? (int)buf_len(&was) : 7, buf_len(&was) ? buf_span(&was).p : "nothing",
 		         buf_len(&is) ? (int)buf_len(&is) : 7, buf_len(&is) ? buf_span(&is).p : "nothing");
 	}
@@ -995,8 +1009,8 @@ static void diff_row(const struct opt *o, struct span name, const void *before, 
 	buf_fini(&is);
 }
 
-static void diff_struct(const struct opt_table *t, const char *prefix, struct span name,
-                        const void *before, const void *after, struct buf *out);
+static void diff_struct(const struct diff *d, const char *prefix, struct span name, const void *before,
+                        const void *after);
 
 static const void *element_find(const struct opt *o, const void *base, struct span name)
 {
@@ -1010,8 +1024,8 @@ static const void *element_find(const struct opt *o, const void *base, struct sp
 }
 
 /* Elements on one side only need a restart when the group's row says so. */
-static void diff_group(const struct opt_table *t, const struct opt *o, const void *before,
-                       const void *after, bool forward, struct buf *out)
+static void diff_group(const struct diff *d, const struct opt *o, const void *before, const void *after,
+                       bool forward)
 {
 	const char *elements = *(char *const *)member_const(before, o->offset);
 	size_t n = *(const size_t *)member_const(before, o->count_offset);
@@ -1024,31 +1038,34 @@ static void diff_group(const struct opt_table *t, const struct opt *o, const voi
 
 		other = element_find(o, after, name);
 		if (other && forward)
-			diff_struct(t, prefix, name, element, other, out);
-		else if (!other && o->flags & OPT_RESTART)
-			buf_addf(out, "%.*s.%.*s: %s it needs a restart\n", (int)strcspn(o->path, "."),
-			         o->path, SPAN_ARG(name), forward ? "removing" : "adding");
+			diff_struct(d, prefix, name, element, other);
+		else if (!other && diff_wants(d, o))
+			buf_addf(d->out, d->restart ? "%.*s.%.*s: %sing it needs a restart\n" : "%.*s.%.*s: %sed\n",
+			         (int)strcspn(o->path, "."), o->path, SPAN_ARG(name),
+			         forward ? "remov" : "add");
 	}
 }
 
-static void diff_struct(const struct opt_table *t, const char *prefix, struct span name,
-                        const void *before, const void *after, struct buf *out)
+static void diff_struct(const struct diff *d, const char *prefix, struct span name, const void *before,
+                        const void *after)
 {
-	for (size_t i = 0; i < t->count; i++) {
-		const struct opt *o = &t->rows[i];
+	for (size_t i = 0; i < d->table->count; i++) {
+		const struct opt *o = &d->table->rows[i];
 		struct span rest;
 
 		if (of_struct(o, prefix, &rest)) {
-			if (o->flags & OPT_RESTART && !(o->flags & OPT_LATER))
-				diff_row(o, name, before, after, out);
+			if (diff_wants(d, o))
+				diff_row(d, o, name, before, after);
 		} else if (o->type == &opt_group && rest.n > 2 && span_find(rest, '*') == rest.n - 1) {
-			diff_group(t, o, before, after, true, out);
-			diff_group(t, o, after, before, false, out);
+			diff_group(d, o, before, after, true);
+			diff_group(d, o, after, before, false);
 		}
 	}
 }
 
-void opt_diff_restart(const struct opt_table *t, const void *before, const void *after, struct buf *out)
+void opt_diff(const struct opt_table *t, const void *before, const void *after, bool restart, struct buf *out)
 {
-	diff_struct(t, "", SPAN(""), before, after, out);
+	struct diff d = { t, restart, out };
+
+	diff_struct(&d, "", SPAN(""), before, after);
 }

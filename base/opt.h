@@ -99,9 +99,10 @@ struct yaml_place opt_place(const struct opt_reader *r, const void *value);
 void opt_print(const struct opt_table *table, const void *base, struct buf *out);
 /* A table in Markdown for each section. */
 void opt_print_manual(const struct opt_table *table, struct buf *out);
-/* A line for each option with OPT_RESTART whose value differs: "site: dc1 is now dc2". */
-void opt_diff_restart(const struct opt_table *table, const void *before, const void *after,
-                      struct buf *out);
+/* A line for each option whose value differs.  restart: of those with OPT_RESTART ("site: changing it from dc1
+ * to dc2 needs a restart"), else of the others ("timeouts.idle: from 60s to 5s", "services.b: added"). */
+void opt_diff(const struct opt_table *table, const void *before, const void *after, bool restart,
+              struct buf *out);
 
 /* Helpers for types of one's own. 0 or ERR_INVALID. Microseconds; bytes. */
 int opt_parse_duration(struct span text, int64_t *us_r, struct err *e) MUST_CHECK;

@@ -1,4 +1,4 @@
-/* One GET per call over libcurl, never through a proxy of the environment: inside `scopectl run`
+/* One request per call over libcurl, never through a proxy of the environment: inside `scopectl run`
  * the environment names a proxy that is meant for the tool's requests. */
 #include "cli/admin.h"
 
@@ -44,12 +44,26 @@ static int set_url(CURL *curl, const char *admin, const char *path)
 	return rc == CURLE_OK ? 0 : ERR_NOMEM;
 }
 
-static CURLcode fetch(CURL *curl, const struct cli *cli, const char *path, char *why,
+struct admin_request { const char *method, *path, *content; /* method NULL: GET */ };
+
+/* The header list to be freed, or NULL. */
+static struct curl_slist *set_content(CURL *curl, const struct admin_request *rq)
+{
+	struct curl_slist *list = curl_slist_append(NULL, "Content-Type: application/json");
+
+	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, rq->method);
+	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, rq->content);
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, list);
+	return list;
+}
+
+static CURLcode fetch(CURL *curl, const struct cli *cli, const struct admin_request *rq, char *why,
                       struct admin_answer *answer_r)
 {
+	struct curl_slist *headers = NULL;
 	CURLcode rc;
 
-	if (set_url(curl, cli->admin, path))
+	if (set_url(curl, cli->admin, rq->path))
 		return CURLE_OUT_OF_MEMORY;
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
 	curl_easy_setopt(curl, CURLOPT_PROXY, "");
@@ -60,13 +74,16 @@ static CURLcode fetch(CURL *curl, const struct cli *cli, const char *path, char 
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ADMIN_TOTAL_MS);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer_r->body);
-	rc = curl_easy_perform(curl);
+	if (rq->method)
+		headers = set_content(curl, rq);
+	rc = rq->method && !headers ? CURLE_OUT_OF_MEMORY : curl_easy_perform(curl);
+	curl_slist_free_all(headers);
 	if (rc == CURLE_OK)
 		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer_r->status);
 	return rc;
 }
 
-int admin_get(const struct cli *cli, const char *path, struct admin_answer *answer_r)
+static int ask(const struct cli *cli, const struct admin_request *rq, struct admin_answer *answer_r)
 {
 	char why[CURL_ERROR_SIZE] = "";
 	CURL *curl = curl_easy_init();
@@ -75,7 +92,7 @@ int admin_get(const struct cli *cli, const char *path, struct admin_answer *answ
 	*answer_r = (struct admin_answer){ 0 };
 	buf_init(&answer_r->body, NULL, ADMIN_BODY_MAX);
 	if (curl)
-		rc = fetch(curl, cli, path, why, answer_r);
+		rc = fetch(curl, cli, rq, why, answer_r);
 	curl_easy_cleanup(curl);
 	if (rc == CURLE_OUT_OF_MEMORY || rc == CURLE_WRITE_ERROR) {
 		cli_complain("%s: %s", cli->admin, curl_easy_strerror(rc));
@@ -95,6 +112,21 @@ int admin_get(const struct cli *cli, const char *path, struct admin_answer *answ
 	return CLI_DONE;
 }
 
+int admin_get(const struct cli *cli, const char *path, struct admin_answer *answer_r)
+{
+	struct admin_request rq = { NULL, path, NULL };
+
+	return ask(cli, &rq, answer_r);
+}
+
+int admin_send(const struct cli *cli, const char *method, const char *path, const char *content,
+               struct admin_answer *answer_r)
+{
+	struct admin_request rq = { method, path, content };
+
+	return ask(cli, &rq, answer_r);
+}
+
 void admin_answer_fini(struct admin_answer *answer)
 {
 	buf_fini(&answer->body);
@@ -111,11 +143,16 @@ int admin_get_object(const struct cli *cli, const char *path, const char *list,
 		return rc;
 	if (answer_r->status == 200 && json_is_array(json_object_get(answer_r->json, list)))
 		return CLI_DONE;
-	if (answer_r->status == 200)
+	return admin_complain(cli, path, answer_r);
+}
+
+int admin_complain(const struct cli *cli, const char *path, const struct admin_answer *answer)
+{
+	if (answer->status == 200)
 		cli_complain("%s answers, but not as the admin interface of scopemeshd does", cli->admin);
-	else if (!admin_problem_print(answer_r->json, stderr))
-		cli_complain("%s%s answered %ld", cli->admin, path, answer_r->status);
-	return answer_r->status == 400 || answer_r->status == 404 ? CLI_USAGE : CLI_FAILED;
+	else if (!admin_problem_print(answer->json, stderr))
+		cli_complain("%s%s answered %ld", cli->admin, path, answer->status);
+	return answer->status == 400 || answer->status == 404 ? CLI_USAGE : CLI_FAILED;
 }
 
 static bool next_path(const char *path, const json_t *page, struct buf *next_r)

@@ -19,12 +19,19 @@ struct admin_answer {
 /* GET of path (with query). CLI_DONE with any answer, CLI_NO_DAEMON when there was none (complained
  * about), CLI_FAILED for our own trouble. admin_answer_fini in every case. */
 int admin_get(const struct cli *cli, const char *path, struct admin_answer *answer_r) MUST_CHECK;
+/* The same with another method and JSON content. */
+int admin_send(const struct cli *cli, const char *method, const char *path, const char *content,
+               struct admin_answer *answer_r) MUST_CHECK;
 void admin_answer_fini(struct admin_answer *answer);
 
 /* The same for what must be a 200 with a JSON object that has the array `list`; anything else is
  * complained about: CLI_USAGE for 400 and 404, CLI_FAILED otherwise. */
 int admin_get_object(const struct cli *cli, const char *path, const char *list,
                      struct admin_answer *answer_r) MUST_CHECK;
+
+/* Complains about an answer that is no success, with its problem document; CLI_USAGE for 400 and 404, else
+ * CLI_FAILED. */
+int admin_complain(const struct cli *cli, const char *path, const struct admin_answer *answer);
 
 /* Every page of a list (`next` and `after`): on_page for each; with --json each is printed as it
  * came instead. */

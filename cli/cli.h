@@ -37,6 +37,8 @@ int cmd_sites(struct cli *cli, const struct cli_verb *verb, int argc, char **arg
 int cmd_services(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
 int cmd_explain(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
 int cmd_request(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
+int cmd_reload(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
+int cmd_loglevel(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
 int cmd_run(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
 
 /* "scopectl: " and the text on standard error, control characters made visible. */

@@ -14,7 +14,7 @@ scopectl_SOURCES = \
 	cli/cli.h \
 	cli/cmd_explain.c \
 	cli/cmd_request.c \
-	cli/cmd_run.c \
+	cli/cmd_reload.c cli/cmd_run.c \
 	cli/cmd_services.c \
 	cli/cmd_sites.c \
 	cli/cmd_status.c \

@@ -17,6 +17,10 @@ static const struct cli_verb verbs[] = {
 	{ "sites", "", "The sites, their state and distance",
 	  "The site whose proxy answers is marked with *.\n", cmd_sites },
 	{ "services", "", "The services of every site and their instances", "", cmd_services },
+	{ "reload", "", "Let the daemon take its configuration again",
+	  "Prints what changed and what needs a restart. When the file is refused, everything stays as\n"
+	  "it was, the errors are printed, and it exits 1.\n", cmd_reload },
+	{ "loglevel", "error|warn|info|debug", "What the daemon logs, until the next reload", "", cmd_loglevel },
 	{ "explain", "TEXT...", "What a scope means here, and what is wrong with it",
 	  "The words are one scope. A text that is no scope exits 2, without any daemon; when the\n"
 	  "daemon cannot be reached the text is still checked and its tree printed, and it exits 3.\n",
@@ -53,7 +57,7 @@ static const struct cli_verb verbs[] = {
 
 /* Verbs of the contract that this version does not have yet. */
 static const char *const later[] = { "doctor", "replicas", "queue", "conflicts", "watch", "tap",
-	                             "ca", "site", "reload", "loglevel", "backup", "completion" };
+	                             "ca", "site", "backup", "completion" };
 
 static int print_help(void)
 {

@@ -1,41 +1,46 @@
 /* The admin interface (spec section 6): HTTP and JSON on the main thread's loop, so that nothing it does delays a
  * request.  One table of paths; an answer is built whole in x->reply. */
-#include <jansson.h>
+#include "proxy/admin_int.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/percent.h"
 #include "config.h"
-#include "proxy/exchange_int.h"
 #include "proxy/instance.h"
 #include "proxy/lookup.h"
 #include "proxy/metrics.h"
 #include "proxy/server.h"
 
-static void problem(struct exchange *x, unsigned status, const char *type, const char *detail)
+void admin_problem(struct exchange *x, unsigned status, const char *type, const char *detail)
 {
 	struct problem p = { .status = status, .type = type, .detail = detail };
 
 	exchange_problem(x, &p);
 }
 
-static void reply_json(struct exchange *x, json_t *body)
+void admin_reply_json(struct exchange *x, unsigned status, const char *type, json_t *body)
 {
 	char *text = body ? json_dumps(body, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
 
 	json_decref(body);
 	if (!text) {
-		problem(x, 500, "internal", "no memory for the answer");
+		admin_problem(x, 500, "internal", "no memory for the answer");
 		return;
 	}
 	buf_add_z(&x->reply, text);
 	buf_add_char(&x->reply, '\n');
 	free(text);
-	exchange_reply(x, 200, "application/json");
+	exchange_reply(x, status, type);
 }
 
-/* Site names may hold any byte but controls; what is no UTF-8 cannot stand in JSON. */
-static json_t *text_of(struct span s)
+static void reply_json(struct exchange *x, json_t *body)
+{
+	admin_reply_json(x, 200, "application/json", body);
+}
+
+json_t *admin_text_json(struct span s)
 {
 	json_t *t = json_stringn(s.p ? s.p : "", s.n);
 
@@ -81,9 +86,9 @@ static void get_readyz(struct exchange *x)
 	struct server *srv = x->w->server;
 
 	if (atomic_load(&srv->draining))
-		problem(x, 503, "not-ready", "draining: this process is about to stop");
+		admin_problem(x, 503, "not-ready", "draining: this process is about to stop");
 	else if (!atomic_load(&srv->ready))
-		problem(x, 503, "not-ready", "starting");
+		admin_problem(x, 503, "not-ready", "starting");
 	else
 		get_healthz(x);
 }
@@ -120,7 +125,7 @@ static json_t *labels_of(const struct registry_site *site)
 	for (size_t i = 0; labels && i < site->label_count; i++) {
 		struct span key = site->labels[i].key;
 
-		json_object_setn_new(labels, key.p, key.n, text_of(site->labels[i].value));
+		json_object_setn_new(labels, key.p, key.n, admin_text_json(site->labels[i].value));
 	}
 	return labels;
 }
@@ -131,7 +136,7 @@ static json_t *services_of(const struct exchange *x, size_t site)
 	json_t *names = json_array();
 
 	for (size_t i = 0; site == x->view->reg->local && i < x->view->conf->service_count; i++)
-		json_array_append_new(names, text_of(x->view->conf->services[i].name));
+		json_array_append_new(names, admin_text_json(x->view->conf->services[i].name));
 	return names;
 }
 
@@ -141,9 +146,9 @@ static json_t *site_json(const struct exchange *x, size_t i)
 	const struct registry_site *site = &reg->sites[i];
 	int64_t seen = atomic_load_explicit(&site->live->last_seen_ms, memory_order_relaxed);
 
-	return json_pack("{s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:i,s:[]}", "name", text_of(site->name), "state",
+	return json_pack("{s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:i,s:[]}", "name", admin_text_json(site->name), "state",
 	                 state_of(reg, i), "rtt_ms", rtt_of(reg, i), "labels", labels_of(site), "services",
-	                 services_of(x, i), "mesh", site->has_mesh ? text_of(site->mesh_text) : json_null(),
+	                 services_of(x, i), "mesh", site->has_mesh ? admin_text_json(site->mesh_text) : json_null(),
 	                 "last_seen", i == reg->local ? time_or_null(x->wall_ms) : time_or_null(seen), "queued", 0,
 	                 "fenced_by");
 }
@@ -158,11 +163,11 @@ static bool page_of(struct exchange *x, struct page *page_r)
 	*page_r = (struct page){ .limit = 100 };
 	if (query_get(x, SPAN("limit"), &text) &&
 	    (!span_to_u64(text, 1000, &page_r->limit) || !page_r->limit)) {
-		problem(x, 400, "bad-request", "limit is a number from 1 to 1000");
+		admin_problem(x, 400, "bad-request", "limit is a number from 1 to 1000");
 		return false;
 	}
 	if (query_get(x, SPAN("after"), &text) && !percent_decode(&x->arena, text, &page_r->after)) {
-		problem(x, 400, "bad-request", "after is not percent-encoded text");
+		admin_problem(x, 400, "bad-request", "after is not percent-encoded text");
 		return false;
 	}
 	return true;
@@ -188,7 +193,7 @@ static void get_sites(struct exchange *x)
 		}
 		json_array_append_new(list, site_json(x, i));
 	}
-	reply_json(x, json_pack("{s:o,s:o,s:o}", "site", text_of(local_site(x)), "sites", list, "next", next));
+	reply_json(x, json_pack("{s:o,s:o,s:o}", "site", admin_text_json(local_site(x)), "sites", list, "next", next));
 }
 
 static json_t *instance_json(const struct conf_instance *conf)
@@ -202,7 +207,7 @@ static json_t *instance_json(const struct conf_instance *conf)
 		since = atomic_load_explicit(&inst->since_ms, memory_order_relaxed);
 		load = (int64_t)atomic_load_explicit(&inst->outstanding, memory_order_relaxed);
 	}
-	return json_pack("{s:o,s:s,s:I,s:o}", "url", text_of(conf->url), "health", instance_health_text(health),
+	return json_pack("{s:o,s:s,s:I,s:o}", "url", admin_text_json(conf->url), "health", instance_health_text(health),
 	                 "load", (json_int_t)load, "since", time_or_null(since));
 }
 
@@ -216,8 +221,8 @@ static void get_services(struct exchange *x)
 
 		for (size_t j = 0; j < conf->services[i].instance_count; j++)
 			json_array_append_new(instances, instance_json(&conf->services[i].instances[j]));
-		json_array_append_new(list, json_pack("{s:o,s:o,s:o}", "service", text_of(conf->services[i].name),
-		                                      "site", text_of(conf->site), "instances", instances));
+		json_array_append_new(list, json_pack("{s:o,s:o,s:o}", "service", admin_text_json(conf->services[i].name),
+		                                      "site", admin_text_json(conf->site), "instances", instances));
 	}
 	reply_json(x, json_pack("{s:o}", "services", list));
 }
@@ -232,14 +237,14 @@ static json_t *addresses_of(struct exchange *x, size_t site, struct span service
 
 	if (site != reg->local) {
 		if (reg->sites[site].has_mesh)
-			json_array_append_new(list, text_of(reg->sites[site].mesh_text));
+			json_array_append_new(list, admin_text_json(reg->sites[site].mesh_text));
 		return list;
 	}
 	for (size_t i = 0; i < conf->service_count; i++) {
 		if (!span_eq(conf->services[i].name, service))
 			continue;
 		for (size_t j = 0; j < conf->services[i].instance_count; j++)
-			json_array_append_new(list, text_of(conf->services[i].instances[j].url));
+			json_array_append_new(list, admin_text_json(conf->services[i].instances[j].url));
 	}
 	return list;
 }
@@ -249,7 +254,7 @@ static void add_plan_sites(struct exchange *x, const struct scope_plan *plan, st
 	const struct registry *reg = x->view->reg;
 
 	if (plan->op == SCOPE_SITE)
-		json_array_append_new(list, json_pack("{s:o,s:s,s:o,s:o}", "site", text_of(plan->site), "state",
+		json_array_append_new(list, json_pack("{s:o,s:s,s:o,s:o}", "site", admin_text_json(plan->site), "state",
 		                                      state_of(reg, plan->site_index), "rtt_ms",
 		                                      rtt_of(reg, plan->site_index), "addresses",
 		                                      addresses_of(x, plan->site_index, service)));
@@ -263,16 +268,16 @@ static json_t *node_json(const struct scope_location *node)
 	int64_t us;
 
 	if (scope_node_name(node).n)
-		json_object_set_new(o, "name", text_of(scope_node_name(node)));
+		json_object_set_new(o, "name", admin_text_json(scope_node_name(node)));
 	if (scope_node_duration_us(node, &us))
 		json_object_set_new(o, "within_ms", json_real((double)us / 1000));
 	if (scope_node_labels(node)) {
 		json_t *labels = json_array();
 
 		for (const struct scope_label *l = scope_node_labels(node); l; l = l->next)
-			json_array_append_new(labels, json_pack("{s:o,s:s,s:o}", "key", text_of(l->key), "is",
+			json_array_append_new(labels, json_pack("{s:o,s:s,s:o}", "key", admin_text_json(l->key), "is",
 			                                        l->differs ? "!=" : "=", "value",
-			                                        text_of(l->value)));
+			                                        admin_text_json(l->value)));
 		json_object_set_new(o, "labels", labels);
 	}
 	if (scope_node_child(node)) {
@@ -293,7 +298,7 @@ static json_t *tree_json(const struct scope *scope)
 		const struct scope_binding *b = scope_binding_get(scope, i);
 
 		json_array_append_new(list, json_pack("{s:o,s:o}", "service",
-		                                      b->others ? json_string("*") : text_of(b->service),
+		                                      b->others ? json_string("*") : admin_text_json(b->service),
 		                                      "location", node_json(b->location)));
 	}
 	return list;
@@ -306,7 +311,7 @@ static json_t *printed(void (*print)(const void *, struct buf *), const void *wh
 
 	buf_init(&text, NULL, 0);
 	print(what, &text);
-	t = text_of(buf_span(&text));
+	t = admin_text_json(buf_span(&text));
 	buf_fini(&text);
 	return t;
 }
@@ -357,7 +362,7 @@ static json_t *binding_json(struct exchange *x, const struct scope *written, con
 		return NULL;
 	sites = json_array();
 	add_plan_sites(x, plan, b->service, sites);
-	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "service", b->others ? json_string("*") : text_of(b->service),
+	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "service", b->others ? json_string("*") : admin_text_json(b->service),
 	                 "location", printed(print_location, b->location), "expansion", printed(print_plan, plan),
 	                 "sites", sites, "notes", notes_of(x, b, plan));
 }
@@ -396,9 +401,9 @@ static void get_explain(struct exchange *x)
 	struct span raw, text;
 
 	if (!query_get(x, SPAN("scope"), &raw))
-		problem(x, 400, "bad-request", "the query holds no scope: /v1/scope/explain?scope=TEXT, percent-encoded");
+		admin_problem(x, 400, "bad-request", "the query holds no scope: /v1/scope/explain?scope=TEXT, percent-encoded");
 	else if (!percent_decode(&x->arena, raw, &text))
-		problem(x, 400, "bad-request", "the query's scope is not percent-encoded text");
+		admin_problem(x, 400, "bad-request", "the query's scope is not percent-encoded text");
 	else
 		explain(x, text);
 }
@@ -406,33 +411,113 @@ static void get_explain(struct exchange *x)
 /* ---- paths -------------------------------------------------------------------------------------------------------- */
 
 static const struct {
-	const char *path;
-	void (*get)(struct exchange *x);
+	const char *path, *method;
+	void (*handle)(struct exchange *x);
 } paths[] = {
-	{ "/healthz", get_healthz },
-	{ "/readyz", get_readyz },
-	{ "/metrics", get_metrics },
-	{ "/v1/sites", get_sites },
-	{ "/v1/services", get_services },
-	{ "/v1/scope/explain", get_explain },
+	{ "/healthz", "GET", get_healthz },
+	{ "/readyz", "GET", get_readyz },
+	{ "/metrics", "GET", get_metrics },
+	{ "/v1/sites", "GET", get_sites },
+	{ "/v1/services", "GET", get_services },
+	{ "/v1/scope/explain", "GET", get_explain },
+	{ "/v1/reload", "POST", admin_post_reload },
+	{ "/v1/log", "PUT", admin_put_log },
 };
+#define PATHS (sizeof(paths) / sizeof(paths[0]))
 
-void admin_handle(struct exchange *x)
+static bool no_such_path(struct exchange *x)
 {
 	struct problem p = { .status = 404, .type = "not-found", .detail = "no such path in the admin interface" };
+
+	for (size_t i = 0; i < PATHS && p.known_count < PROBLEM_KNOWN_MAX; i++)
+		p.known[p.known_count++] = span_of(paths[i].path);
+	exchange_problem(x, &p);
+	return false;
+}
+
+/* Which row answers; false: answered already. */
+static bool find_path(struct exchange *x, size_t *row_r)
+{
+	char detail[64];
 	bool get = x->req.is_head || span_eq(x->req.method, SPAN("GET"));
 
-	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-		struct span path = span_of(paths[i].path);
+	for (size_t i = 0; i < PATHS; i++) {
+		bool reads = span_eq(span_of(paths[i].method), SPAN("GET"));
 
-		if (span_eq(x->req.path, path)) {
-			if (get)
-				paths[i].get(x);
-			else
-				problem(x, 405, "bad-request", "this path answers GET and HEAD");
-			return;
-		}
-		p.known[p.known_count++] = path;
+		if (!span_eq(x->req.path, span_of(paths[i].path)))
+			continue;
+		*row_r = i;
+		if (reads ? get : span_eq(x->req.method, span_of(paths[i].method)))
+			return true;
+		snprintf(detail, sizeof(detail), "this path answers %s", reads ? "GET and HEAD" : paths[i].method);
+		admin_problem(x, 405, "bad-request", detail);
+		return false;
 	}
-	exchange_problem(x, &p);
+	return no_such_path(x);
+}
+
+/* All of the content into x->replay. */
+static enum exchange_step read_content(struct exchange *x)
+{
+	struct conn *client = &x->s->c;
+	struct span in = buf_span(&client->in), data;
+	size_t before = in.n;
+	const char *reason = NULL;
+	enum http_body_event ev = HTTP_BODY_DATA;
+
+	while (!x->req_done && ev == HTTP_BODY_DATA) {
+		ev = http_body_next(&x->req_body, &in, &data, &reason);
+		if (ev == HTTP_BODY_DATA) {
+			x->bytes_in += data.n;
+			buf_add_span(&x->replay, data);
+		}
+		x->req_done = ev == HTTP_BODY_END;
+	}
+	buf_consume(&client->in, before - in.n);
+	if (x->replay.failed)
+		exchange_request_unreadable(x, 413, "too-large", "the content is longer than 64 KiB");
+	else if (ev == HTTP_BODY_BAD)
+		exchange_request_unreadable(x, 400, "bad-request", reason);
+	else if (!x->req_done && !client->eof && !io_want_read(&client->io, true)) {
+		worker_deadline(x->w, &x->s->deadline, DEADLINE_BODY, clock_mono_us());
+		return STEP_WAIT;
+	}
+	return STEP_NEXT;
+}
+
+/* A client that asks first gets its 100 (RFC 9110 10.1.1). */
+static bool send_continue(struct exchange *x)
+{
+	static const struct span go_on = { "HTTP/1.1 100 Continue\r\n\r\n", 25 };
+
+	if (!x->req.expect_continue || x->continue_sent || x->req_done)
+		return true;
+	x->continue_sent = true;
+	if (conn_send(&x->s->c, &go_on, 1) == 0)
+		return true;
+	x->cut = true;
+	x->state = X_END;
+	return false;
+}
+
+enum exchange_step admin_handle(struct exchange *x)
+{
+	bool writes, open;
+	size_t row;
+
+	if (!find_path(x, &row))
+		return STEP_NEXT;
+	writes = !span_eq(span_of(paths[row].method), SPAN("GET"));
+	open = !span_starts(x->req.path, SPAN("/v1/")); /* probes and scrapers use any name */
+	if ((!open && !admin_may_call(x, writes)) || !send_continue(x))
+		return STEP_NEXT;
+	if (writes && !x->req_done) {
+		enum exchange_step step = read_content(x);
+
+		if (!x->req_done || x->state != X_ROUTE)
+			return step;
+	}
+	deadline_clear(&x->w->deadlines, &x->s->deadline);
+	paths[row].handle(x);
+	return STEP_NEXT;
 }

@@ -415,12 +415,21 @@ void conf_print_manual(struct buf *out)
 	          "`s`, `m`, `h` or `d`; sizes are bytes, or a number and `k`, `m` or `g` in powers of 1024. Relative\n"
 	          "paths are relative to the folder of the file. Where a list is asked for, a single value will do.\n"
 	          "Names are text whatever YAML thinks of `no`. Unknown and doubled keys are errors. What takes\n"
-	          "effect with a *reload* does so on SIGHUP; what needs a *restart* is named in the log then. Keys of\n"
-	          "a *later version* are known and must be empty.\n");
+	          "effect with a *reload* does so on SIGHUP and on `scopectl reload`, without a connection dropped; what\n"
+	          "needs a *restart* keeps its value and is named then, and a file with an error changes nothing. Keys\n"
+	          "of a *later version* are known and must be empty.\n");
 	opt_print_manual(&conf_options, out);
 }
 
-void conf_diff_restart(const struct conf *before, const struct conf *after, struct buf *out)
+void conf_diff(const struct conf *before, const struct conf *after, bool restart, struct buf *out)
 {
-	opt_diff_restart(&conf_options, before, after, out);
+	opt_diff(&conf_options, before, after, restart, out);
+}
+
+int conf_keep_fixed(struct conf *conf, const struct conf *before)
+{
+	conf->site = arena_dup(&conf->arena, before->site);
+	conf->state = arena_dup(&conf->arena, before->state);
+	conf->workers = before->workers;
+	return conf->site.p && conf->state.p ? 0 : ERR_NOMEM;
 }

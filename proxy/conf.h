@@ -87,6 +87,8 @@ struct conf {
 	struct span registry_file;  /* "" without */
 	bool has_admin;             /* always true by now: the default address */
 	struct addr admin_listen;
+	struct span *admin_hosts;   /* names, beside loopback, that Host may have there */
+	size_t admin_host_count;
 
 	struct conf_carrier *carriers;
 	size_t carrier_count;
@@ -121,7 +123,14 @@ void conf_unref(struct conf **conf);
 void conf_print(const struct conf *conf, struct buf *out);
 /* The reference manual (Markdown), made from the option table. */
 void conf_print_manual(struct buf *out);
-/* Appends a sentence for every key that differs between the two and needs a restart. */
-void conf_diff_restart(const struct conf *before, const struct conf *after, struct buf *out);
+/* Appends a line for every key that differs between the two; restart: of those that need one, else of the others. */
+void conf_diff(const struct conf *before, const struct conf *after, bool restart, struct buf *out);
+/* Puts the values of `before` into the keys that only a restart changes.  0 or ERR_NOMEM. */
+int conf_keep_fixed(struct conf *conf, const struct conf *before) MUST_CHECK;
+/* Whether this address is one of the site's own instances: scope.neighbours, else the addresses of the instances
+ * (of those on loopback all of loopback). */
+bool conf_is_neighbour(const struct conf *conf, const struct addr *a);
+/* False when no address at all is one. */
+bool conf_has_neighbours(const struct conf *conf);
 
 #endif

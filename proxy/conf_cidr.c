@@ -51,19 +51,26 @@ int cidr_parse(struct span text, struct cidr *cidr_r, struct err *e)
 	return 0;
 }
 
+static bool host_bytes(const struct addr *a, uint8_t bytes_r[16])
+{
+	if (a->ss.ss_family == AF_INET) {
+		memcpy(bytes_r, v4_mapped, sizeof(v4_mapped));
+		memcpy(bytes_r + 12, &((const struct sockaddr_in *)&a->ss)->sin_addr, 4);
+	} else if (a->ss.ss_family == AF_INET6) {
+		memcpy(bytes_r, &((const struct sockaddr_in6 *)&a->ss)->sin6_addr, 16);
+	} else {
+		return false;
+	}
+	return true;
+}
+
 bool cidr_has(const struct cidr *c, const struct addr *a)
 {
 	uint8_t bytes[16];
 	unsigned whole = c->bits / 8, rest = c->bits % 8;
 
-	if (a->ss.ss_family == AF_INET) {
-		memcpy(bytes, v4_mapped, sizeof(v4_mapped));
-		memcpy(bytes + 12, &((const struct sockaddr_in *)&a->ss)->sin_addr, 4);
-	} else if (a->ss.ss_family == AF_INET6) {
-		memcpy(bytes, &((const struct sockaddr_in6 *)&a->ss)->sin6_addr, 16);
-	} else {
+	if (!host_bytes(a, bytes))
 		return false;
-	}
 	if (memcmp(bytes, c->prefix, whole) != 0)
 		return false;
 	return !rest || !((bytes[whole] ^ c->prefix[whole]) >> (8 - rest));
@@ -76,4 +83,40 @@ void cidr_format(const struct cidr *c, char text_r[ADDR_TEXT_BYTES])
 
 	inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? c->prefix + 12 : c->prefix, host, sizeof(host));
 	snprintf(text_r, ADDR_TEXT_BYTES, "%s/%d", host, v4 ? c->bits - 96 : c->bits);
+}
+
+/* ---- this site's own instances ----------------------------------------------------------- */
+
+static bool same_host(const struct addr *a, const struct addr *b)
+{
+	uint8_t x[16], y[16];
+
+	return host_bytes(a, x) && host_bytes(b, y) && memcmp(x, y, sizeof(x)) == 0;
+}
+
+bool conf_is_neighbour(const struct conf *conf, const struct addr *a)
+{
+	for (size_t i = 0; i < conf->neighbour_count; i++)
+		if (cidr_has(&conf->neighbours[i], a))
+			return true;
+	for (size_t i = 0; !conf->neighbour_count && i < conf->service_count; i++) {
+		const struct conf_service *s = &conf->services[i];
+
+		for (size_t j = 0; j < s->instance_count; j++) {
+			const struct addr *in = &s->instances[j].addr;
+
+			if (same_host(in, a) || (addr_is_loopback(in) && addr_is_loopback(a)))
+				return true;
+		}
+	}
+	return false;
+}
+
+bool conf_has_neighbours(const struct conf *conf)
+{
+	bool any = conf->neighbour_count > 0;
+
+	for (size_t i = 0; !any && i < conf->service_count; i++)
+		any = conf->services[i].instance_count > 0;
+	return any;
 }

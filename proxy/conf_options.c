@@ -182,6 +182,22 @@ static int parse_field_name(struct opt_reader *r, const struct opt *o, struct sp
 	return keep(r, text, value);
 }
 
+/* What Host may be, without the port. */
+static int parse_host(struct opt_reader *r, const struct opt *o, struct span text, void *value, struct err *e)
+{
+	bool literal = text.n > 2 && text.p[0] == '[' && text.p[text.n - 1] == ']';
+
+	(void)o;
+	for (size_t i = 0; i < text.n; i++)
+		if (text.p[i] <= ' ' || text.p[i] >= 127 || strchr("/@?#\\", text.p[i]) ||
+		    (text.p[i] == ':' && !literal))
+			return err_set(e, ERR_INVALID, "\"%.*s\" is no host; expected a name or address without port",
+			               SPAN_ARG(text));
+	if (!text.n)
+		return err_set(e, ERR_INVALID, "a host is missing");
+	return keep(r, text, value);
+}
+
 static int parse_advertise(struct opt_reader *r, const struct opt *o, struct span text, void *value,
                            struct err *e)
 {
@@ -272,6 +288,7 @@ static const struct opt_type type_carrier = { "carrier", sizeof(struct conf_carr
 	                                      print_carrier, NULL };
 static const struct opt_type type_field_name = { "header name", sizeof(struct span), parse_field_name,
 	                                         print_text, NULL };
+static const struct opt_type type_host = { "host", sizeof(struct span), parse_host, print_text, NULL };
 static const struct opt_type type_advertise = { "address", sizeof(struct span), parse_advertise,
 	                                        print_text, NULL };
 static const struct opt_type type_admin = { "address or unix:/PATH", sizeof(struct addr), parse_admin,
@@ -306,9 +323,9 @@ static const struct opt rows[] = {
 	  .value = "0", .doc = "Event-loop threads; 0: one per core." },
 	LATER("hooks", opt_text, "Programs and URLs told of events."),
 
-	{ .path = "services.*", .type = &opt_group, .flags = OPT_RESTART, LIST_AT(services, service_count),
+	{ .path = "services.*", .type = &opt_group, LIST_AT(services, service_count),
 	  .element = sizeof(struct conf_service), .doc = "The services of this site, by name." },
-	{ .path = "services.*.listen", .type = &opt_addr, .flags = OPT_LIST | OPT_REQUIRED | OPT_RESTART,
+	{ .path = "services.*.listen", .type = &opt_addr, .flags = OPT_LIST | OPT_REQUIRED,
 	  S_LIST_AT(listen, listen_count),
 	  .doc = "Where clients reach the service: one or more addresses; port 0 takes a free one." },
 	{ .path = "services.*.prefix", .type = &type_prefix, S_AT(prefix), .value = "/",
@@ -348,11 +365,11 @@ static const struct opt rows[] = {
 	  .doc = "Answer to a replicated write that is queued somewhere." },
 	LATER("services.*.resources", opt_text, "Which paths name replicated resources."),
 
-	{ .path = "mesh.listen", .type = &opt_addr, .flags = OPT_RESTART, AT(mesh_listen),
+	{ .path = "mesh.listen", .type = &opt_addr, AT(mesh_listen),
 	  .doc = "Where the proxies of other sites reach this one; without it nobody does." },
 	{ .path = "mesh.advertise", .type = &type_advertise, AT(mesh_advertise), .value = "",
 	  .doc = "Address that other sites are told, where it differs from the one listened at." },
-	{ .path = "mesh.tls.insecure", .type = &opt_bool, .flags = OPT_RESTART, AT(mesh_insecure),
+	{ .path = "mesh.tls.insecure", .type = &opt_bool, AT(mesh_insecure),
 	  .value = "false",
 	  .doc = "No TLS between sites; on loopback only: any connection to the mesh listener is a peer." },
 	LATER("mesh.tls.cert", opt_text, "Certificate of this site."),
@@ -364,10 +381,11 @@ static const struct opt rows[] = {
 	  .doc = "The registry file (sites.yaml); without it the site knows itself only." },
 	LATER("registry.serf", opt_text, "A Serf agent as registry."),
 
-	{ .path = "admin.listen", .type = &type_admin, .flags = OPT_RESTART | OPT_FILLED, AT(admin_listen),
+	{ .path = "admin.listen", .type = &type_admin, .flags = OPT_FILLED, AT(admin_listen),
 	  .value = "127.0.0.1:7401", .doc = "The admin interface; on loopback or a unix socket." },
 	LATER("admin.token_file", opt_text, "File with the token that is required off loopback."),
-	LATER("admin.hosts", opt_text, "Names the admin interface may be called by."),
+	{ .path = "admin.hosts", .type = &type_host, .flags = OPT_LIST, LIST_AT(admin_hosts, admin_host_count),
+	  .doc = "Names the admin interface may be called by (Host), beside localhost and loopback addresses." },
 
 	{ .path = "scope.carriers", .type = &type_carrier, .flags = OPT_LIST,
 	  LIST_AT(carriers, carrier_count), .words = "header|baggage", .value = "header, baggage",
@@ -376,7 +394,8 @@ static const struct opt rows[] = {
 	  .doc = "Locations that scopes may call `@NAME`." },
 	{ .path = "scope.neighbours", .type = &type_cidr, .flags = OPT_LIST,
 	  LIST_AT(neighbours, neighbour_count), .value_text = "the addresses of the instances",
-	  .doc = "Ranges of addresses whose calls may be given the scope of a request they belong to." },
+	  .doc = "Ranges of addresses whose calls may be given the scope of a request they belong to, and are "
+		 "still served while the daemon drains." },
 
 	{ .path = "forwarded.trust", .type = &type_cidr, .flags = OPT_LIST,
 	  LIST_AT(forwarded_trust, forwarded_trust_count),

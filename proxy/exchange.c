@@ -38,7 +38,7 @@ static struct exchange *exchange_new(struct session *s)
 	x->magic = EXCHANGE_MAGIC;
 	x->w = w;
 	x->s = s;
-	x->view = view_ref(w->view);
+	x->view = view_ref(s->listener->view ? s->listener->view : w->view);
 	arena_init(&x->arena, x->room, sizeof(x->room), EXCHANGE_ARENA);
 	buf_init(&x->replay, NULL, REPLAY_BYTES);
 	buf_init(&x->reply, NULL, 0);
@@ -160,6 +160,8 @@ void exchange_reply(struct exchange *x, unsigned status, const char *content_typ
 	exchange_forget_request(x);
 	x->status = status;
 	x->served_by = local_site(x);
+	if (session_is_closing(x->s))
+		x->keep = false;
 	if (x->reply.failed || heads_add_reply(x, content_type, &x->s->c.out))
 		x->cut = true;
 	x->state = X_REPLY;
@@ -216,10 +218,8 @@ enum exchange_step exchange_step_end(struct exchange *x)
 
 enum exchange_step exchange_step_route(struct exchange *x)
 {
-	if (x->s->kind == LISTEN_ADMIN) {
-		admin_handle(x);
-		return STEP_NEXT;
-	}
+	if (x->s->kind == LISTEN_ADMIN)
+		return admin_handle(x);
 	if (route_request(x) == 0) {
 		x->give_up_us = x->start_us + x->view->conf->timeout_response_us;
 		x->state = X_PICK;
@@ -284,8 +284,8 @@ void exchange_on_client_readable(struct exchange *x)
 {
 	switch (conn_read(&x->s->c, CONN_BLOCK)) {
 	case CONN_READ_SOME:
-		if (x->state == X_TUNNEL) {
-			exchange_run(x);
+		if (x->state == X_TUNNEL || x->state == X_ROUTE) {
+			exchange_run(x); /* in X_ROUTE: content of a request to the admin interface */
 			return;
 		}
 		if (x->req_done)

@@ -141,8 +141,8 @@ void heads_add_token(struct buf *out, struct span name);
 /* access_line.c: the line in the access log and the counters. */
 void exchange_account(struct exchange *x);
 
-/* admin.c: answers a request at the admin listener. */
-void admin_handle(struct exchange *x);
+/* admin.c: answers a request at the admin listener; STEP_WAIT: for its content. */
+enum exchange_step admin_handle(struct exchange *x);
 
 /* ---- between the parts of the machine --------------------------------------------------------------------- */
 

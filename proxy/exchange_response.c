@@ -21,7 +21,7 @@ static void start_relay(struct exchange *x)
 		x->keep = false; /* to HTTP/1.0 the end of the connection ends the body */
 	if (!x->req_done && !x->up->c.io.writing && x->res.status >= 400 && !x->res.keep_alive)
 		x->keep = false;
-	if (x->w->draining)
+	if (session_is_closing(x->s))
 		x->keep = false;
 	x->res_started = true;
 	x->state = X_RELAY;

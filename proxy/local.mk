@@ -3,7 +3,8 @@ proxy_libproxy_a_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS)
 proxy_libproxy_a_SOURCES = \
 	proxy/access_line.c \
 	proxy/access_log.c proxy/access_log.h \
-	proxy/admin.c \
+	proxy/admin.c proxy/admin_int.h proxy/admin_write.c \
+	proxy/bound.c proxy/bound.h \
 	proxy/carrier.c proxy/carrier.h \
 	proxy/conf.c proxy/conf.h proxy/conf_int.h \
 	proxy/conf_cidr.c \
@@ -20,6 +21,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/lookup.c proxy/lookup.h \
 	proxy/metrics.c proxy/metrics.h \
 	proxy/probe.c proxy/probe.h \
+	proxy/reload.c proxy/reload.h \
 	proxy/route.c \
 	proxy/server.c proxy/server.h \
 	proxy/session.c proxy/session.h \

@@ -2,11 +2,10 @@
  * is found even when its owner shares it), workers and their listeners, signals, the start line.  Whatever
  * fails is said with its reason and nothing stays behind.
  *
- * Order of the stop: not ready, listeners closed, idle connections closed, exchanges finished (up to
- * timeouts.drain), workers stopped, log written. */
+ * Order of the stop: not ready, strangers refused, idle connections closed, exchanges finished (up to
+ * timeouts.drain), listeners closed, workers stopped, log written. */
 #include "proxy/server.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -22,8 +21,11 @@
 #include "config.h"
 #include "proxy/instance.h"
 #include "proxy/probe.h"
+#include "proxy/reload.h"
 
 #define DRAIN_LOOK_US 20000
+#define DRAIN_GRACE_US 1000000
+#define WATCH_US 500000
 
 /* ---- state folder -------------------------------------------------------------------------------------------- */
 
@@ -81,176 +83,48 @@ static int lock_state(struct server *srv)
 
 /* ---- listeners ------------------------------------------------------------------------------------------------- */
 
-/* An address of the configuration with the port it got. */
-struct opened {
-	enum listener_kind kind;
-	struct addr configured, bound;
-	struct span service; /* with port 0 */
-};
-
-struct opened_list {
-	struct opened *items;
-	size_t count;
-};
-
-/* The process that has this socket open, 0 when it cannot be seen. */
-static long proc_with_socket(unsigned long inode)
+static void log_lines(struct buf *errors)
 {
-	char path[300], target[64], want[64];
-	struct dirent *p, *f;
-	DIR *proc = opendir("/proc"), *fds;
-	long found = 0;
+	struct span rest = buf_span(errors), line;
 
-	snprintf(want, sizeof(want), "socket:[%lu]", inode);
-	while (proc && !found && (p = readdir(proc))) {
-		long pid = strtol(p->d_name, NULL, 10);
-
-		snprintf(path, sizeof(path), "/proc/%ld/fd", pid);
-		fds = pid > 0 ? opendir(path) : NULL;
-		while (fds && !found && (f = readdir(fds))) {
-			ssize_t n = readlinkat(dirfd(fds), f->d_name, target, sizeof(target) - 1);
-
-			target[n > 0 ? n : 0] = '\0';
-			if (!strcmp(target, want))
-				found = pid;
-		}
-		if (fds)
-			closedir(fds);
-	}
-	if (proc)
-		closedir(proc);
-	return found;
+	while (span_split(&rest, '\n', &line))
+		if (line.n)
+			log_error("%.*s", SPAN_ARG(line));
 }
 
-/* The inode of the socket that listens there, from /proc/net/tcp, and the process that has it: best effort. */
-static long find_owner(const struct addr *a)
+static int find_addresses(struct server *srv)
 {
-	char line[512], want[64];
-	unsigned long inode = 0;
-	FILE *f;
+	struct buf errors;
+	int rc = bound_list_make(srv->conf, &srv->listeners);
 
-	if (a->ss.ss_family != AF_INET)
-		return 0;
-	f = fopen("/proc/net/tcp", "re");
-	snprintf(want, sizeof(want), ":%04X ", (unsigned)addr_port(a));
-	while (f && fgets(line, sizeof(line), f)) {
-		unsigned state;
-
-		if (strstr(line, want) && sscanf(line, "%*s %*s %*s %x %*s %*s %*s %*s %*s %lu", &state, &inode) == 2 &&
-		    state == 0x0a)
-			break;
-		inode = 0;
-	}
-	if (f)
-		fclose(f);
-	return inode ? proc_with_socket(inode) : 0;
-}
-
-static int first_bind(struct opened *o)
-{
-	int fd = socket(o->configured.ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char text[ADDR_TEXT_BYTES];
-	int on = 1, error;
-	long pid;
-
-	addr_format(&o->configured, text);
-	o->bound = o->configured;
-	if (fd >= 0)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&o->configured.ss, o->configured.len) ||
-	    listen(fd, 1)) {
-		error = errno;
-		pid = error == EADDRINUSE ? find_owner(&o->configured) : 0;
-		if (pid)
-			log_error("cannot listen on %s: %s (by process %ld)", text, strerror(error), pid);
-		else
-			log_error("cannot listen on %s: %s", text, strerror(error));
-		if (fd >= 0)
-			close(fd);
-		return ERR_BUSY;
-	}
-	o->bound.len = sizeof(o->bound.ss);
-	getsockname(fd, (struct sockaddr *)&o->bound.ss, &o->bound.len);
-	return fd;
-}
-
-static bool is_known(const struct opened_list *list, const struct addr *configured)
-{
-	for (size_t i = 0; i < list->count; i++)
-		if (addr_port(configured) && addr_eq(&list->items[i].configured, configured))
-			return true;
-	return false;
-}
-
-static void add_opened(struct opened_list *list, enum listener_kind kind, const struct addr *a,
-                       struct span service)
-{
-	if (is_known(list, a))
-		return;
-	list->items[list->count++] = (struct opened){
-		.kind = kind,
-		.configured = *a,
-		.service = addr_port(a) ? span_make(NULL, 0) : service,
-	};
-}
-
-static int list_addresses(const struct conf *conf, struct opened_list *list)
-{
-	size_t most = 2;
-
-	for (size_t i = 0; i < conf->service_count; i++)
-		most += conf->services[i].listen_count;
-	list->items = calloc(most, sizeof(*list->items));
-	list->count = 0;
-	if (!list->items)
-		return ERR_NOMEM;
-	for (size_t i = 0; i < conf->service_count; i++)
-		for (size_t j = 0; j < conf->services[i].listen_count; j++)
-			add_opened(list, LISTEN_SERVICE, &conf->services[i].listen[j], conf->services[i].name);
-	if (conf->has_mesh)
-		add_opened(list, LISTEN_MESH, &conf->mesh_listen, span_make(NULL, 0));
-	if (conf->has_admin)
-		add_opened(list, LISTEN_ADMIN, &conf->admin_listen, span_make(NULL, 0));
-	return 0;
-}
-
-/* Every address is bound once, all problems are said, then the sockets close again and the workers open theirs. */
-static int bind_first(struct opened_list *list)
-{
-	int rc = 0;
-	int *fds = calloc(list->count + 1, sizeof(*fds));
-
-	if (!fds)
-		return ERR_NOMEM;
-	for (size_t i = 0; i < list->count; i++) {
-		fds[i] = first_bind(&list->items[i]);
-		if (fds[i] < 0)
-			rc = fds[i];
-	}
-	for (size_t i = 0; i < list->count; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
-	free(fds);
+	buf_init(&errors, NULL, 1 << 16);
+	if (!rc)
+		rc = bound_list_probe(&srv->listeners, NULL, &errors);
+	log_lines(&errors);
+	buf_fini(&errors);
 	return rc;
 }
 
-static int open_listeners(struct server *srv, const struct opened_list *list)
+static int open_listeners(struct server *srv)
 {
+	const struct bound_list *list = &srv->listeners;
 	struct err e;
+	int *fds, rc = bound_list_open(list, srv->worker_count, &fds, &e);
 
-	for (size_t i = 0; i < list->count; i++) {
-		const struct opened *o = &list->items[i];
-		unsigned first = o->kind == LISTEN_ADMIN ? 0 : 1;
-		unsigned last = o->kind == LISTEN_ADMIN ? 0 : srv->worker_count - 1;
-
-		for (unsigned k = first; k <= last; k++) {
-			if (worker_listen(&srv->workers[k], o->kind, &o->bound, &o->configured, o->service, &e)) {
-				log_error("cannot listen on %s", e.text);
-				return ERR_BUSY;
-			}
-		}
+	if (rc) {
+		log_error("%s", e.text);
+		return rc;
 	}
-	return 0;
+	for (unsigned k = 0; k < srv->worker_count && !rc; k++)
+		for (size_t i = 0; i < list->count && !rc; i++) {
+			int fd = fds[k * list->count + i];
+
+			fds[k * list->count + i] = -1;
+			if (fd >= 0)
+				rc = worker_listen(&srv->workers[k], &list->items[i], fd);
+		}
+	bound_list_close(list, srv->worker_count, &fds);
+	return rc;
 }
 
 /* ---- stopping ---------------------------------------------------------------------------------------------------- */
@@ -261,12 +135,51 @@ static void stop_all(struct server *srv)
 		worker_tell_stop(&srv->workers[i]);
 }
 
-static bool all_drained(struct server *srv)
+/* The drain, told by the workers' counts:
+ *
+ *	BEGUN: this site's own instances are served still, since the requests in flight may need what they call.
+ *	  no request in flight, or none from before for DRAIN_GRACE_US: on to
+ *	LAST: nobody new.
+ *	  no request in flight: stop
+ *
+ * The grace lets those that came meanwhile make their calls; it is bounded, since clients on the machine of a
+ * loopback instance cannot be told from it and might go on for ever. */
+static void tell_drain(struct server *srv, enum drain drain)
 {
 	for (unsigned i = 1; i <= srv->started; i++)
-		if (!atomic_load(&srv->workers[i].drained))
-			return false;
-	return true;
+		worker_tell_drain(&srv->workers[i], drain);
+}
+
+struct in_flight { size_t all, awaited; bool known; };
+
+static struct in_flight count_in_flight(const struct server *srv, enum drain at_least)
+{
+	struct in_flight n = { 0, 0, true };
+
+	for (unsigned i = 1; i <= srv->started; i++) {
+		n.known = n.known && atomic_load(&srv->workers[i].drain_told) >= (int)at_least;
+		n.all += atomic_load(&srv->workers[i].busy_told);
+		n.awaited += atomic_load(&srv->workers[i].awaited_told);
+	}
+	return n;
+}
+
+static bool is_drained(struct server *srv)
+{
+	struct in_flight n = count_in_flight(srv, srv->drain_last ? DRAIN_LAST : DRAIN_BEGUN);
+	int64_t now = clock_mono_us();
+
+	if (!n.known)
+		return false;
+	if (srv->drain_last)
+		return !n.all;
+	if (!n.awaited && !srv->drain_grace_until_us)
+		srv->drain_grace_until_us = now + DRAIN_GRACE_US;
+	if (!n.all || (!n.awaited && now >= srv->drain_grace_until_us)) {
+		srv->drain_last = true;
+		tell_drain(srv, DRAIN_LAST);
+	}
+	return false;
 }
 
 static void on_drain_tick(evutil_socket_t fd, short what, void *arg)
@@ -276,7 +189,7 @@ static void on_drain_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (all_drained(srv)) {
+	if (is_drained(srv)) {
 		stop_all(srv);
 	} else if (clock_mono_us() >= srv->drain_until_us) {
 		log_warn("requests still in flight after timeouts.drain are cut");
@@ -300,8 +213,7 @@ static void on_stop_signal(evutil_socket_t sig, short what, void *arg)
 	atomic_store(&srv->ready, false);
 	atomic_store(&srv->draining, true);
 	srv->drain_until_us = clock_mono_us() + srv->conf->timeout_drain_us;
-	for (unsigned i = 1; i <= srv->started; i++)
-		worker_tell_drain(&srv->workers[i]);
+	tell_drain(srv, DRAIN_BEGUN);
 	on_drain_tick(-1, 0, srv);
 }
 
@@ -314,70 +226,22 @@ static void on_usr1(evutil_socket_t sig, short what, void *arg)
 	access_log_reopen(srv->access_log);
 }
 
-/* ---- reload -------------------------------------------------------------------------------------------------------- */
-
-static void report_lines(struct buf *errors)
+static void on_watch_tick(evutil_socket_t fd, short what, void *arg)
 {
-	struct span rest = buf_span(errors), line;
-
-	while (span_split(&rest, '\n', &line))
-		if (line.n)
-			log_error("%.*s", SPAN_ARG(line));
+	(void)fd;
+	(void)what;
+	server_watch_registry(arg);
 }
 
-static int load_again(struct server *srv, struct conf **conf_r, struct registry **reg_r)
-{
-	struct buf errors;
-	int rc;
-
-	*conf_r = NULL;
-	buf_init(&errors, NULL, 1 << 20);
-	rc = conf_load(srv->conf_path, conf_r, &errors);
-	if (!rc)
-		rc = registry_file_load((*conf_r)->registry_file.n ? (*conf_r)->registry_file.p : NULL,
-		                        (*conf_r)->site, (*conf_r)->labels, (*conf_r)->label_count, srv->reg,
-		                        reg_r, &errors);
-	if (rc) {
-		report_lines(&errors);
-		conf_unref(conf_r);
-	}
-	buf_fini(&errors);
-	return rc;
-}
-
-/* What can change without a restart does; the keys that cannot keep their old value are named. */
 static void on_hup(evutil_socket_t sig, short what, void *arg)
 {
-	struct server *srv = arg;
-	struct registry *reg;
-	struct conf *conf;
-	struct buf restart;
+	struct reload_report report;
 
 	(void)sig;
 	(void)what;
-	if (load_again(srv, &conf, &reg)) {
-		atomic_fetch_add(&srv->reloads_bad, 1);
-		atomic_store(&srv->last_reload_good, false);
-		log_error("reload refused: the configuration stays as it was");
-		return;
-	}
-	buf_init(&restart, NULL, 0);
-	conf_diff_restart(srv->conf, conf, &restart);
-	if (buf_len(&restart))
-		log_warn("needs a restart: %.*s", SPAN_ARG(buf_span(&restart)));
-	buf_fini(&restart);
-	for (unsigned i = 0; i < srv->worker_count; i++)
-		worker_tell_view(&srv->workers[i], conf, reg);
-	probes_stop(&srv->probes);
-	srv->probes = probes_start(srv->workers[0].base, conf, reg);
-	conf_unref(&srv->conf);
-	registry_unref(&srv->reg);
-	srv->conf = conf;
-	srv->reg = reg;
-	log_set_level(conf->log_level);
-	atomic_fetch_add(&srv->reloads_good, 1);
-	atomic_store(&srv->last_reload_good, true);
-	log_info("reloaded %s", srv->conf_path);
+	reload_report_init(&report);
+	server_reload(arg, &report); /* it has logged what became of it */
+	reload_report_fini(&report);
 }
 
 /* ---- start ------------------------------------------------------------------------------------------------------------ */
@@ -417,13 +281,18 @@ static struct event *on_signal(struct server *srv, int sig, event_callback_fn fn
 
 static int watch_signals(struct server *srv)
 {
+	static const struct timeval watch = { 0, WATCH_US };
+
 	signal(SIGPIPE, SIG_IGN);
 	srv->on_term = on_signal(srv, SIGTERM, on_stop_signal);
 	srv->on_int = on_signal(srv, SIGINT, on_stop_signal);
 	srv->on_hup = on_signal(srv, SIGHUP, on_hup);
 	srv->on_usr1 = on_signal(srv, SIGUSR1, on_usr1);
 	srv->drain_tick = evtimer_new(srv->workers[0].base, on_drain_tick, srv);
-	return srv->on_term && srv->on_int && srv->on_hup && srv->on_usr1 && srv->drain_tick ? 0 : ERR_NOMEM;
+	srv->watch_tick = event_new(srv->workers[0].base, -1, EV_PERSIST, on_watch_tick, srv);
+	if (!srv->on_term || !srv->on_int || !srv->on_hup || !srv->on_usr1 || !srv->drain_tick || !srv->watch_tick)
+		return ERR_NOMEM;
+	return event_add(srv->watch_tick, &watch) ? ERR_NOMEM : 0;
 }
 
 /* Threads with all signals blocked: the main thread has them. */
@@ -444,7 +313,7 @@ static int start_workers(struct server *srv)
 }
 
 /* Fixed by the contract: "scopemeshd VERSION SITE ready in N ms: image ADDR, mesh ADDR, admin ADDR". */
-static void say_ready(struct server *srv, const struct opened_list *list)
+static void say_ready(struct server *srv, const struct bound_list *list)
 {
 	const struct conf *conf = srv->conf;
 	char text[ADDR_TEXT_BYTES];
@@ -457,21 +326,21 @@ static void say_ready(struct server *srv, const struct opened_list *list)
 		const struct conf_service *svc = &conf->services[s];
 
 		for (size_t i = 0; i < list->count; i++) {
-			const struct opened *o = &list->items[i];
-			bool mine = o->service.n && span_eq(o->service, svc->name);
+			const struct bound *o = &list->items[i];
+			bool mine = *o->service && span_eq(span_of(o->service), svc->name);
 
-			for (size_t j = 0; !mine && !o->service.n && j < svc->listen_count; j++)
+			for (size_t j = 0; !mine && !*o->service && j < svc->listen_count; j++)
 				mine = o->kind == LISTEN_SERVICE && addr_eq(&svc->listen[j], &o->configured);
 			if (!mine)
 				continue;
-			addr_format(&o->bound, text);
+			addr_format(&o->addr, text);
 			buf_addf(&line, " %.*s %s,", SPAN_ARG(svc->name), text);
 		}
 	}
 	for (size_t i = 0; i < list->count; i++) {
 		if (list->items[i].kind == LISTEN_SERVICE)
 			continue;
-		addr_format(&list->items[i].bound, text);
+		addr_format(&list->items[i].addr, text);
 		buf_addf(&line, " %s %s,", list->items[i].kind == LISTEN_MESH ? "mesh" : "admin", text);
 	}
 	fprintf(stderr, "%.*s\n", (int)(buf_len(&line) - 1), line.mem + line.rd);
@@ -497,6 +366,7 @@ static void server_fini(struct server *srv)
 	free_event(srv->on_hup);
 	free_event(srv->on_usr1);
 	free_event(srv->drain_tick);
+	free_event(srv->watch_tick);
 	for (unsigned i = 0; i < srv->worker_count; i++)
 		worker_fini(&srv->workers[i]);
 	free(srv->workers);
@@ -504,6 +374,8 @@ static void server_fini(struct server *srv)
 	free(srv->queues);
 	if (srv->state_fd >= 0)
 		close(srv->state_fd);
+	bound_list_free(&srv->listeners);
+	sem_destroy(&srv->change_taken);
 	conf_unref(&srv->conf);
 	registry_unref(&srv->reg);
 }
@@ -511,22 +383,21 @@ static void server_fini(struct server *srv)
 int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 {
 	struct server srv = { .conf = conf, .reg = reg, .conf_path = conf_path, .state_fd = -1 };
-	struct opened_list list = { NULL, 0 };
 	int rc;
 
 	srv.started_us = clock_mono_us();
 	srv.started_wall_ms = clock_wall_ms();
+	sem_init(&srv.change_taken, 0, 0);
+	server_note_registry(&srv);
 	atomic_store(&srv.last_reload_good, true);
 	log_set_level(conf->log_level);
 	rc = lock_state(&srv);
 	if (!rc)
-		rc = list_addresses(conf, &list);
-	if (!rc)
-		rc = bind_first(&list);
+		rc = find_addresses(&srv);
 	if (!rc)
 		rc = make_workers(&srv);
 	if (!rc)
-		rc = open_listeners(&srv, &list);
+		rc = open_listeners(&srv);
 	if (!rc)
 		rc = watch_signals(&srv);
 	if (!rc)
@@ -535,11 +406,10 @@ int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 		rc = ERR_NOMEM;
 	if (!rc) {
 		atomic_store(&srv.ready, true);
-		say_ready(&srv, &list);
+		say_ready(&srv, &srv.listeners);
 		worker_run(&srv.workers[0]);
 		log_info("stopped");
 	}
-	free(list.items);
 	server_fini(&srv);
 	return rc ? EXIT_CANNOT_START : EXIT_STOPPED;
 }

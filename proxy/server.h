@@ -2,12 +2,18 @@
 #ifndef PROXY_SERVER_H
 #define PROXY_SERVER_H
 
+#include <semaphore.h>
+
 #include "proxy/access_log.h"
+#include "proxy/bound.h"
 #include "proxy/conf.h"
 #include "proxy/worker.h"
 
 /* Exit statuses (spec section 6). */
 enum { EXIT_STOPPED = 0, EXIT_CONFIG = 1, EXIT_USAGE = 2, EXIT_CANNOT_START = 3 };
+
+/* What tells one state of a file from another. */
+struct file_state { int64_t mtime_ns; uint64_t size, inode; };
 
 struct server {
 	struct conf *conf;
@@ -16,12 +22,18 @@ struct server {
 	struct worker *workers;    /* [0] is the main thread's */
 	unsigned worker_count;     /* with the main one */
 	unsigned started;          /* threads running */
+	struct bound_list listeners; /* what is listened on */
+	uint64_t changes;          /* handed to the workers so far */
+	sem_t change_taken;        /* posted by a worker that has taken one */
 	struct access_log_queue **queues;
 	struct access_log *access_log;
 	struct probes *probes;
 	int state_fd;              /* the lock of the state folder */
-	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick;
+	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick, *watch_tick;
+	struct file_state registry_read, registry_seen; /* the registry file as read last, and at the last look */
 	int64_t started_us, drain_until_us;
+	int64_t drain_grace_until_us; /* 0: requests from before the drain are in flight */
+	bool drain_last;           /* nobody is accepted any more */
 	int64_t started_wall_ms;
 	_Atomic bool ready, draining;
 	_Atomic uint64_t reloads_good, reloads_bad;

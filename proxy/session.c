@@ -66,11 +66,18 @@ struct session *session_new(struct listener *l, const struct addr *peer)
 		return NULL;
 	s->worker = l->worker;
 	s->listener = l;
+	l->sessions++;
 	s->kind = (uint8_t)l->kind;
 	keep_peer(s, peer);
 	buf_init(&s->c.in, &s->worker->blocks, 0);
 	buf_init(&s->c.out, &s->worker->blocks, 0);
 	return s;
+}
+
+static void session_free(struct session *s)
+{
+	listener_release(s->listener);
+	free(s);
 }
 
 void session_begin(struct session *s)
@@ -98,8 +105,9 @@ void session_accept(struct listener *l, int fd, const struct addr *peer)
 	}
 	if (peer->ss.ss_family != AF_UNIX)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	s->stranger = l->worker->drain && !conf_is_neighbour(l->worker->view->conf, peer);
 	if (io_open_fd(&s->c.io, l->worker->base, fd, &session_io_handler))
-		free(s);
+		session_free(s);
 	else
 		session_begin(s);
 }
@@ -127,18 +135,7 @@ void sessions_reap(struct worker *w)
 
 	while ((s = TAILQ_FIRST(&w->dead_sessions))) {
 		TAILQ_REMOVE(&w->dead_sessions, s, link);
-		free(s);
-	}
-}
-
-void sessions_drain(struct worker *w)
-{
-	struct session *s, *next;
-
-	for (s = TAILQ_FIRST(&w->sessions); s; s = next) {
-		next = TAILQ_NEXT(s, link);
-		if (s->state == SESSION_IDLE)
-			session_close(s, false);
+		session_free(s);
 	}
 }
 
@@ -197,6 +194,8 @@ static void read_head(struct session *s)
 	case GUARD_COMPLETE:
 		if (s->guard.seen > most)
 			refuse(s, 431, "too-large", "the header section is longer than limits.header_bytes");
+		else if (s->stranger)
+			refuse(s, 503, "not-ready", "this proxy is about to stop and takes no new requests");
 		else
 			start_exchange(s, span_head(buf_span(&s->c.in), s->guard.seen));
 		return;
@@ -260,18 +259,31 @@ static void on_writable(struct io *io)
 		exchange_on_client_writable(s->x);
 }
 
+/* Whether an idle connection outlives this part of the drain. */
+static bool stays_in_drain(const struct session *s, bool all)
+{
+	struct addr peer;
+
+	if (all || s->worker->drain == DRAIN_LAST || s->kind != LISTEN_SERVICE)
+		return false;
+	session_peer(s, &peer);
+	return conf_is_neighbour(s->worker->view->conf, &peer);
+}
+
 void session_exchange_done(struct session *s, bool keep, bool reset)
 {
 	struct worker *w = s->worker;
 
 	s->x = NULL;
 	w->busy_count--;
+	w->awaited_count -= s->awaited;
+	s->awaited = false;
 	deadline_clear(&w->deadlines, &s->deadline);
 	if (reset) {
 		session_close(s, true);
 		return;
 	}
-	if (!keep || s->listener->fd < 0 || (s->c.eof && !buf_len(&s->c.in))) {
+	if (!keep || (w->drain && !stays_in_drain(s, false)) || (s->c.eof && !buf_len(&s->c.in))) {
 		start_linger(s);
 		return;
 	}
@@ -305,12 +317,35 @@ void sessions_run_ready(struct worker *w)
 	}
 }
 
+/* A reset might take the last answer with it, so only what is cut gets one. */
 void session_abort(struct session *s)
 {
 	if (s->state == SESSION_BUSY)
 		exchange_abort(s->x);
 	else
-		session_close(s, true);
+		session_close(s, false);
+}
+
+void sessions_drain(struct worker *w, bool all)
+{
+	struct session *s, *next;
+
+	for (s = TAILQ_FIRST(&w->sessions); s; s = next) {
+		next = TAILQ_NEXT(s, link);
+		if (s->state == SESSION_IDLE && !s->ready && !io_quiet(&s->c.io))
+			on_readable(&s->c.io);
+		if (s->state == SESSION_IDLE && !s->ready && !stays_in_drain(s, all))
+			session_close(s, false);
+	}
+}
+
+void sessions_mark_awaited(struct worker *w)
+{
+	struct session *s;
+
+	TAILQ_FOREACH(s, &w->sessions, link)
+		s->awaited = s->state == SESSION_BUSY;
+	w->awaited_count = w->busy_count;
 }
 
 void session_on_deadline(struct session *s)

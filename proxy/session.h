@@ -27,7 +27,7 @@ struct session {
 	struct conn c;
 	struct worker *worker;
 	struct exchange *x;          /* when busy */
-	struct listener *listener;   /* lives as long as the worker */
+	struct listener *listener;   /* counted: session_new and the end of the session */
 	struct deadline deadline;
 	struct head_guard guard;
 	uint8_t state;               /* enum session_state */
@@ -36,6 +36,8 @@ struct session {
 	uint32_t drained;            /* bytes thrown away while lingering */
 	union { struct sockaddr sa; struct sockaddr_in v4; struct sockaddr_in6 v6; } peer;
 	bool ready;                  /* pipelined bytes wait for the end of the loop turn */
+	bool stranger;               /* came during the drain and is none of this site's instances: 503 */
+	bool awaited;                /* its exchange was under way when the drain began */
 	TAILQ_ENTRY(session) link, ready_link;
 };
 
@@ -59,7 +61,15 @@ void session_on_deadline(struct session *s);
 void sessions_run_ready(struct worker *w);
 /* Frees what was closed. */
 void sessions_reap(struct worker *w);
-/* Begins the exit: idle connections close, others after their exchange. */
-void sessions_drain(struct worker *w);
+/* Of the exit: idle connections close but those of this site's own instances, whose calls the requests in flight may
+ * need; all: theirs too.  What has arrived on them is looked at first. */
+void sessions_drain(struct worker *w, bool all);
+/* The exchanges under way become those that the drain waits for. */
+void sessions_mark_awaited(struct worker *w);
+/* The answer under way is the last of its connection: the listener is gone or the daemon about to go. */
+static inline bool session_is_closing(const struct session *s)
+{
+	return s->worker->drain || s->listener->fd < 0;
+}
 
 #endif

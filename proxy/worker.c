@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/exchange.h"
+#include "proxy/server.h"
 #include "proxy/session.h"
 #include "proxy/upstream.h"
 
@@ -225,14 +226,14 @@ static bool make_room(struct worker *w)
 	return worker_evict(w);
 }
 
-static void on_accept(evutil_socket_t fd, short what, void *arg)
+/* How many came; fewer than ACCEPT_BATCH: none wait. */
+static int accept_some(struct listener *l)
 {
-	struct listener *l = arg;
+	int count = 0;
 
-	(void)what;
-	for (int i = 0, evicted = 0; i < ACCEPT_BATCH && evicted < EVICT_BATCH; i++) {
+	for (int evicted = 0; count < ACCEPT_BATCH && evicted < EVICT_BATCH;) {
 		struct addr peer = { .len = sizeof(peer.ss) };
-		int client = accept4((int)fd, (struct sockaddr *)&peer.ss, &peer.len,
+		int client = accept4(l->fd, (struct sockaddr *)&peer.ss, &peer.len,
 		                     SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (client < 0) {
@@ -245,25 +246,36 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 			}
 			if (errno != EAGAIN)
 				warn_exhausted(l->worker, strerror(errno));
-			return;
+			return count;
 		}
 		if (session_count_all() >= l->worker->view->conf->limit_connections) {
 			if (!make_room(l->worker)) {
 				close(client);
-				return;
+				return count;
 			}
 			evicted++;
 		}
 		session_accept(l, client, &peer);
+		count++;
 	}
+	return count;
+}
+
+static void on_accept(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	accept_some(arg);
 }
 
 static void listener_close(struct listener *l)
 {
 	if (l->event)
 		event_free(l->event);
-	if (l->fd >= 0)
+	if (l->fd >= 0) {
 		close(l->fd);
+		bound_unlink(&l->addr);
+	}
 	l->event = NULL;
 	l->fd = -1;
 }
@@ -272,57 +284,136 @@ static void listener_free(struct listener *l)
 {
 	TAILQ_REMOVE(&l->worker->listeners, l, link);
 	listener_close(l);
+	if (l->view)
+		view_unref(&l->view);
 	free(l->service);
 	free(l);
 }
 
-static int open_socket(const struct addr *bound, struct err *e)
+void listener_release(struct listener *l)
 {
-	int fd = socket(bound->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	char text[ADDR_TEXT_BYTES];
-	int on = 1;
-
-	addr_format(bound, text);
-	if (fd < 0)
-		return err_set(e, ERR_IO, "%s: %s", text, strerror(errno));
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
-	if (bind(fd, (const struct sockaddr *)&bound->ss, bound->len) || listen(fd, 4096)) {
-		err_set(e, err_from_errno(errno), "%s: %s", text, strerror(errno));
-		close(fd);
-		return e->code;
-	}
-	return fd;
+	if (!--l->sessions && l->view)
+		listener_free(l);
 }
 
-int worker_listen(struct worker *w, enum listener_kind kind, const struct addr *bound,
-                  const struct addr *configured, struct span service, struct err *e)
+/* Those who wait in the kernel's queue were accepted by it: closing the socket would reset them. */
+static void listener_close_gently(struct listener *l)
+{
+	if (l->fd >= 0)
+		while (accept_some(l) == ACCEPT_BATCH)
+			;
+	listener_close(l);
+}
+
+int worker_listen(struct worker *w, const struct bound *o, int fd)
 {
 	struct listener *l = calloc(1, sizeof(*l));
-	int rc = ERR_NOMEM;
 
-	if (!l)
-		return err_set(e, ERR_NOMEM, "no memory for a listener");
+	if (!l) {
+		close(fd);
+		return ERR_NOMEM;
+	}
 	TAILQ_INSERT_TAIL(&w->listeners, l, link);
 	l->worker = w;
-	l->kind = kind;
-	l->addr = *bound;
-	l->conf_addr = *configured;
-	l->service = service.n ? strndup(service.p, service.n) : NULL;
-	l->fd = open_socket(bound, e);
-	if (l->fd < 0) {
-		rc = l->fd;
-		goto fail;
-	}
+	l->kind = o->kind;
+	l->addr = o->addr;
+	l->conf_addr = o->configured;
+	l->service = *o->service ? strdup(o->service) : NULL;
+	l->fd = fd;
 	l->event = event_new(w->base, l->fd, EV_READ | EV_PERSIST, on_accept, l);
-	if ((service.n && !l->service) || !l->event || event_add(l->event, NULL)) {
-		err_set(e, ERR_NOMEM, "no memory for a listener");
-		goto fail;
+	if ((*o->service && !l->service) || !l->event || event_add(l->event, NULL)) {
+		listener_free(l);
+		return ERR_NOMEM;
 	}
 	return 0;
-fail:
-	listener_free(l);
+}
+
+/* ---- changes --------------------------------------------------------------------------------------------------- */
+
+struct change *change_new(struct conf *conf, struct registry *reg, const struct bound *listeners, size_t count)
+{
+	struct change *c = calloc(1, sizeof(*c));
+
+	if (c)
+		c->listeners = malloc((count + 1) * sizeof(*listeners));
+	if (!c || !c->listeners) {
+		free(c);
+		return NULL;
+	}
+	memcpy(c->listeners, listeners, count * sizeof(*listeners));
+	c->count = count;
+	c->conf = conf_ref(conf);
+	c->reg = registry_ref(reg);
+	for (size_t i = 0; i < count; i++)
+		c->listeners[i].fd = -1;
+	return c;
+}
+
+void change_free(struct change *c)
+{
+	for (size_t i = 0; i < c->count; i++)
+		if (c->listeners[i].fd >= 0)
+			close(c->listeners[i].fd);
+	conf_unref(&c->conf);
+	registry_unref(&c->reg);
+	free(c->listeners);
+	free(c);
+}
+
+static bool is_wanted(const struct change *c, const struct listener *l)
+{
+	for (size_t i = 0; i < c->count; i++)
+		if (c->listeners[i].kept && c->listeners[i].kind == l->kind && addr_eq(&c->listeners[i].addr, &l->addr))
+			return true;
+	return false;
+}
+
+/* Its connections are answered by the view that still has it; before set_view. */
+static void retire_listeners(struct worker *w, const struct change *c)
+{
+	struct listener *l, *next;
+
+	for (l = TAILQ_FIRST(&w->listeners); l; l = next) {
+		next = TAILQ_NEXT(l, link);
+		if (l->view || is_wanted(c, l))
+			continue;
+		listener_close_gently(l);
+		l->view = view_ref(w->view);
+		if (!l->sessions)
+			listener_free(l);
+	}
+}
+
+/* New listeners open before old ones close, so that an address that changes its kind is never without. */
+static int open_listeners(struct worker *w, struct change *c)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < c->count; i++) {
+		int fd = c->listeners[i].fd;
+
+		c->listeners[i].fd = -1;
+		if (fd >= 0 && worker_listen(w, &c->listeners[i], fd))
+			rc = ERR_NOMEM;
+	}
 	return rc;
+}
+
+void worker_take_change(struct worker *w, struct change *c)
+{
+	struct view *v = view_new(w, c->conf, c->reg);
+	bool failed = !v;
+
+	if (v) {
+		retire_listeners(w, c);
+		failed = open_listeners(w, c) != 0;
+		set_view(w, v);
+	}
+	if (failed)
+		log_error("worker %u: no memory for the new configuration", w->index);
+	atomic_store(&w->change_failed, failed);
+	atomic_store(&w->change_taken, c->number);
+	change_free(c);
 }
 
 /* ---- messages from other threads ------------------------------------------------------------------------------- */
@@ -335,10 +426,10 @@ static void wake(struct worker *w)
 		return; /* the counter is full: it is awake */
 }
 
-void worker_tell_drain(struct worker *w)
+void worker_tell_drain(struct worker *w, enum drain drain)
 {
 	pthread_mutex_lock(&w->inbox_lock);
-	w->inbox.drain = true;
+	w->inbox.drain = drain;
 	pthread_mutex_unlock(&w->inbox_lock);
 	wake(w);
 }
@@ -351,47 +442,38 @@ void worker_tell_stop(struct worker *w)
 	wake(w);
 }
 
-void worker_tell_view(struct worker *w, struct conf *conf, struct registry *reg)
+void worker_tell_change(struct worker *w, struct change *change)
 {
 	pthread_mutex_lock(&w->inbox_lock);
-	if (w->inbox.conf) {
-		conf_unref(&w->inbox.conf);
-		registry_unref(&w->inbox.reg);
-	}
-	w->inbox.conf = conf_ref(conf);
-	w->inbox.reg = registry_ref(reg);
+	STAILQ_INSERT_TAIL(&w->inbox.changes, change, link);
 	pthread_mutex_unlock(&w->inbox_lock);
 	wake(w);
 }
 
-static void start_drain(struct worker *w)
+/* Other sites move on when they are refused; this site's own instances have nowhere else to go. */
+static void take_drain(struct worker *w, enum drain drain)
 {
+	bool all = drain == DRAIN_LAST || !conf_has_neighbours(w->view->conf);
 	struct listener *l;
 
-	if (w->draining)
+	if (drain <= w->drain)
 		return;
-	w->draining = true;
 	TAILQ_FOREACH(l, &w->listeners, link)
-		listener_close(l);
-	sessions_drain(w);
-}
-
-static void take_view(struct worker *w, struct conf *conf, struct registry *reg)
-{
-	struct view *v = view_new(w, conf, reg);
-
-	if (v)
-		set_view(w, v);
-	else
-		log_error("no memory for a new view of configuration and registry: the old one stays");
+		if (all || l->kind != LISTEN_SERVICE)
+			listener_close_gently(l);
+	if (w->drain == DRAIN_NONE)
+		sessions_mark_awaited(w);
+	w->drain = drain;
+	sessions_drain(w, all);
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
-	struct conf *conf;
-	struct registry *reg;
-	bool drain, stop;
+	STAILQ_HEAD(, change) changes = STAILQ_HEAD_INITIALIZER(changes);
+	struct change *c;
+	enum drain drain;
+	bool stop;
 	uint64_t n;
 
 	(void)what;
@@ -400,18 +482,14 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	pthread_mutex_lock(&w->inbox_lock);
 	drain = w->inbox.drain;
 	stop = w->inbox.stop;
-	conf = w->inbox.conf;
-	reg = w->inbox.reg;
-	w->inbox.conf = NULL;
-	w->inbox.reg = NULL;
+	STAILQ_CONCAT(&changes, &w->inbox.changes);
 	pthread_mutex_unlock(&w->inbox_lock);
-	if (conf) {
-		take_view(w, conf, reg);
-		conf_unref(&conf);
-		registry_unref(&reg);
+	while ((c = STAILQ_FIRST(&changes))) {
+		STAILQ_REMOVE_HEAD(&changes, link);
+		worker_take_change(w, c);
+		sem_post(&w->server->change_taken);
 	}
-	if (drain)
-		start_drain(w);
+	take_drain(w, drain);
 	if (stop)
 		w->stopping = true;
 }
@@ -427,6 +505,7 @@ int worker_init(struct worker *w, struct server *server, unsigned index, struct 
 	w->server = server;
 	w->index = index;
 	TAILQ_INIT(&w->listeners);
+	STAILQ_INIT(&w->inbox.changes);
 	TAILQ_INIT(&w->sessions);
 	TAILQ_INIT(&w->dead_sessions);
 	TAILQ_INIT(&w->ready_sessions);
@@ -463,8 +542,11 @@ void worker_turn(struct worker *w)
 {
 	sessions_run_ready(w);
 	reap(w);
-	if (w->draining && !w->busy_count && !atomic_load(&w->drained))
-		atomic_store(&w->drained, true);
+	if (w->drain) {
+		atomic_store(&w->busy_told, w->busy_count);
+		atomic_store(&w->awaited_told, w->awaited_count);
+		atomic_store(&w->drain_told, (int)w->drain);
+	}
 }
 
 void worker_run(struct worker *w)
@@ -492,7 +574,9 @@ int worker_start(struct worker *w)
 void worker_fini(struct worker *w)
 {
 	struct listener *l;
+	struct change *c;
 
+	reap(w);
 	while ((l = TAILQ_FIRST(&w->listeners)))
 		listener_free(l);
 	pools_free(w);
@@ -507,8 +591,10 @@ void worker_fini(struct worker *w)
 		event_base_free(w->base);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
-	conf_unref(&w->inbox.conf);
-	registry_unref(&w->inbox.reg);
+	while ((c = STAILQ_FIRST(&w->inbox.changes))) {
+		STAILQ_REMOVE_HEAD(&w->inbox.changes, link);
+		change_free(c);
+	}
 	buf_pool_fini(&w->blocks);
 	stats_fini(&w->stats);
 	access_log_queue_fini(&w->log);

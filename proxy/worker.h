@@ -14,6 +14,7 @@
 #include "base/addr.h"
 #include "base/buf.h"
 #include "proxy/access_log.h"
+#include "proxy/bound.h"
 #include "proxy/conf.h"
 #include "proxy/deadline.h"
 #include "proxy/stats.h"
@@ -25,19 +26,35 @@ struct session;
 struct upstream;
 struct worker;
 
-enum listener_kind { LISTEN_SERVICE, LISTEN_MESH, LISTEN_ADMIN };
-
-/* An address that is listened on; the services behind it are found by prefix. */
+/* An address that is listened on; the services behind it are found by prefix.  Closed by a reload, it lives on
+ * until the last of its connections is gone: they are answered as it was configured then, once more each. */
 struct listener {
 	enum listener_kind kind;
 	struct addr addr;          /* as bound: a port 0 has become a real one */
 	struct addr conf_addr;     /* as configured */
 	char *service;             /* with port 0: the one service it was opened for */
-	int fd;                    /* -1: closed, no further requests */
+	int fd;                    /* -1: closed */
+	unsigned sessions;         /* connections that hold it */
+	struct view *view;         /* closed by a reload: the last view that had it */
 	struct event *event;
 	struct worker *worker;
 	TAILQ_ENTRY(listener) link;
 };
+
+/* What a reload hands a worker: everything anew, applied as a whole.  listeners: all there are to be; with a socket
+ * that is to be taken over, or -1 for one that the worker has already. */
+struct change {
+	struct conf *conf;
+	struct registry *reg;
+	struct bound *listeners;
+	size_t count;
+	uint64_t number;
+	STAILQ_ENTRY(change) link;
+};
+
+/* The exit of a worker.  BEGUN: no strangers any more, while the requests in flight may still need this site's
+ * own instances to be served; LAST: nobody new. */
+enum drain { DRAIN_NONE, DRAIN_BEGUN, DRAIN_LAST };
 
 /* A worker's view of one configuration and one registry snapshot; exchanges hold it while they last. */
 struct view {
@@ -58,7 +75,8 @@ struct worker {
 	struct event_base *base;
 	struct event *wake, *tick;
 	int wake_fd;
-	bool tick_armed, draining, stopping;
+	bool tick_armed, stopping;
+	enum drain drain;
 	struct view *view;
 
 	struct buf_pool blocks;
@@ -68,14 +86,19 @@ struct worker {
 	TAILQ_HEAD(, upstream) dead_upstreams;
 	TAILQ_HEAD(, exchange) dead_exchanges;
 	struct pool *pools;        /* uthash by address */
-	size_t busy_count;
+	size_t busy_count;         /* exchanges under way */
+	size_t awaited_count;      /* of them: since before the drain */
 	int64_t warned_us;         /* when exhaustion was last said */
 	struct stats stats;
 	struct access_log_queue log;
 
 	pthread_mutex_t inbox_lock;
-	struct { bool drain, stop; struct conf *conf; struct registry *reg; } inbox;
-	_Atomic bool drained;
+	struct { enum drain drain; bool stop; STAILQ_HEAD(, change) changes; } inbox;
+	/* For the main thread: the last change that was taken, whether it could be; and of the drain how far it is. */
+	_Atomic uint64_t change_taken;
+	_Atomic bool change_failed;
+	_Atomic int drain_told;
+	_Atomic size_t busy_told, awaited_told;
 };
 
 int worker_init(struct worker *w, struct server *server, unsigned index, struct conf *conf,
@@ -88,15 +111,21 @@ void worker_turn(struct worker *w);
 void worker_run_deadlines(struct worker *w, int64_t now_us);
 void worker_fini(struct worker *w);
 
-/* Opens a listener of its own (SO_REUSEPORT shares the address between workers).  bound: the address with
- * its real port; configured: as the configuration has it; service: see struct listener. Before the worker runs. */
-int worker_listen(struct worker *w, enum listener_kind kind, const struct addr *bound,
-                  const struct addr *configured, struct span service, struct err *e) MUST_CHECK;
+/* Takes over fd, a socket that listens.  Before the worker runs, or on its thread. */
+int worker_listen(struct worker *w, const struct bound *o, int fd) MUST_CHECK;
+/* A connection of this listener is gone. */
+void listener_release(struct listener *l);
 
 /* From any thread. */
-void worker_tell_drain(struct worker *w);
+void worker_tell_drain(struct worker *w, enum drain drain);
 void worker_tell_stop(struct worker *w);
-void worker_tell_view(struct worker *w, struct conf *conf, struct registry *reg);
+/* The change is taken; the worker stores its number in change_taken and posts server->change_taken. */
+void worker_tell_change(struct worker *w, struct change *change);
+/* The same at once, on the worker's thread. */
+void worker_take_change(struct worker *w, struct change *change);
+/* NULL: no memory.  Sockets are put in afterwards: an item's fd, -1 by now. */
+struct change *change_new(struct conf *conf, struct registry *reg, const struct bound *listeners, size_t count);
+void change_free(struct change *change);
 
 struct view *view_ref(struct view *v);
 void view_unref(struct view **v);

@@ -268,15 +268,20 @@ static void differences_name_what_needs_a_restart(void **state)
 	assert_int_equal(
 		read_thing(&z, "word: green\npart: {wait: 1s}\nitems: {c: {}, a: {size: 2}}\n", &after), 0);
 	buf_init(&b, NULL, 0);
-	opt_diff_restart(&table, &before, &after, &b);
+	opt_diff(&table, &before, &after, true, &b);
 	assert_string_equal(buf_cstr(&b), "part.wait: changing it from 5ms to 1s needs a restart\n"
 	                                  "items.a.size: changing it from 1 to 2 needs a restart\n"
 	                                  "items.b: removing it needs a restart\n"
 	                                  "items.c: adding it needs a restart\n");
 	buf_fini(&b);
 	buf_init(&b, NULL, 0);
-	opt_diff_restart(&table, &after, &after, &b);
+	opt_diff(&table, &after, &after, true, &b);
+	opt_diff(&table, &after, &after, false, &b);
 	assert_int_equal(buf_len(&b), 0);
+	buf_fini(&b);
+	buf_init(&b, NULL, 0);
+	opt_diff(&table, &before, &after, false, &b);
+	assert_string_equal(buf_cstr(&b), "word: from red to green\n");
 	buf_fini(&b);
 	yaml_close(&y);
 	yaml_close(&z);

@@ -188,7 +188,8 @@ static const struct bad bad[] = {
 	{ HEAD "queue: {setle: 60s}\n", "3:9: unknown key \"setle\"", "\"settle\"" },
 	{ HEAD "registry: {serf: {rpc: x}}\n", "3:18: serf: this needs a later version", NULL },
 	{ HEAD "admin: {token_file: t}\n", "3:21: token_file: this needs a later version", NULL },
-	{ HEAD "admin: {hosts: [a]}\n", "3:16: hosts: this needs a later version", NULL },
+	{ HEAD "admin: {hosts: ['a:7401']}\n", "3:17: hosts: \"a:7401\" is no host; expected a name or address",
+	  NULL },
 	{ HEAD "scope: {carriers: [correlate:traceparent]}\n", "3:20: carriers: correlate needs a later version",
 	  NULL },
 	{ HEAD "scope: {carriers: ['piggyback:X-Auth-Token']}\n", "3:20: carriers: piggyback needs a later version",
@@ -522,6 +523,36 @@ static void ranges_of_addresses_hold_both_families(void **state)
 	}
 }
 
+static void neighbours_are_the_instances_unless_they_are_listed(void **state)
+{
+	static const struct { const char *conf, *addr; bool is, any; } rows[] = {
+		{ "{listen: ':1', instances: ['http://10.0.0.1:1']}}\n", "10.0.0.1:99", true, true },
+		{ "{listen: ':1', instances: ['http://10.0.0.1:1']}}\n", "[::ffff:10.0.0.1]:99", true, true },
+		{ "{listen: ':1', instances: ['http://10.0.0.1:1']}}\n", "10.0.0.2:1", false, true },
+		{ "{listen: ':1', instances: ['http://10.0.0.1:1']}}\n", "127.0.0.1:1", false, true },
+		{ "{listen: ':1', instances: ['http://127.0.1.1:2']}}\n", "127.9.9.9:1", true, true },
+		{ "{listen: ':1', instances: ['http://127.0.1.1:2']}}\n", "[::1]:1", true, true },
+		{ "{listen: ':1', instances: ['http://127.0.1.1:2']}}\nscope: {neighbours: [10.0.0.0/8]}\n", "127.0.0.1:1",
+		  false, true },
+		{ "{listen: ':1'}}\nscope: {neighbours: [10.0.0.0/8]}\n", "10.9.9.9:1", true, true },
+		{ "{listen: ':1'}}\n", "127.0.0.1:1", false, false },
+	};
+	char text[256];
+	struct addr addr;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct conf *c;
+
+		snprintf(text, sizeof(text), "site: dc1\nservices: {a: %s", rows[i].conf);
+		c = load_good(text);
+		assert_int_equal(addr_parse(span_of(rows[i].addr), false, &addr, NULL), 0);
+		assert_int_equal(conf_is_neighbour(c, &addr), rows[i].is);
+		assert_int_equal(conf_has_neighbours(c), rows[i].any);
+		conf_unref(&c);
+	}
+}
+
 static void a_reload_names_what_needs_a_restart(void **state)
 {
 	struct conf *before = load_good(everything), *after = load_good(HEAD "workers: 3\n");
@@ -529,14 +560,21 @@ static void a_reload_names_what_needs_a_restart(void **state)
 
 	(void)state;
 	buf_init(&b, NULL, 0);
-	conf_diff_restart(before, after, &b);
+	conf_diff(before, after, true, &b);
 	assert_non_null(strstr(buf_cstr(&b), "site: changing it from no to dc1 needs a restart\n"));
-	assert_non_null(strstr(buf_cstr(&b), "mesh.listen: changing it from \"127.0.1.1:7400\" to nothing needs"));
-	assert_non_null(strstr(buf_cstr(&b), "services.image: removing it needs a restart\n"));
-	assert_non_null(strstr(buf_cstr(&b), "services.a: adding it needs a restart\n"));
 	assert_null(strstr(buf_cstr(&b), "workers"));
 	assert_null(strstr(buf_cstr(&b), "timeouts"));
+	assert_null(strstr(buf_cstr(&b), "services"));
 	buf_fini(&b);
+	buf_init(&b, NULL, 0);
+	conf_diff(before, after, false, &b);
+	assert_non_null(strstr(buf_cstr(&b), "mesh.listen: from \"127.0.1.1:7400\" to nothing\n"));
+	assert_non_null(strstr(buf_cstr(&b), "services.image: removed\n"));
+	assert_non_null(strstr(buf_cstr(&b), "services.a: added\n"));
+	assert_null(strstr(buf_cstr(&b), "site: "));
+	buf_fini(&b);
+	assert_int_equal(conf_keep_fixed(after, before), 0);
+	assert_true(span_eq(after->site, SPAN("no")));
 	conf_unref(&before);
 	conf_unref(&after);
 }
@@ -573,6 +611,7 @@ int main(void)
 		cmocka_unit_test(the_state_folder_has_a_default),
 		cmocka_unit_test(services_share_an_address_by_prefix),
 		cmocka_unit_test(ranges_of_addresses_hold_both_families),
+		cmocka_unit_test(neighbours_are_the_instances_unless_they_are_listed),
 		cmocka_unit_test(a_reload_names_what_needs_a_restart),
 		cmocka_unit_test(the_manual_is_the_one_in_docs),
 	};

@@ -1,0 +1,23 @@
+/* Between admin.c and the files of its paths. */
+#ifndef PROXY_ADMIN_INT_H
+#define PROXY_ADMIN_INT_H
+
+#include <jansson.h>
+
+#include "proxy/exchange_int.h"
+
+/* A problem document without further members. */
+void admin_problem(struct exchange *x, unsigned status, const char *type, const char *detail);
+/* Takes body over; NULL: no memory, answered with 500. */
+void admin_reply_json(struct exchange *x, unsigned status, const char *type, json_t *body);
+/* Names may hold any byte but controls; what is no UTF-8 cannot stand in JSON. */
+json_t *admin_text_json(struct span s);
+
+/* admin_write.c.  Who may call: Host must be loopback or in admin.hosts, Origin absent or the same, so that no web
+ * page reaches the interface through its reader's browser; for what changes something also a JSON content type, which
+ * a form cannot send.  False: answered with 403. */
+bool admin_may_call(struct exchange *x, bool changes);
+void admin_post_reload(struct exchange *x);
+void admin_put_log(struct exchange *x);
+
+#endif

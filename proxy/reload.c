@@ -1,0 +1,389 @@
+/* A reload in this order, and nothing has changed before the last step:
+ *
+ *	read and check the file and the registry -> find the addresses that are new -> bind them, for every
+ *	worker -> listen -> open the access log -> hand each worker its view and its sockets
+ *
+ * Sockets of addresses that stay are not touched.  A worker takes its change as a whole, between two events: the
+ * exchanges it has under way keep the view they began with, and connections of a listener that goes are answered
+ * by it once more (struct listener).  What cannot change without a restart keeps its old value.
+ *
+ * The main thread waits for the workers, TAKE_MS at most, so that whoever asked finds the new configuration at
+ * work when he has the answer.  Nothing but the admin interface and the probes waits with it. */
+#include "proxy/reload.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "proxy/probe.h"
+
+#define TAKE_MS 2000
+
+void reload_report_init(struct reload_report *r)
+{
+	buf_init(&r->errors, NULL, 1 << 20);
+	buf_init(&r->changed, NULL, 1 << 20);
+	buf_init(&r->restart, NULL, 1 << 20);
+	buf_init(&r->opened, NULL, 1 << 20);
+	buf_init(&r->closed, NULL, 1 << 20);
+}
+
+void reload_report_fini(struct reload_report *r)
+{
+	buf_fini(&r->errors);
+	buf_fini(&r->changed);
+	buf_fini(&r->restart);
+	buf_fini(&r->opened);
+	buf_fini(&r->closed);
+}
+
+/* What is on the way to be in force. */
+struct reload {
+	struct server *srv;
+	struct reload_report *report;
+	bool registry_only;      /* the configuration stays */
+	struct conf *conf;
+	struct registry *reg;
+	struct bound_list listeners;
+	int *fds;
+	struct change **changes; /* per worker */
+	bool new_log;
+	struct access_log *log;
+};
+
+/* All 0 when there is no such file. */
+static struct file_state look_at(struct span path)
+{
+	struct file_state f = { 0, 0, 0 };
+	struct stat st;
+
+	if (path.n && !stat(path.p, &st))
+		f = (struct file_state){ (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+			                 (uint64_t)st.st_size, st.st_ino };
+	return f;
+}
+
+static int load_conf(struct reload *r)
+{
+	struct server *srv = r->srv;
+	int rc = conf_load(srv->conf_path, &r->conf, &r->report->errors);
+
+	if (rc)
+		return rc;
+	conf_diff(srv->conf, r->conf, true, &r->report->restart);
+	rc = conf_keep_fixed(r->conf, srv->conf);
+	if (rc)
+		return rc;
+	conf_diff(srv->conf, r->conf, false, &r->report->changed);
+	return 0;
+}
+
+static int load(struct reload *r)
+{
+	struct server *srv = r->srv;
+	struct conf *conf;
+	int rc = 0;
+
+	if (r->registry_only)
+		r->conf = conf_ref(srv->conf);
+	else
+		rc = load_conf(r);
+	if (rc)
+		return rc;
+	conf = r->conf;
+	srv->registry_read = look_at(conf->registry_file); /* before reading: what is written meanwhile is seen */
+	return registry_file_load(conf->registry_file.n ? conf->registry_file.p : NULL, conf->site, conf->labels,
+	                          conf->label_count, srv->reg, &r->reg, &r->report->errors);
+}
+
+static void add_address(struct buf *out, const struct bound *o)
+{
+	char text[ADDR_TEXT_BYTES];
+
+	addr_format(&o->addr, text);
+	buf_addf(out, "%s\n", text);
+}
+
+static bool has_kept(const struct bound_list *list, const struct bound *old)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (list->items[i].kept && list->items[i].kind == old->kind && addr_eq(&list->items[i].addr, &old->addr))
+			return true;
+	return false;
+}
+
+static int open_addresses(struct reload *r)
+{
+	struct server *srv = r->srv;
+	struct err e;
+	int rc = bound_list_make(r->conf, &r->listeners);
+
+	if (rc)
+		return rc;
+	bound_list_keep(&r->listeners, &srv->listeners);
+	rc = bound_list_probe(&r->listeners, &srv->listeners, &r->report->errors);
+	if (rc)
+		return rc;
+	rc = bound_list_open(&r->listeners, srv->worker_count, &r->fds, &e);
+	if (rc) {
+		buf_addf(&r->report->errors, "%s\n", e.text);
+		return rc;
+	}
+	for (size_t i = 0; i < r->listeners.count; i++)
+		if (!r->listeners.items[i].kept)
+			add_address(&r->report->opened, &r->listeners.items[i]);
+	for (size_t i = 0; i < srv->listeners.count; i++)
+		if (!has_kept(&r->listeners, &srv->listeners.items[i]))
+			add_address(&r->report->closed, &srv->listeners.items[i]);
+	return 0;
+}
+
+static int open_log(struct reload *r)
+{
+	struct server *srv = r->srv;
+	struct err e;
+	int rc;
+
+	r->new_log = !span_eq(srv->conf->log_access, r->conf->log_access);
+	if (!r->new_log)
+		return 0;
+	rc = access_log_open(r->conf->log_access, srv->queues, srv->worker_count, &r->log, &e);
+	if (rc)
+		buf_addf(&r->report->errors, "%s\n", e.text);
+	return rc;
+}
+
+static int make_changes(struct reload *r)
+{
+	struct server *srv = r->srv;
+	size_t n = r->listeners.count;
+
+	r->changes = calloc(srv->worker_count, sizeof(struct change *));
+	for (unsigned k = 0; r->changes && k < srv->worker_count; k++) {
+		r->changes[k] = change_new(r->conf, r->reg, r->listeners.items, n);
+		if (!r->changes[k])
+			return ERR_NOMEM;
+		r->changes[k]->number = srv->changes + 1;
+	}
+	return r->changes ? 0 : ERR_NOMEM;
+}
+
+static int prepare(struct reload *r)
+{
+	int rc = load(r);
+
+	if (!rc)
+		rc = open_addresses(r);
+	if (!rc)
+		rc = open_log(r);
+	if (!rc)
+		rc = make_changes(r);
+	if (rc == ERR_NOMEM)
+		buf_add_z(&r->report->errors, "out of memory\n");
+	return rc;
+}
+
+/* Frees what was not put in force. */
+static void discard(struct reload *r)
+{
+	for (unsigned k = 0; r->changes && k < r->srv->worker_count; k++)
+		if (r->changes[k])
+			change_free(r->changes[k]);
+	free(r->changes);
+	if (r->fds)
+		bound_list_close(&r->listeners, r->srv->worker_count, &r->fds);
+	bound_list_free(&r->listeners);
+	access_log_close(&r->log);
+	conf_unref(&r->conf);
+	registry_unref(&r->reg);
+}
+
+static void hand_out(struct reload *r)
+{
+	struct server *srv = r->srv;
+	size_t n = r->listeners.count;
+
+	srv->changes++;
+	for (unsigned k = srv->worker_count; k-- > 0;) {
+		struct change *c = r->changes[k];
+
+		for (size_t i = 0; i < n; i++) {
+			c->listeners[i].fd = r->fds[k * n + i];
+			r->fds[k * n + i] = -1;
+		}
+		r->changes[k] = NULL;
+		if (k)
+			worker_tell_change(&srv->workers[k], c);
+		else
+			worker_take_change(&srv->workers[0], c);
+	}
+}
+
+static int await_workers(struct server *srv)
+{
+	struct timespec until;
+	bool failed = false;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += TAKE_MS / 1000;
+	for (unsigned k = 0; k < srv->worker_count; k++) {
+		while (atomic_load(&srv->workers[k].change_taken) < srv->changes)
+			if (sem_timedwait(&srv->change_taken, &until) && errno != EINTR)
+				return ERR_TIMEOUT;
+		failed = failed || atomic_load(&srv->workers[k].change_failed);
+	}
+	return failed ? ERR_NOMEM : 0;
+}
+
+/* From here on nothing fails but for memory in a worker, which then stays as it was. */
+static int put_in_force(struct reload *r)
+{
+	struct server *srv = r->srv;
+	int rc;
+
+	hand_out(r);
+	rc = await_workers(srv);
+	probes_stop(&srv->probes); /* before the new ones begin: both mark the instances as probed */
+	srv->probes = probes_start(srv->workers[0].base, r->conf, r->reg);
+	if (!srv->probes)
+		rc = ERR_NOMEM;
+	if (r->new_log) {
+		struct access_log *old = srv->access_log;
+
+		srv->access_log = r->log;
+		r->log = old; /* discarded, which writes what waits */
+	}
+	conf_unref(&srv->conf);
+	registry_unref(&srv->reg);
+	srv->conf = conf_ref(r->conf);
+	srv->reg = registry_ref(r->reg);
+	bound_list_free(&srv->listeners);
+	srv->listeners = r->listeners;
+	r->listeners = (struct bound_list){ NULL, 0 };
+	if (!r->registry_only)
+		log_set_level(srv->conf->log_level);
+	return rc;
+}
+
+static void log_each(void (*say)(struct span line), const struct buf *lines)
+{
+	struct span rest = buf_span(lines), line;
+
+	while (span_split(&rest, '\n', &line))
+		if (line.n)
+			say(line);
+}
+
+static void say_error(struct span line)
+{
+	log_error("%.*s", SPAN_ARG(line));
+}
+
+static void say_restart(struct span line)
+{
+	log_warn("%.*s", SPAN_ARG(line));
+}
+
+static void say_changed(struct span line)
+{
+	log_info("changed: %.*s", SPAN_ARG(line));
+}
+
+static void say_opened(struct span line)
+{
+	log_info("listening on %.*s", SPAN_ARG(line));
+}
+
+static void say_closed(struct span line)
+{
+	log_info("no longer listening on %.*s", SPAN_ARG(line));
+}
+
+static void refused(const struct reload *r)
+{
+	struct server *srv = r->srv;
+
+	log_each(say_error, &r->report->errors);
+	if (r->registry_only) {
+		log_error("the registry file is refused: the sites stay as they were");
+		return;
+	}
+	atomic_fetch_add(&srv->reloads_bad, 1);
+	atomic_store(&srv->last_reload_good, false);
+	log_error("reload refused: the configuration stays as it was");
+}
+
+static void taken(const struct reload *r)
+{
+	const struct reload_report *report = r->report;
+	struct server *srv = r->srv;
+
+	if (r->registry_only) {
+		log_info("the registry file was read again: %zu sites", srv->reg->site_count);
+		return;
+	}
+	atomic_fetch_add(&srv->reloads_good, 1);
+	atomic_store(&srv->last_reload_good, true);
+	log_each(say_restart, &report->restart);
+	log_each(say_changed, &report->changed);
+	log_each(say_opened, &report->opened);
+	log_each(say_closed, &report->closed);
+	log_info("reloaded %s", srv->conf_path);
+}
+
+/* Prepares, and puts in force or not. */
+static int run(struct reload *r)
+{
+	int rc = prepare(r);
+
+	if (rc) {
+		refused(r);
+	} else {
+		rc = put_in_force(r);
+		if (rc == ERR_NOMEM)
+			log_error("not everything could be put in force: out of memory");
+		if (rc == ERR_TIMEOUT)
+			log_warn("a worker has not taken the new configuration yet");
+		taken(r);
+	}
+	discard(r);
+	return rc;
+}
+
+int server_reload(struct server *srv, struct reload_report *report)
+{
+	struct reload r = { .srv = srv, .report = report };
+
+	if (!atomic_load(&srv->draining))
+		return run(&r);
+	buf_add_z(&report->errors, "draining: this process is about to stop\n");
+	refused(&r);
+	return ERR_DENIED;
+}
+
+static bool same_state(const struct file_state *a, const struct file_state *b)
+{
+	return a->mtime_ns == b->mtime_ns && a->size == b->size && a->inode == b->inode;
+}
+
+void server_note_registry(struct server *srv)
+{
+	srv->registry_read = srv->registry_seen = look_at(srv->conf->registry_file);
+}
+
+void server_watch_registry(struct server *srv)
+{
+	struct file_state now = look_at(srv->conf->registry_file);
+	bool settled = same_state(&now, &srv->registry_seen);
+	struct reload_report report;
+	struct reload r = { .srv = srv, .report = &report, .registry_only = true };
+
+	srv->registry_seen = now;
+	if (!settled || same_state(&now, &srv->registry_read) || atomic_load(&srv->draining))
+		return;
+	reload_report_init(&report);
+	run(&r);
+	reload_report_fini(&report);
+}

@@ -1,0 +1,30 @@
+/* Takes the configuration and the registry file again, while the daemon runs. */
+#ifndef PROXY_RELOAD_H
+#define PROXY_RELOAD_H
+
+#include "proxy/server.h"
+
+/* Lines of text; for the answer of POST /v1/reload. */
+struct reload_report {
+	struct buf errors;  /* why it was refused: FILE:LINE:COLUMN: message, the line, a caret, a hint */
+	struct buf changed; /* options that have another value now */
+	struct buf restart; /* options that keep their old value until a restart */
+	struct buf opened, closed; /* addresses */
+};
+
+void reload_report_init(struct reload_report *r);
+void reload_report_fini(struct reload_report *r);
+
+/* On the main thread.  All or nothing: on an error everything is as it was and report->errors says why.  When it
+ * returns 0 every worker works by the new configuration.  What became of it is logged.
+ * ERR_INVALID: the file; ERR_BUSY: an address; ERR_IO: the access log; ERR_DENIED: about to stop; ERR_TIMEOUT: a
+ * worker has not taken it yet, but will; ERR_NOMEM. */
+int server_reload(struct server *srv, struct reload_report *report);
+
+/* Looks whether the registry file is another one than was read last, and takes it alone once it has stayed the same
+ * from one look to the next (a file that is being written is not read half).  To be called now and then. */
+void server_watch_registry(struct server *srv);
+/* At the start: the file is as it was read. */
+void server_note_registry(struct server *srv);
+
+#endif
