@@ -34,7 +34,7 @@ static struct exchange *exchange_new(struct session *s)
 
 	if (!x)
 		return NULL;
-	memset(x, 0, offsetof(struct exchange, room));
+	memset(x, 0, offsetof(struct exchange, targets));
 	x->magic = EXCHANGE_MAGIC;
 	x->w = w;
 	x->s = s;

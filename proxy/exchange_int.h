@@ -110,9 +110,10 @@ struct exchange {
 
 	int64_t start_us, connect_us, first_us, wall_ms;
 	uint64_t bytes_in, bytes_out;
-	struct exchange_target targets[EXCHANGE_TARGETS];
 	unsigned target_count;
 	TAILQ_ENTRY(exchange) link;
+	/* from here on not cleared when an exchange begins */
+	struct exchange_target targets[EXCHANGE_TARGETS];
 	max_align_t room[EXCHANGE_ROOM / sizeof(max_align_t)];
 };
 
