@@ -66,6 +66,8 @@ static void exchange_bury(struct exchange *x)
 	upstream_drop(&x->up, true);
 	http_body_fini(&x->req_body);
 	http_body_fini(&x->res_body);
+	io_pipe_close(&x->pipe[WAY_DOWN]);
+	io_pipe_close(&x->pipe[WAY_UP]);
 	buf_fini(&x->replay);
 	buf_fini(&x->reply);
 	view_unref(&x->view);
@@ -264,7 +266,7 @@ void exchange_run(struct exchange *x)
 
 /* ---- events of the client -------------------------------------------------------------------------------------- */
 
-static void client_gone(struct exchange *x)
+void exchange_client_gone(struct exchange *x)
 {
 	if (!x->res_started)
 		x->status = 0;
@@ -272,6 +274,11 @@ static void client_gone(struct exchange *x)
 	x->reason = "client-gone";
 	x->cut = true;
 	x->state = X_END;
+}
+
+static void client_gone(struct exchange *x)
+{
+	exchange_client_gone(x);
 	exchange_run(x);
 }
 
@@ -282,6 +289,11 @@ void exchange_abort(struct exchange *x)
 
 void exchange_on_client_readable(struct exchange *x)
 {
+	if (exchange_splices_request(x)) {
+		if (!exchange_pump_request(x))
+			exchange_run(x);
+		return;
+	}
 	switch (conn_read(&x->s->c, CONN_BLOCK)) {
 	case CONN_READ_SOME:
 		if (x->state == X_TUNNEL) {
@@ -363,6 +375,10 @@ void exchange_on_upstream_readable(struct exchange *x)
 	struct upstream *u = x->up;
 	size_t limit = x->state == X_AWAIT ? x->view->conf->limit_header_bytes + CONN_BLOCK : CONN_BLOCK;
 
+	if (exchange_splices_response(x)) {
+		exchange_run(x);
+		return;
+	}
 	switch (conn_read(&u->c, limit)) {
 	case CONN_READ_SOME:
 		if (x->state == X_AWAIT)

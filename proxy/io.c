@@ -146,6 +146,7 @@ static void fd_close(struct io *io, bool reset)
 }
 
 static const struct io_ops fd_ops = {
+	.is_socket = true,
 	.read = fd_read,
 	.write = fd_write,
 	.connected = fd_connected,
