@@ -259,6 +259,7 @@ void exchange_run(struct exchange *x)
 		struct session *s = x->s;
 		bool keep = x->keep && x->req_done && !x->cut, cut = x->cut;
 
+		s->client_closes = x->has_req && x->req_done && !x->req_bad && !x->req.keep_alive;
 		exchange_bury(x);
 		session_exchange_done(s, keep, cut);
 	}

@@ -7,7 +7,8 @@
  * IDLE: in and out are empty and own no memory; deadline idle.  HEAD: deadline header, which is not
  * renewed by further bytes (a head has to be complete in time).  BUSY: x is set, its machine owns the
  * deadline.  LINGER: our side is shut down and the client's rest is read and dropped, for a while, since
- * closing with unread bytes would reset the connection and may destroy the answer (RFC 9112 9.6). */
+ * closing with unread bytes would reset the connection and may destroy the answer (RFC 9112 9.6).  A client that
+ * asked for the close has nothing more to send: there is nothing to wait for, and nothing is waited for. */
 #include "proxy/session.h"
 
 #include <errno.h>
@@ -269,6 +270,10 @@ void session_exchange_done(struct session *s, bool keep, bool reset)
 	deadline_clear(&w->deadlines, &s->deadline);
 	if (reset) {
 		session_close(s, true);
+		return;
+	}
+	if (!keep && s->client_closes && !buf_len(&s->c.in)) {
+		session_close(s, false);
 		return;
 	}
 	if (!keep || s->listener->fd < 0 || (s->c.eof && !buf_len(&s->c.in))) {

@@ -35,6 +35,7 @@ struct session {
 	uint32_t requests;
 	uint32_t drained;            /* bytes thrown away while lingering */
 	union { struct sockaddr sa; struct sockaddr_in v4; struct sockaddr_in6 v6; } peer;
+	bool client_closes;          /* it said that this was its last request, and that was read whole */
 	bool ready;                  /* pipelined bytes wait for the end of the loop turn */
 	TAILQ_ENTRY(session) link, ready_link;
 };
