@@ -288,6 +288,11 @@ void exchange_abort(struct exchange *x)
 	client_gone(x);
 }
 
+bool exchange_has_whole_request(const struct exchange *x)
+{
+	return x->req_done && !x->req.upgrade;
+}
+
 void exchange_on_client_readable(struct exchange *x)
 {
 	if (exchange_splices_request(x)) {

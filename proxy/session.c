@@ -74,6 +74,40 @@ struct session *session_new(struct listener *l, const struct addr *peer)
 	return s;
 }
 
+/* Most clients have sent their request by the time they are accepted, and many connections carry but one: when that
+ * is whole and answered within a tick, the event loop never hears of the descriptor. */
+static void watch_new(struct session *s)
+{
+	struct worker *w = s->worker;
+
+	if (s->state == SESSION_DEAD || s->c.io.reading)
+		return;
+	if (s->state == SESSION_BUSY && exchange_has_whole_request(s->x)) {
+		s->unwatched = true;
+		TAILQ_INSERT_TAIL(&w->unwatched_sessions, s, ready_link);
+	} else if (!s->c.eof && s->state != SESSION_LINGER && io_want_read(&s->c.io, true)) {
+		session_abort(s);
+	}
+}
+
+static void leave_unwatched(struct session *s)
+{
+	if (s->unwatched)
+		TAILQ_REMOVE(&s->worker->unwatched_sessions, s, ready_link);
+	s->unwatched = false;
+}
+
+void sessions_watch(struct worker *w)
+{
+	struct session *s;
+
+	while ((s = TAILQ_FIRST(&w->unwatched_sessions))) {
+		leave_unwatched(s);
+		if (!s->c.eof && io_want_read(&s->c.io, true))
+			session_abort(s);
+	}
+}
+
 void session_begin(struct session *s)
 {
 	struct worker *w = s->worker;
@@ -82,10 +116,9 @@ void session_begin(struct session *s)
 	atomic_fetch_add_explicit(&open_sessions, 1, memory_order_relaxed);
 	counter_add(&w->stats.accepted, 1);
 	counter_add(&w->stats.connections_client, 1);
-	if (io_want_read(&s->c.io, true))
-		session_close(s, false);
-	else
-		worker_deadline(w, &s->deadline, DEADLINE_HEADER, clock_mono_us());
+	worker_deadline(w, &s->deadline, DEADLINE_HEADER, clock_mono_us());
+	on_readable(&s->c.io);
+	watch_new(s);
 }
 
 void session_accept(struct listener *l, int fd, const struct addr *peer)
@@ -111,6 +144,7 @@ void session_close(struct session *s, bool reset)
 
 	if (s->state == SESSION_DEAD)
 		return;
+	leave_unwatched(s);
 	deadline_clear(&w->deadlines, &s->deadline);
 	conn_close(&s->c, reset);
 	s->state = SESSION_DEAD;
@@ -266,6 +300,7 @@ void session_exchange_done(struct session *s, bool keep, bool reset)
 	struct worker *w = s->worker;
 
 	s->x = NULL;
+	leave_unwatched(s);
 	w->busy_count--;
 	deadline_clear(&w->deadlines, &s->deadline);
 	if (reset) {
