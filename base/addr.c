@@ -77,13 +77,31 @@ int addr_parse(struct span text, bool zero_port, struct addr *addr_r, struct err
 	return 0;
 }
 
+/* A client's address is written into every head that passes. */
+static void format_v4(struct in_addr a, char text_r[ADDR_TEXT_BYTES])
+{
+	uint32_t n = ntohl(a.s_addr);
+	char *p = text_r;
+
+	for (int shift = 24; shift >= 0; shift -= 8) {
+		unsigned part = n >> shift & 255;
+
+		if (part >= 100)
+			*p++ = (char)('0' + part / 100);
+		if (part >= 10)
+			*p++ = (char)('0' + part / 10 % 10);
+		*p++ = (char)('0' + part % 10);
+		*p++ = '.';
+	}
+	p[-1] = '\0';
+}
+
 void addr_format_host(const struct addr *a, char text_r[ADDR_TEXT_BYTES])
 {
 	const struct sockaddr *sa = (const struct sockaddr *)&a->ss;
 
 	if (sa->sa_family == AF_INET)
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)&a->ss)->sin_addr, text_r,
-		          ADDR_TEXT_BYTES);
+		format_v4(((const struct sockaddr_in *)&a->ss)->sin_addr, text_r);
 	else if (sa->sa_family == AF_INET6)
 		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)&a->ss)->sin6_addr, text_r,
 		          ADDR_TEXT_BYTES);

@@ -114,7 +114,7 @@ int buf_reserve(struct buf *b, size_t bytes)
 	return 0;
 }
 
-void buf_add(struct buf *b, const void *p, size_t bytes)
+void buf_add_slowly(struct buf *b, const void *p, size_t bytes)
 {
 	if (!bytes)
 		return;
@@ -126,6 +126,18 @@ void buf_add(struct buf *b, const void *p, size_t bytes)
 		return;
 	memcpy(b->mem + b->wr, p, bytes);
 	b->wr += bytes;
+}
+
+void buf_add_number(struct buf *b, uint64_t n)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	do {
+		digits[--at] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n);
+	buf_add(b, digits + at, sizeof(digits) - at);
 }
 
 void buf_addf(struct buf *b, const char *fmt, ...)

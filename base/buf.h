@@ -16,6 +16,8 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/span.h"
@@ -75,7 +77,24 @@ static inline void buf_consume(struct buf *b, size_t bytes)
 		b->rd = b->wr = 0;
 }
 
-void buf_add(struct buf *b, const void *p, size_t bytes);
+/* What buf_add does when there is no room at once. */
+void buf_add_slowly(struct buf *b, const void *p, size_t bytes);
+
+/* Most pieces of a head are a few bytes that fit: those cost a copy and no call. */
+static inline void buf_add(struct buf *b, const void *p, size_t bytes)
+{
+	if (b->failed || b->max || bytes > b->cap - b->wr) {
+		buf_add_slowly(b, p, bytes);
+		return;
+	}
+	if (bytes) {
+		memcpy(b->mem + b->wr, p, bytes);
+		b->wr += bytes;
+	}
+}
+
+/* In decimal. */
+void buf_add_number(struct buf *b, uint64_t n);
 void buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 static inline void buf_add_span(struct buf *b, struct span s)

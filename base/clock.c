@@ -12,14 +12,29 @@ void clock_set_fake(int64_t (*mono_us)(void), int64_t (*wall_ms)(void))
 	fake_wall_ms = wall_ms;
 }
 
+static _Thread_local int64_t held_us; /* 0: not held */
+
 int64_t clock_mono_us(void)
 {
 	struct timespec t;
 
 	if (fake_mono_us)
 		return fake_mono_us();
+	if (held_us)
+		return held_us;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+void clock_release(void)
+{
+	held_us = 0;
+}
+
+void clock_hold(void)
+{
+	clock_release();
+	held_us = clock_mono_us();
 }
 
 int64_t clock_wall_ms(void)

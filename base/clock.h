@@ -7,6 +7,10 @@
 
 /* Microseconds on a clock that never jumps; only differences mean anything. */
 int64_t clock_mono_us(void);
+/* This thread's clock_mono_us stands still from hold to release: within one callback a few microseconds mean
+ * nothing, and a request would otherwise read the clock a dozen times. */
+void clock_hold(void);
+void clock_release(void);
 /* Milliseconds since 1970-01-01 UTC. */
 int64_t clock_wall_ms(void);
 

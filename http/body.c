@@ -347,6 +347,19 @@ enum http_body_event http_body_next(struct http_body *body, struct span *in, str
 	return HTTP_BODY_BAD;
 }
 
+uint64_t http_body_left(const struct http_body *body)
+{
+	return body->framing == HTTP_LENGTH && body->state == PLAIN ? body->left : 0;
+}
+
+void http_body_pass(struct http_body *body, size_t n)
+{
+	body->left -= n;
+	body->total += n;
+	if (!body->left)
+		body->state = END;
+}
+
 bool http_body_closed(struct http_body *body)
 {
 	if (body->framing == HTTP_UNTIL_CLOSE)

@@ -219,6 +219,10 @@ void http_body_fini(struct http_body *body);
  * sizes below 2^63. Trailers are judged as fields are (guard rules). */
 enum http_body_event http_body_next(struct http_body *body, struct span *in, struct span *data_r,
                                     const char **reason_r);
+/* Bytes of plain content (neither chunked nor until close) that are still to come, 0 for others; and that n of them have
+ * passed by without being looked at. */
+uint64_t http_body_left(const struct http_body *body);
+void http_body_pass(struct http_body *body, size_t n);
 /* The peer closed its side: true when that ends the body correctly (HTTP_UNTIL_CLOSE, or complete). */
 bool http_body_closed(struct http_body *body);
 

@@ -34,7 +34,7 @@ static struct exchange *exchange_new(struct session *s)
 
 	if (!x)
 		return NULL;
-	memset(x, 0, offsetof(struct exchange, room));
+	memset(x, 0, offsetof(struct exchange, targets));
 	x->magic = EXCHANGE_MAGIC;
 	x->w = w;
 	x->s = s;
@@ -66,6 +66,8 @@ static void exchange_bury(struct exchange *x)
 	upstream_drop(&x->up, true);
 	http_body_fini(&x->req_body);
 	http_body_fini(&x->res_body);
+	io_pipe_close(&x->pipe[WAY_DOWN]);
+	io_pipe_close(&x->pipe[WAY_UP]);
 	buf_fini(&x->replay);
 	buf_fini(&x->reply);
 	view_unref(&x->view);
@@ -257,6 +259,7 @@ void exchange_run(struct exchange *x)
 		struct session *s = x->s;
 		bool keep = x->keep && x->req_done && !x->cut, cut = x->cut;
 
+		s->client_closes = x->has_req && x->req_done && !x->req_bad && !x->req.keep_alive;
 		exchange_bury(x);
 		session_exchange_done(s, keep, cut);
 	}
@@ -264,7 +267,7 @@ void exchange_run(struct exchange *x)
 
 /* ---- events of the client -------------------------------------------------------------------------------------- */
 
-static void client_gone(struct exchange *x)
+void exchange_client_gone(struct exchange *x)
 {
 	if (!x->res_started)
 		x->status = 0;
@@ -272,6 +275,11 @@ static void client_gone(struct exchange *x)
 	x->reason = "client-gone";
 	x->cut = true;
 	x->state = X_END;
+}
+
+static void client_gone(struct exchange *x)
+{
+	exchange_client_gone(x);
 	exchange_run(x);
 }
 
@@ -280,8 +288,18 @@ void exchange_abort(struct exchange *x)
 	client_gone(x);
 }
 
+bool exchange_has_whole_request(const struct exchange *x)
+{
+	return x->req_done && !x->req.upgrade;
+}
+
 void exchange_on_client_readable(struct exchange *x)
 {
+	if (exchange_splices_request(x)) {
+		if (!exchange_pump_request(x))
+			exchange_run(x);
+		return;
+	}
 	switch (conn_read(&x->s->c, CONN_BLOCK)) {
 	case CONN_READ_SOME:
 		if (x->state == X_TUNNEL || x->state == X_ROUTE) {
@@ -363,6 +381,10 @@ void exchange_on_upstream_readable(struct exchange *x)
 	struct upstream *u = x->up;
 	size_t limit = x->state == X_AWAIT ? x->view->conf->limit_header_bytes + CONN_BLOCK : CONN_BLOCK;
 
+	if (exchange_splices_response(x)) {
+		exchange_run(x);
+		return;
+	}
 	switch (conn_read(&u->c, limit)) {
 	case CONN_READ_SOME:
 		if (x->state == X_AWAIT)

@@ -3,6 +3,8 @@
 #ifndef PROXY_EXCHANGE_H
 #define PROXY_EXCHANGE_H
 
+#include <stdbool.h>
+
 #include "base/span.h"
 
 struct exchange;
@@ -13,6 +15,9 @@ struct worker;
 void exchange_start(struct session *s, struct span head);
 /* Answers without a request that could be read; the connection closes afterwards. */
 void exchange_refuse(struct session *s, unsigned status, const char *type, const char *detail);
+
+/* Nothing more of the request is to come. */
+bool exchange_has_whole_request(const struct exchange *x);
 
 void exchange_on_client_readable(struct exchange *x);
 void exchange_on_client_writable(struct exchange *x);

@@ -7,6 +7,7 @@
 #include "http/message.h"
 #include "http/problem.h"
 #include "proxy/exchange.h"
+#include "proxy/io_pipe.h"
 #include "proxy/session.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
@@ -29,6 +30,9 @@ enum exchange_state {
 	EXCHANGE_STATES(EXCHANGE_STATE)
 #undef EXCHANGE_STATE
 };
+
+/* Towards the client, towards the upstream. */
+enum exchange_way { WAY_DOWN, WAY_UP, WAYS };
 
 enum exchange_step { STEP_NEXT, STEP_WAIT, STEP_DONE };
 
@@ -101,6 +105,8 @@ struct exchange {
 	bool client_chunked;
 	bool client_ended, upstream_ended; /* of a tunnel: directions that are over */
 	bool continue_sent;
+	struct io_pipe pipe[WAYS]; /* of bulk content, see exchange_splice.c */
+	uint8_t no_splice;         /* bit per way: no pipe was to be had */
 	struct buf reply;         /* an own answer's content */
 	unsigned status;
 	const char *reason;       /* short fixed word for the log */
@@ -110,9 +116,10 @@ struct exchange {
 
 	int64_t start_us, connect_us, first_us, wall_ms;
 	uint64_t bytes_in, bytes_out;
-	struct exchange_target targets[EXCHANGE_TARGETS];
 	unsigned target_count;
 	TAILQ_ENTRY(exchange) link;
+	/* from here on not cleared when an exchange begins */
+	struct exchange_target targets[EXCHANGE_TARGETS];
 	max_align_t room[EXCHANGE_ROOM / sizeof(max_align_t)];
 };
 
@@ -187,6 +194,23 @@ bool exchange_pump_request(struct exchange *x);
 void exchange_request_unreadable(struct exchange *x, unsigned status, const char *type, const char *detail);
 /* Drops what is left of the request's content where it is here already; else the connection will close. */
 void exchange_forget_request(struct exchange *x);
+
+/* The client has left: nothing can be answered. */
+void exchange_client_gone(struct exchange *x);
+
+/* exchange_splice.c: content that goes from socket to socket */
+enum splice_result {
+	SPLICE_DONE,        /* the whole body is through */
+	SPLICE_FROM_EMPTY,  /* more comes */
+	SPLICE_TO_FULL,     /* its write event is on, reading the other side is off */
+	SPLICE_FROM_BROKEN, /* ended or broken within the body */
+	SPLICE_TO_BROKEN,
+};
+
+/* What comes next of this body is to be spliced, not read. */
+bool exchange_splices_response(struct exchange *x);
+bool exchange_splices_request(struct exchange *x);
+enum splice_result exchange_splice(struct exchange *x, enum exchange_way way);
 
 /* exchange_response.c */
 void exchange_on_response_bytes(struct exchange *x);

@@ -192,6 +192,26 @@ static enum pump_result pump_once(struct exchange *x)
 	return more && !u->c.io.writing ? PUMP_MORE : wait_for(x);
 }
 
+/* The same for bulk content. */
+static enum pump_result splice_once(struct exchange *x)
+{
+	switch (exchange_splice(x, WAY_UP)) {
+	case SPLICE_DONE:
+		x->req_done = x->upstream_req_done = true;
+		io_pipe_close(&x->pipe[WAY_UP]);
+		return wait_for(x);
+	case SPLICE_FROM_EMPTY:
+	case SPLICE_TO_FULL:
+		return wait_for(x);
+	case SPLICE_FROM_BROKEN:
+		exchange_client_gone(x);
+		return PUMP_ENDED;
+	case SPLICE_TO_BROKEN:
+		return upstream_full_stop(x);
+	}
+	return PUMP_ENDED;
+}
+
 bool exchange_pump_request(struct exchange *x)
 {
 	enum pump_result r = PUMP_MORE;
@@ -201,7 +221,7 @@ bool exchange_pump_request(struct exchange *x)
 
 		if (!u || !u->connected || u->c.io.writing || x->upstream_req_done || x->req_abandoned)
 			return true;
-		r = pump_once(x);
+		r = exchange_splices_request(x) ? splice_once(x) : pump_once(x);
 	}
 	return r != PUMP_ENDED;
 }

@@ -224,19 +224,49 @@ static bool relay(struct exchange *x)
 	return true;
 }
 
+/* The same for bulk content. */
+static bool relay_spliced(struct exchange *x)
+{
+	switch (exchange_splice(x, WAY_DOWN)) {
+	case SPLICE_DONE:
+		x->res_done = true;
+		break;
+	case SPLICE_FROM_BROKEN:
+		exchange_cut_short(x, "incomplete-response");
+		return false;
+	case SPLICE_TO_BROKEN:
+		exchange_cut_short(x, "client-gone");
+		return false;
+	case SPLICE_FROM_EMPTY:
+	case SPLICE_TO_FULL:
+		break;
+	}
+	return true;
+}
+
+/* Moves what there is.  False when the exchange is cut. */
+static bool relay_all(struct exchange *x)
+{
+	while (!x->res_done && !x->s->c.io.writing) {
+		size_t before = buf_len(&x->up->c.in);
+
+		if (exchange_splices_response(x))
+			return relay_spliced(x);
+		if (!relay(x))
+			return false;
+		if (!x->res_done && buf_len(&x->up->c.in) == before)
+			break;
+	}
+	return true;
+}
+
 enum exchange_step exchange_step_relay(struct exchange *x)
 {
 	struct conn *client = &x->s->c;
 	int64_t now;
 
-	while (!x->res_done && !client->io.writing) {
-		size_t before = buf_len(&x->up->c.in);
-
-		if (!relay(x))
-			return STEP_NEXT;
-		if (!x->res_done && buf_len(&x->up->c.in) == before)
-			break;
-	}
+	if (!relay_all(x))
+		return STEP_NEXT;
 	now = clock_mono_us();
 	if (x->res_done) {
 		exchange_target_now(x)->bytes = x->bytes_out;

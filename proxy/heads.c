@@ -20,13 +20,13 @@ static bool is_token_char(unsigned char c)
 
 void heads_add_token(struct buf *out, struct span name)
 {
-	for (size_t i = 0; i < name.n; i++) {
-		unsigned char c = (unsigned char)name.p[i];
-
-		if (is_token_char(c))
-			buf_add_char(out, (char)c);
-		else
-			buf_addf(out, "%%%02X", c);
+	for (size_t from = 0, i = 0; i <= name.n; i++) {
+		if (i < name.n && is_token_char((unsigned char)name.p[i]))
+			continue;
+		buf_add(out, name.p + from, i - from);
+		if (i < name.n)
+			buf_addf(out, "%%%02X", (unsigned char)name.p[i]);
+		from = i + 1;
 	}
 }
 
@@ -62,7 +62,10 @@ static void add_via(struct buf *out, struct span site)
 
 static void add_number_field(struct buf *out, const char *name, uint64_t n)
 {
-	buf_addf(out, "%s: %llu\r\n", name, (unsigned long long)n);
+	buf_add_z(out, name);
+	buf_add(out, ": ", 2);
+	buf_add_number(out, n);
+	buf_add(out, "\r\n", 2);
 }
 
 static void drop_id(struct http_head *head, enum http_field_id id)
@@ -116,7 +119,8 @@ static void add_forwarded(struct exchange *x, struct buf *out)
 		buf_add_span(out, x->req.fields[i].value);
 		buf_add_z(out, ", ");
 	}
-	buf_addf(out, "%s\r\n", host);
+	buf_add_z(out, host);
+	buf_add(out, "\r\n", 2);
 	if (!trusted || !http_find(&x->req, HTTP_X_FORWARDED_PROTO))
 		buf_add_z(out, "X-Forwarded-Proto: http\r\n");
 	if (x->req.host.n && (!trusted || !http_find(&x->req, HTTP_X_FORWARDED_HOST)))
@@ -224,7 +228,9 @@ int heads_add_request(struct exchange *x, struct buf *out)
 
 static void add_status_line(struct buf *out, unsigned status, struct span reason)
 {
-	buf_addf(out, "HTTP/1.1 %03u ", status);
+	buf_add(out, "HTTP/1.1 ", 9);
+	buf_add_number(out, status); /* three digits: http/head.c refuses others */
+	buf_add_char(out, ' ');
 	buf_add_span(out, reason);
 	buf_add(out, "\r\n", 2);
 }

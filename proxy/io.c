@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 struct io_event {
 	struct event_base *base;
 	struct event *write; /* NULL until first needed */
@@ -34,7 +36,9 @@ static void on_read(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	clock_hold();
 	io->handler->readable(io);
+	clock_release();
 }
 
 static void on_write(evutil_socket_t fd, short what, void *arg)
@@ -43,7 +47,9 @@ static void on_write(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	clock_hold();
 	io->handler->writable(io);
+	clock_release();
 }
 
 static ssize_t fd_read(struct io *io, void *room, size_t bytes)
@@ -140,6 +146,7 @@ static void fd_close(struct io *io, bool reset)
 }
 
 static const struct io_ops fd_ops = {
+	.is_socket = true,
 	.read = fd_read,
 	.write = fd_write,
 	.connected = fd_connected,

@@ -25,6 +25,7 @@ struct io_handler {
 };
 
 struct io_ops {
+	bool is_socket; /* fd is one, and its bytes are the stream's as they are */
 	/* bytes; 0: end of stream; -EAGAIN: nothing now; another negative errno: broken */
 	ssize_t (*read)(struct io *io, void *room, size_t bytes);
 	ssize_t (*write)(struct io *io, const struct iovec *iov, int count);

@@ -13,6 +13,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/conn.c proxy/conn.h \
 	proxy/deadline.c proxy/deadline.h \
 	proxy/exchange.c proxy/exchange.h proxy/exchange_int.h \
+	proxy/exchange_splice.c proxy/io_pipe.c proxy/io_pipe.h \
 	proxy/exchange_attempt.c proxy/exchange_request.c proxy/exchange_response.c \
 	proxy/exchange_tunnel.c \
 	proxy/heads.c \

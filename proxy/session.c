@@ -7,7 +7,8 @@
  * IDLE: in and out are empty and own no memory; deadline idle.  HEAD: deadline header, which is not
  * renewed by further bytes (a head has to be complete in time).  BUSY: x is set, its machine owns the
  * deadline.  LINGER: our side is shut down and the client's rest is read and dropped, for a while, since
- * closing with unread bytes would reset the connection and may destroy the answer (RFC 9112 9.6). */
+ * closing with unread bytes would reset the connection and may destroy the answer (RFC 9112 9.6).  A client that
+ * asked for the close has nothing more to send: there is nothing to wait for, and nothing is waited for. */
 #include "proxy/session.h"
 
 #include <errno.h>
@@ -80,6 +81,40 @@ static void session_free(struct session *s)
 	free(s);
 }
 
+/* Most clients have sent their request by the time they are accepted, and many connections carry but one: when that
+ * is whole and answered within a tick, the event loop never hears of the descriptor. */
+static void watch_new(struct session *s)
+{
+	struct worker *w = s->worker;
+
+	if (s->state == SESSION_DEAD || s->c.io.reading)
+		return;
+	if (s->state == SESSION_BUSY && exchange_has_whole_request(s->x)) {
+		s->unwatched = true;
+		TAILQ_INSERT_TAIL(&w->unwatched_sessions, s, ready_link);
+	} else if (!s->c.eof && s->state != SESSION_LINGER && io_want_read(&s->c.io, true)) {
+		session_abort(s);
+	}
+}
+
+static void leave_unwatched(struct session *s)
+{
+	if (s->unwatched)
+		TAILQ_REMOVE(&s->worker->unwatched_sessions, s, ready_link);
+	s->unwatched = false;
+}
+
+void sessions_watch(struct worker *w)
+{
+	struct session *s;
+
+	while ((s = TAILQ_FIRST(&w->unwatched_sessions))) {
+		leave_unwatched(s);
+		if (!s->c.eof && io_want_read(&s->c.io, true))
+			session_abort(s);
+	}
+}
+
 void session_begin(struct session *s)
 {
 	struct worker *w = s->worker;
@@ -88,10 +123,9 @@ void session_begin(struct session *s)
 	atomic_fetch_add_explicit(&open_sessions, 1, memory_order_relaxed);
 	counter_add(&w->stats.accepted, 1);
 	counter_add(&w->stats.connections_client, 1);
-	if (io_want_read(&s->c.io, true))
-		session_close(s, false);
-	else
-		worker_deadline(w, &s->deadline, DEADLINE_HEADER, clock_mono_us());
+	worker_deadline(w, &s->deadline, DEADLINE_HEADER, clock_mono_us());
+	on_readable(&s->c.io);
+	watch_new(s);
 }
 
 void session_accept(struct listener *l, int fd, const struct addr *peer)
@@ -118,6 +152,7 @@ void session_close(struct session *s, bool reset)
 
 	if (s->state == SESSION_DEAD)
 		return;
+	leave_unwatched(s);
 	deadline_clear(&w->deadlines, &s->deadline);
 	conn_close(&s->c, reset);
 	s->state = SESSION_DEAD;
@@ -275,12 +310,17 @@ void session_exchange_done(struct session *s, bool keep, bool reset)
 	struct worker *w = s->worker;
 
 	s->x = NULL;
+	leave_unwatched(s);
 	w->busy_count--;
 	w->awaited_count -= s->awaited;
 	s->awaited = false;
 	deadline_clear(&w->deadlines, &s->deadline);
 	if (reset) {
 		session_close(s, true);
+		return;
+	}
+	if (!keep && s->client_closes && !buf_len(&s->c.in)) {
+		session_close(s, false);
 		return;
 	}
 	if (!keep || (w->drain && !stays_in_drain(s, false)) || (s->c.eof && !buf_len(&s->c.in))) {

@@ -35,10 +35,12 @@ struct session {
 	uint32_t requests;
 	uint32_t drained;            /* bytes thrown away while lingering */
 	union { struct sockaddr sa; struct sockaddr_in v4; struct sockaddr_in6 v6; } peer;
+	bool client_closes;          /* it said that this was its last request, and that was read whole */
+	bool unwatched;              /* its first request is under way and its descriptor not watched yet */
 	bool ready;                  /* pipelined bytes wait for the end of the loop turn */
 	bool stranger;               /* came during the drain and is none of this site's instances: 503 */
 	bool awaited;                /* its exchange was under way when the drain began */
-	TAILQ_ENTRY(session) link, ready_link;
+	TAILQ_ENTRY(session) link, ready_link; /* ready_link: ready or unwatched, never both */
 };
 
 /* Takes over fd, an accepted connection. */
@@ -59,6 +61,8 @@ void session_on_deadline(struct session *s);
 /* Looks at pipelined requests, one exchange after the other; not from within the exchange before, since
  * many answers in a row would nest as deep. */
 void sessions_run_ready(struct worker *w);
+/* Begins to watch the clients whose first request takes longer than a tick, so that their leaving is seen. */
+void sessions_watch(struct worker *w);
 /* Frees what was closed. */
 void sessions_reap(struct worker *w);
 /* Of the exit: idle connections close but those of this site's own instances, whose calls the requests in flight may

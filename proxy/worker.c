@@ -162,6 +162,7 @@ void worker_run_deadlines(struct worker *w, int64_t now_us)
 {
 	struct deadline *d;
 
+	sessions_watch(w);
 	while ((d = deadlines_take_due(&w->deadlines, now_us)))
 		on_deadline(d);
 }
@@ -509,6 +510,7 @@ int worker_init(struct worker *w, struct server *server, unsigned index, struct 
 	TAILQ_INIT(&w->sessions);
 	TAILQ_INIT(&w->dead_sessions);
 	TAILQ_INIT(&w->ready_sessions);
+	TAILQ_INIT(&w->unwatched_sessions);
 	TAILQ_INIT(&w->dead_upstreams);
 	TAILQ_INIT(&w->dead_exchanges);
 	buf_pool_init(&w->blocks, CONN_BLOCK, BLOCKS_KEPT);

@@ -82,7 +82,7 @@ struct worker {
 	struct buf_pool blocks;
 	struct deadlines deadlines;
 	TAILQ_HEAD(, listener) listeners;
-	TAILQ_HEAD(, session) sessions, dead_sessions, ready_sessions;
+	TAILQ_HEAD(, session) sessions, dead_sessions, ready_sessions, unwatched_sessions;
 	TAILQ_HEAD(, upstream) dead_upstreams;
 	TAILQ_HEAD(, exchange) dead_exchanges;
 	struct pool *pools;        /* uthash by address */
