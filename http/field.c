@@ -157,14 +157,43 @@ static bool is_hop_by_hop(enum http_field_id id)
 	}
 }
 
-/* Every field with an id that is not hop-by-hop is meant for all recipients, and naming it in
- * Connection is an error of the sender (RFC 9110 7.6.1) or an attempt to strip it: those stay. */
+/* What every recipient needs: naming it in Connection is an error of the sender (RFC 9110 7.6.1) or an attempt to
+ * strip it on the way, so it stays. */
+static bool is_end_to_end(enum http_field_id id)
+{
+	switch (id) {
+	case HTTP_AUTHORIZATION:
+	case HTTP_CONTENT_ENCODING:
+	case HTTP_CONTENT_TYPE:
+	case HTTP_COOKIE:
+	case HTTP_FORWARDED:
+	case HTTP_HOST:
+	case HTTP_IDEMPOTENCY_KEY:
+	case HTTP_VIA:
+	case HTTP_X_FORWARDED_FOR:
+	case HTTP_X_FORWARDED_HOST:
+	case HTTP_X_FORWARDED_PROTO:
+	case HTTP_X_SCOPE:
+	case HTTP_X_SCOPE_ANY:
+	case HTTP_X_SCOPEMESH_ANY:
+	case HTTP_X_SCOPEMESH_ERROR:
+	case HTTP_X_SCOPEMESH_SCOPE:
+	case HTTP_X_SCOPEMESH_SERVICE:
+	case HTTP_X_SCOPEMESH_TRACE:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void drop_named(struct http_head *head, struct span option)
 {
-	if (http_field_id(option) != HTTP_OTHER)
+	enum http_field_id id = http_field_id(option);
+
+	if (is_end_to_end(id))
 		return;
 	for (size_t i = 0; i < head->field_count; i++)
-		if (head->fields[i].id == HTTP_OTHER && span_ieq(head->fields[i].name, option))
+		if (head->fields[i].id == id && (id != HTTP_OTHER || span_ieq(head->fields[i].name, option)))
 			head->fields[i].drop = 1;
 }
 

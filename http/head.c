@@ -210,9 +210,9 @@ static int collect(struct arena *arena, llhttp_type_t type, struct span head, co
 /* ---- what the fields say --------------------------------------------------------------------- */
 
 struct summary {
-	const struct http_field *host, *length, *coding; /* the first of each */
-	unsigned hosts, lengths, codings;
-	bool close, keep_alive, upgrade_option, upgrade_field, expect_continue;
+	const struct http_field *host, *length, *coding, *forwards; /* the first of each */
+	unsigned hosts, lengths, codings, max_forwards;
+	bool close, keep_alive, upgrade_option, upgrade_field, expect_continue, expect_other;
 };
 
 static void note_connection(struct summary *s, struct span options)
@@ -226,6 +226,18 @@ static void note_connection(struct summary *s, struct span options)
 			s->keep_alive = true;
 		else if (span_ieq(option, SPAN("upgrade")))
 			s->upgrade_option = true;
+	}
+}
+
+static void note_expectation(struct summary *s, struct span list)
+{
+	struct span member;
+
+	while (http_list_next(&list, &member)) {
+		if (span_ieq(member, SPAN("100-continue")))
+			s->expect_continue = true;
+		else
+			s->expect_other = true;
 	}
 }
 
@@ -251,7 +263,11 @@ static void note_field(struct summary *s, const struct http_field *f)
 		s->upgrade_field |= f->value.n > 0;
 		break;
 	case HTTP_EXPECT:
-		s->expect_continue |= http_list_has(f->value, SPAN("100-continue"));
+		note_expectation(s, f->value);
+		break;
+	case HTTP_MAX_FORWARDS:
+		if (s->max_forwards++ == 0)
+			s->forwards = f;
 		break;
 	default:
 		break;
@@ -414,6 +430,20 @@ static int judge_host(struct http_head *h, const struct summary *s, struct http_
 	return 0;
 }
 
+/* RFC 9110 7.6.2: it counts for these two methods, others carry it along. */
+static int judge_max_forwards(struct http_head *h, const struct summary *s, struct http_refusal *why)
+{
+	unsigned long long n;
+
+	h->max_forwards = -1;
+	if (!s->max_forwards || !(span_eq(h->method, SPAN("TRACE")) || span_eq(h->method, SPAN("OPTIONS"))))
+		return 0;
+	if (s->max_forwards > 1 || !span_to_u64(s->forwards->value, INT64_MAX, &n))
+		return refuse(why, 400, "Max-Forwards is no number, or came twice");
+	h->max_forwards = (int64_t)n;
+	return 0;
+}
+
 int http_request_parse(struct arena *arena, struct span head, struct http_head *head_r,
                        struct http_refusal *why_r)
 {
@@ -442,6 +472,10 @@ int http_request_parse(struct arena *arena, struct span head, struct http_head *
 	rc = judge_host(h, &s, why_r);
 	if (!rc)
 		rc = judge_framing(h, &s, why_r);
+	if (!rc)
+		rc = judge_max_forwards(h, &s, why_r);
+	if (!rc && h->minor == 1 && s.expect_other)
+		rc = refuse(why_r, 417, "no expectation but 100-continue can be met (Expect)");
 	/* Bytes after CONNECT belong to the tunnel (RFC 9110 9.3.6); a length would leave in doubt
 	 * which ones. */
 	if (!rc && h->is_connect && h->framing != HTTP_NO_BODY)

@@ -139,6 +139,7 @@ struct http_head {
 	struct span path;              /* of path_query, without the query */
 	struct span host;              /* effective host: the absolute target's authority, else Host */
 	bool expect_continue;
+	int64_t max_forwards;          /* of TRACE and OPTIONS (RFC 9110 7.6.2); -1: no field, or another method */
 	/* responses */
 	unsigned status;
 	struct span reason;
@@ -154,7 +155,7 @@ struct http_head {
 };
 
 struct http_refusal {
-	unsigned status;    /* what to answer: 400, 414, 431, 501, 505; 502 for responses */
+	unsigned status;    /* what to answer: 400, 417, 431, 501, 505; 502 for responses */
 	const char *reason; /* one constant sentence */
 };
 

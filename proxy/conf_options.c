@@ -414,7 +414,7 @@ static const struct opt rows[] = {
 	{ .path = "limits.per_client", .type = &opt_count, AT(limit_per_client), .max = 10000000,
 	  .value = "0", .doc = "Connections at a time from one address; 0: no limit." },
 	{ .path = "limits.header_bytes", .type = &opt_size, AT(limit_header_bytes), .min = 1024,
-	  .max = 16 << 20, .value = "64k", .doc = "Longest head of a message." },
+	  .max = 16 << 20, .value = "64k", .doc = "Longest head of a message; a request line may take half of it." },
 	{ .path = "limits.body_bytes", .type = &opt_size, AT(limit_body_bytes), .value = "0",
 	  .doc = "Longest body of a request; 0: no limit." },
 	{ .path = "limits.spool_bytes", .type = &opt_size, AT(limit_spool_bytes), .value = "10g",

@@ -161,7 +161,8 @@ static void drop_request_fields(struct exchange *x)
 	for (size_t i = 0; i < x->req.field_count; i++) {
 		struct http_field *f = &x->req.fields[i];
 
-		if (f->id == HTTP_HOST || f->id == HTTP_CONTENT_LENGTH || f->id == HTTP_EXPECT || is_internal(f->id))
+		if (f->id == HTTP_HOST || f->id == HTTP_CONTENT_LENGTH || f->id == HTTP_EXPECT || is_internal(f->id) ||
+		    (f->id == HTTP_MAX_FORWARDS && x->req.max_forwards >= 0))
 			f->drop = true;
 	}
 	/* Another site's proxy writes the carriers for its instance; until then they stay as they came. */
@@ -204,6 +205,8 @@ int heads_add_request(struct exchange *x, struct buf *out)
 		add_number_field(out, "Content-Length", x->req.content_length);
 	if (x->req.upgrade && x->req.minor >= 1)
 		add_upgrade(&x->req, out);
+	if (x->req.max_forwards >= 0)
+		add_number_field(out, "Max-Forwards", (uint64_t)x->req.max_forwards - 1); /* 0 ends here: route.c */
 	{
 		/* add_forwarded decides on fields that add_fields would write */
 		struct buf ours;

@@ -378,14 +378,48 @@ static int route_from_mesh(struct exchange *x)
 	return use_local(x);
 }
 
+/* ---- requests that end here by their own wish (RFC 9110 7.6.2, 9.3.8) ---------------------------------------------- */
+
+static bool is_secret(const struct exchange *x, const struct http_field *f)
+{
+	for (size_t i = 0; i < x->view->conf->log_redact_count; i++)
+		if (span_ieq(f->name, x->view->conf->log_redact[i]))
+			return true;
+	return f->id == HTTP_AUTHORIZATION || f->id == HTTP_COOKIE || f->id == HTTP_PROXY_AUTHORIZATION ||
+	       f->id == HTTP_X_SCOPEMESH_ANY || span_ieq(f->name, SPAN("X-Auth-Token"));
+}
+
+/* TRACE: the request as it came, less what is nobody's business. OPTIONS: yes, we are here. */
+static int answer_last_hop(struct exchange *x)
+{
+	if (!span_eq(x->req.method, SPAN("TRACE"))) {
+		exchange_reply(x, 204, NULL);
+		return ERR_EXISTS; /* answered */
+	}
+	buf_addf(&x->reply, "TRACE %.*s HTTP/1.%u\r\n", SPAN_ARG(x->req.target), x->req.minor);
+	for (size_t i = 0; i < x->req.field_count; i++) {
+		const struct http_field *f = &x->req.fields[i];
+
+		if (!is_secret(x, f))
+			buf_addf(&x->reply, "%.*s: %.*s\r\n", SPAN_ARG(f->name), SPAN_ARG(f->value));
+	}
+	buf_add_z(&x->reply, "\r\n");
+	exchange_reply(x, 200, "message/http");
+	return ERR_EXISTS;
+}
+
 int route_request(struct exchange *x)
 {
 	uint64_t most = x->view->conf->limit_body_bytes;
 	struct lookup lookup;
 	int rc;
 
-	if (x->req.is_connect)
+	if (x->req.is_connect) {
+		x->keep = false; /* what follows may be meant for a tunnel */
 		return refuse(x, 501, "not-implemented", "CONNECT is not served");
+	}
+	if (x->req.max_forwards == 0)
+		return answer_last_hop(x);
 	if (x->s->kind == LISTEN_MESH)
 		rc = route_from_mesh(x);
 	else if (!(rc = find_service_by_path(x)) && !(rc = check_loop(x)) && !(rc = find_scope(x))) {

@@ -208,9 +208,24 @@ static void refuse(struct session *s, unsigned status, const char *type, const c
 	exchange_refuse(s, status, type, detail);
 }
 
+static void refuse_long(struct session *s, bool line)
+{
+	if (line)
+		refuse(s, 414, "too-large", "the request line is longer than half of limits.header_bytes");
+	else
+		refuse(s, 431, "too-large", "the header section is longer than limits.header_bytes");
+}
+
+/* A request line may take half of what the head may.  head: from its first byte. */
+static bool line_too_long(const struct session *s, struct span head, size_t most)
+{
+	return head.n > most / 2 && (head_guard_in_first_line(&s->guard) || !memchr(head.p, '\n', most / 2));
+}
+
 static void read_head(struct session *s)
 {
 	size_t most = s->worker->view->conf->limit_header_bytes;
+	struct span head;
 	const char *reason;
 
 	if (!s->guard.seen)
@@ -227,19 +242,21 @@ static void read_head(struct session *s)
 	}
 	switch (head_guard_feed(&s->guard, buf_span(&s->c.in), &reason)) {
 	case GUARD_COMPLETE:
-		if (s->guard.seen > most)
-			refuse(s, 431, "too-large", "the header section is longer than limits.header_bytes");
+		head = span_head(buf_span(&s->c.in), s->guard.seen);
+		if (line_too_long(s, head, most) || head.n > most)
+			refuse_long(s, line_too_long(s, head, most));
 		else if (s->stranger)
 			refuse(s, 503, "not-ready", "this proxy is about to stop and takes no new requests");
 		else
-			start_exchange(s, span_head(buf_span(&s->c.in), s->guard.seen));
+			start_exchange(s, head);
 		return;
 	case GUARD_REFUSED:
 		refuse(s, 400, "bad-request", reason);
 		return;
 	case GUARD_MORE:
-		if (buf_len(&s->c.in) >= most)
-			refuse(s, 431, "too-large", "the header section is longer than limits.header_bytes");
+		head = buf_span(&s->c.in);
+		if (line_too_long(s, head, most) || head.n >= most)
+			refuse_long(s, line_too_long(s, head, most));
 		return;
 	}
 }

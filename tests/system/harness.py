@@ -75,6 +75,8 @@ class Message:
 
     def __init__(self, start, headers, body=b''):
         self.start, self.headers, self.body = start, headers, body
+        self.interim = []       # heads of 1xx that came before it
+        self.trailers = []
 
     @property
     def status(self):
@@ -114,7 +116,7 @@ class Reader:
     """Reads whole messages from a socket; keeps what came too much for the next one."""
 
     def __init__(self, sock):
-        self.sock, self.rest = sock, b''
+        self.sock, self.rest, self.trailers = sock, b'', []
 
     def more(self):
         data = self.sock.recv(65536)
@@ -157,21 +159,24 @@ class Reader:
         return self.to_end() if is_response else b''
 
     def chunks(self):
-        out = []
+        out, self.trailers = [], []
         while True:
             size = int(self.until(b'\r\n').split(b';')[0], 16)
             if size == 0:
-                while self.until(b'\r\n'):
-                    pass
+                while line := self.until(b'\r\n').decode('latin-1'):
+                    self.trailers.append(tuple(x.strip() for x in line.split(':', 1)))
                 return b''.join(out)
             out.append(self.exactly(size))
             eq(self.exactly(2), b'\r\n', 'end of chunk')
 
     def message(self, request_method=None):
-        m = self.head()
+        m, interim, self.trailers = self.head(), [], []
         while request_method and 100 <= m.status < 200 and m.status != 101:
+            interim.append(m)
             m = self.head()
+        m.interim = interim
         m.body = self.body(m, request_method)
+        m.trailers = self.trailers
         return m
 
 
@@ -570,7 +575,7 @@ def run_one(name, function):
         outcome, text = 'skipped', str(why)
     except Exception:
         outcome, text = 'failed', traceback.format_exc()
-    problem = bed.close(outcome == 'failed')
+    problem = bed.close(outcome == 'failed') or dead_shared()
     if problem:
         outcome, text = 'failed', text + problem
     word = {'passed': 'ok  ', 'failed': 'FAIL', 'skipped': 'skip'}[outcome]
@@ -597,6 +602,27 @@ def show_logs(bed):
         print(f'     kept: {bed.dir}')
 
 
+shared_beds = []
+
+
+def shared(build):
+    """What build(bed) returns, built once for all tests of a file that ask for it: for tables of many small
+    cases.  Built anew when one of its processes has ended (the test that ended it fails)."""
+    for bed, maker, value in shared_beds:
+        if maker is build and all(p.poll() is None for p in bed.processes):
+            return value
+    bed = Bed(f'shared-{len(shared_beds)}')
+    shared_beds.append((bed, build, None))
+    value = build(bed)
+    shared_beds[-1] = (bed, build, value)
+    return value
+
+
+def dead_shared():
+    return next((f'scopemeshd {p.pid} ended with {p.poll()}' for bed, _, _ in shared_beds[-1:] for p in bed.processes
+                 if p.poll() is not None), None)
+
+
 def main(names):
     words = [a for a in sys.argv[1:] if not a.startswith('-')]
     tests = [(n, f) for n, f in names.items() if n.startswith('test_') and callable(f)
@@ -606,5 +632,10 @@ def main(names):
         sys.exit(f'{SCOPEMESHD} is not there: run ./bootstrap build first')
     for name, function in tests:
         counts[run_one(name, function)] += 1
+    for bed, _, _ in shared_beds:
+        problem = bed.close(False)
+        if problem:
+            counts['failed'] += 1
+            print(f'FAIL {bed.name}\n     {problem}')
     print(', '.join(f'{n} {word}' for word, n in counts.items()), flush=True)
     sys.exit(1 if counts['failed'] or not tests else 0)

@@ -1,0 +1,97 @@
+"""What the three files of HTTP conformance tests share: two sites, and tables whose every row is a test.
+
+A request goes one of two ways: 'alone' to the instance of the site that was asked, 'scoped' through the mesh to the
+instance of another site, so that two proxies stand between.  The sites are started once for a file; a row sets the
+handler of both instances.
+"""
+import harness
+from harness import Client, Reader, answer, eq, reset, wait_until    # noqa: F401 (re-exported)
+
+WAYS = ('alone', 'scoped')
+SCOPE = {'alone': '', 'scoped': 'X-Scope: image: dc2\r\n'}
+
+
+class Stage:
+    """dc1, which clients ask, and dc2.  options: keys of the service; top: keys of the configuration."""
+
+    def __init__(self, bed, options=None, **top):
+        self.origins = {'alone': bed.origin('dc1'), 'scoped': bed.origin('dc2')}
+        self.sites = bed.mesh({'dc1': {'image': {'instances': [self.origins['alone'].url], **(options or {})}},
+                               'dc2': {'image': {'instances': [self.origins['scoped'].url], **(options or {})}}}, **top)
+        self.addr = self.sites['dc1'].addr('image')
+
+    def handle(self, handler=None):
+        """Both instances answer so from now on; what they have seen is forgotten."""
+        for name, o in (('dc1', self.origins['alone']), ('dc2', self.origins['scoped'])):
+            o.handler = handler or (lambda r, s, name=name: answer(name))
+            o.requests.clear()
+        return self
+
+    def client(self):
+        return Client(self.addr)
+
+    def seen(self, way):
+        return self.origins[way].requests
+
+    def last(self, way):
+        return self.origins[way].requests[-1]
+
+
+def stage(handler=None):
+    return harness.shared(Stage).handle(handler)
+
+
+def scoped(raw, way):
+    """The request with the scope of that way behind its Host field."""
+    assert way == 'alone' or 'Host: x\r\n' in raw, raw
+    return raw.replace('Host: x\r\n', 'Host: x\r\n' + SCOPE[way], 1)
+
+
+def get(way, fields='', method='GET', path='/', version='1.1'):
+    return scoped(f'{method} {path} HTTP/{version}\r\nHost: x\r\n{fields}\r\n', way)
+
+
+def then_close(raw):
+    """A handler that sends raw and ends the connection."""
+    return lambda request, sock: sock.sendall(raw)
+
+
+def then_reset(raw):
+    def handler(request, sock):
+        sock.sendall(raw)
+        harness.time.sleep(0.05)    # so that the bytes are read before the reset discards them
+        reset(sock)
+    return handler
+
+
+def table(names, prefix, rows, check, ways=WAYS):
+    """Puts test_PREFIX_KEY_WAY into names for every row (KEY, values ...): check(way, values ...)."""
+    for key, *values in rows:
+        for way in ways:
+            name = '_'.join(['test', prefix, key] + ([way] if len(ways) > 1 else []))
+            assert name not in names, name
+            names[name] = lambda bed, way=way, values=values: check(way, *values)
+
+
+def is_own_error(r, status, site='dc1'):
+    """An answer that a proxy made: a problem document that says from where."""
+    eq(r.status, status, 'status')
+    assert r.get('content-type', '').startswith('application/problem+json'), r
+    doc = r.json()
+    eq(doc['status'], status)
+    assert doc['type'].startswith('urn:scopemesh:'), doc
+    assert r.get('proxy-status', '').startswith(site), r
+    assert site in r.get('via', ''), r
+    eq(r.get('x-scope-served-by'), site)
+    return doc
+
+
+def incomplete(reader, method='GET'):
+    """Reads a message that must not end well; returns what came of it (its head, or None)."""
+    head = None
+    try:
+        head = reader.head()
+        reader.body(head, method)
+    except OSError:
+        return head
+    raise AssertionError(f'a message that was cut short looks whole: {head}')
