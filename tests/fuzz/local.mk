@@ -13,3 +13,4 @@ tests_fuzz_fuzz_scope_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_scope_LDADD = scope/libscope.a base/libbase.a
 TESTS += tests/fuzz/replay.sh
 include tests/fuzz/http.mk
+include tests/fuzz/machine.mk
