@@ -30,7 +30,7 @@ static void span_split_gives_every_part(void **state)
 
 static void span_numbers_are_digits_within_bounds(void **state)
 {
-	unsigned long long v;
+	unsigned long long v = 0;
 
 	(void)state;
 	assert_true(span_to_u64(SPAN("65535"), 65535, &v) && v == 65535);
