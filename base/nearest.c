@@ -46,7 +46,8 @@ void nearest_offer(struct nearest *s, struct span word, struct span candidate)
 {
 	unsigned d = nearest_distance(word, candidate);
 
-	if (d > (word.n + 2) / 3 || (s->best.n && d >= s->distance))
+	/* a word of which no letter is left is not near */
+	if (d > (word.n + 2) / 3 || (d && d >= word.n) || (s->best.n && d >= s->distance))
 		return;
 	s->best = candidate;
 	s->distance = d;

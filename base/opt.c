@@ -249,11 +249,17 @@ static void print_size(const struct opt *o, const void *value, struct buf *out)
 	opt_print_size(*(const uint64_t *)value, out);
 }
 
+/* As a scope's names may have none: C0, DEL, and C1, which is c2 80 to c2 9f in UTF-8. */
 static bool has_control(struct span text)
 {
-	for (size_t i = 0; i < text.n; i++)
-		if ((unsigned char)text.p[i] < ' ' || text.p[i] == 127)
+	for (size_t i = 0; i < text.n; i++) {
+		unsigned char c = (unsigned char)text.p[i];
+
+		if (c < ' ' || c == 127)
 			return true;
+		if (c == 0xc2 && i + 1 < text.n && (unsigned char)text.p[i + 1] <= 0x9f)
+			return true;
+	}
 	return false;
 }
 
@@ -733,7 +739,8 @@ static void read_group(struct opt_reader *r, const struct opt *o, const struct y
 		*(struct span *)element = SPAN("");
 		read_scalar(r, o, &opt_name, k, element);
 		read_section(r, k->value, prefix, element);
-		check_required(r, prefix, element, k->at);
+		if (k->value->kind == YAML_MAP || yaml_is_empty(k->value)) /* else it is said already */
+			check_required(r, prefix, element, k->at);
 		i++;
 	}
 	*(void **)member(base, o->offset) = elements;
