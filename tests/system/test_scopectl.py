@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 
-from scopectl_bed import AdminHandler, Base, SITES, free_port, main, scopectl, serve
+from scopectl_bed import AdminHandler, Base, SERVICES, SITES, free_port, main, scopectl, serve
 
 
 class Verbs(Base):
