@@ -107,8 +107,6 @@ static bool take_content(struct exchange *x, struct span *in, struct pieces *p)
 
 static void await_client(struct exchange *x)
 {
-	if (x->s->c.eof)
-		return;
 	if (io_want_read(&x->s->c.io, true))
 		x->cut = true;
 	worker_deadline(x->w, &x->s->deadline, DEADLINE_BODY, clock_mono_us());
@@ -149,6 +147,9 @@ static enum pump_result wait_for(struct exchange *x)
 	if (x->upstream_req_done || u->c.io.writing || x->hold) {
 		deadline_clear(&x->w->deadlines, &x->s->deadline);
 		worker_deadline(x->w, &u->deadline, DEADLINE_RESPONSE, clock_mono_us());
+	} else if (x->s->c.eof) {
+		exchange_client_gone(x); /* a pipelined request that the end of the connection cut short */
+		return PUMP_ENDED;
 	} else {
 		deadline_clear(&x->w->deadlines, &u->deadline);
 		await_client(x);
