@@ -15,6 +15,7 @@ struct conn {
 	struct io io;
 	struct buf in, out;
 	bool eof; /* the peer has ended its side */
+	bool filled; /* the last read took all it had room for: there may be more */
 };
 
 enum conn_read {

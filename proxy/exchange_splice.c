@@ -89,6 +89,7 @@ enum splice_result exchange_splice(struct exchange *x, enum exchange_way way)
 	if (way == WAY_DOWN) {
 		r = move(&x->pipe[way], &x->res_body, up, client, &moved);
 		x->bytes_out += moved;
+		up->filled = true; /* never more than the content was read */
 	} else {
 		r = move(&x->pipe[way], &x->req_body, client, up, &moved);
 		x->bytes_in += moved;

@@ -7,9 +7,12 @@ include tests/fuzz/local.mk
 AM_TESTS_ENVIRONMENT = CMOCKA_MESSAGE_OUTPUT=TAP; export CMOCKA_MESSAGE_OUTPUT;
 TESTS += tests/check-includes
 EXTRA_DIST += tests/check-includes tests/tally \
+	tests/system/conform.py \
 	tests/system/harness.py \
 	tests/system/test_admin.py \
 	tests/system/test_demo.py \
 	tests/system/test_forwarding.py \
+	tests/system/test_http_requests.py \
+	tests/system/test_http_responses.py \
 	tests/system/test_otherwise.py \
 	tests/system/test_scope.py
