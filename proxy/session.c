@@ -19,7 +19,9 @@
 #include "base/clock.h"
 #include "proxy/exchange.h"
 
-#define LINGER_BYTES (1u << 20)
+/* What a client may still send after an answer that ends the connection, within the linger deadline: most send all they
+ * have before they listen. */
+#define LINGER_BYTES (64u << 20)
 
 static void on_readable(struct io *io);
 static void on_writable(struct io *io);

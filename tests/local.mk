@@ -12,6 +12,7 @@ EXTRA_DIST += tests/check-includes tests/tally \
 	tests/system/test_admin.py \
 	tests/system/test_demo.py \
 	tests/system/test_forwarding.py \
+	tests/system/test_http_connections.py \
 	tests/system/test_http_requests.py \
 	tests/system/test_http_responses.py \
 	tests/system/test_otherwise.py \
