@@ -115,16 +115,21 @@ static bool on_interim(struct exchange *x)
 static bool read_response_head(struct exchange *x)
 {
 	struct upstream *u = x->up;
+	size_t most = x->view->conf->limit_header_bytes + (x->pool->mesh ? HEAD_ROOM : 0);
 	struct http_refusal why;
+	enum guard_verdict verdict;
 	struct span head;
 	const char *reason;
 	int rc;
 
 	for (;;) {
-		switch (head_guard_feed(&u->guard, buf_span(&u->c.in), &reason)) {
+		verdict = head_guard_feed(&u->guard, buf_span(&u->c.in), &reason);
+		if (verdict != GUARD_REFUSED && u->guard.seen >= most) {
+			bad_response(x, "the header section is longer than limits.header_bytes");
+			return false;
+		}
+		switch (verdict) {
 		case GUARD_MORE:
-			if (buf_len(&u->c.in) >= x->view->conf->limit_header_bytes)
-				bad_response(x, "header section longer than limits.header_bytes");
 			return false;
 		case GUARD_REFUSED:
 			bad_response(x, reason);

@@ -226,7 +226,7 @@ static bool line_too_long(const struct session *s, struct span head, size_t most
 
 static void read_head(struct session *s)
 {
-	size_t most = s->worker->view->conf->limit_header_bytes;
+	size_t most = s->worker->view->conf->limit_header_bytes + (s->kind == LISTEN_MESH ? HEAD_ROOM : 0);
 	struct span head;
 	const char *reason;
 

@@ -29,8 +29,8 @@ def drained(sock):
 # --- pipelining (RFC 9112 9.3.2) -----------------------------------------------------------------------------------
 
 def echo(request, sock):
-    """Path and content; even numbers are slow, so that an answer out of turn would show."""
-    if request.path[1:].isdigit() and int(request.path[1:]) % 2 == 0:
+    """Path and content; the first even numbers are slow, so that an answer out of turn would show."""
+    if request.path[1:].isdigit() and int(request.path[1:]) in (0, 2, 4):
         harness.time.sleep(0.002)
     return answer(request.path.encode() + b' ' + request.body)
 
@@ -66,6 +66,7 @@ def some(way, kinds, n=12):
         w = WAYS[i % 2] if way == 'mixed' else way
         rows.append({'get': (w, 'GET', path, '', '\r\n'), 'head': (w, 'HEAD', path, '', '\r\n'),
                      'post': (w, 'POST', path, '', 'Content-Length: 3\r\n\r\nabc'),
+                     'post_and_line': (w, 'POST', path, '', 'Content-Length: 3\r\n\r\nabc\r\n'),
                      'chunked': (w, 'PUT', path, '', chunked('abc'))}[kind])
         want.append((200, '' if kind == 'head' else path + (' ' if kind == 'get' else ' abc')))
     return rows, want
@@ -76,9 +77,11 @@ table(globals(), 'pipelined', [
     ('post', ['post']),
     ('chunked', ['chunked']),
     ('of_all_kinds', ['get', 'chunked', 'head', 'post']),
-    ('in_pieces_of_7', ['get', 'chunked', 'head', 'post'], 7),
-    ('byte_by_byte', ['post', 'get'], 1),
-], lambda way, kinds, pieces=0: pipelined(way, *some(way, kinds, 4 if pieces == 1 else 12), pieces))
+    ('in_pieces_of_7', ['get', 'chunked', 'head', 'post'], 12, 7),
+    ('byte_by_byte', ['post', 'get'], 4, 1),
+    ('with_empty_lines_behind_content', ['post_and_line', 'get']),
+    ('more_than_a_buffer_holds', ['get', 'post'], 800),
+], lambda way, kinds, n=12, pieces=0: pipelined(way, *some(way, kinds, n), pieces))
 table(globals(), 'pipelined', [('to_two_sites_in_turn', ['get', 'post'])], lambda _, kinds: pipelined('mixed', *some('mixed', kinds)),
       ways=('alone',))
 
@@ -282,7 +285,7 @@ class Mortal:
                 m = reader.message()
             except ConnectionError:
                 return
-            self.arrived.append((m.method, m.path, m.body))
+            self.arrived.append((m.method, m.path, m.body, m.trailers))
             if (self.deadly and self.killed) or (served >= self.healthy and not self.killed):
                 self.killed = True
                 self.end(sock)
@@ -334,17 +337,18 @@ table(globals(), 'kept_connection', [
 
 
 def chunks_again(way):
-    """Content that came in chunks is sent again in chunks."""
+    """Content that came in chunks is sent again in chunks, with its trailers."""
     t = stage()
     m = Mortal(t, way, reset)
     with t.client() as c:
         for _ in range(3):
             c.send(get(way, path='/warm'))
             eq(c.reader.message('GET').status, 200)
-        c.send(get(way, '', 'PUT', '/x').removesuffix('\r\n') + chunked('0123456789'))
+        c.send(get(way, '', 'PUT', '/x').removesuffix('\r\n') +
+               chunked('0123456789').removesuffix('\r\n') + 'X-Sum: 1\r\n\r\n')
         r = c.reader.message('PUT')
         eq((r.status, r.body), (200, b'0123456789'))
-    eq(m.of('/x'), [('PUT', '/x', b'0123456789')] * 2)
+    eq(m.of('/x'), [('PUT', '/x', b'0123456789', [('X-Sum', '1')])] * 2)
 
 
 table(globals(), 'kept_connection_resets_under', [('chunks_which_are_sent_once_more',)], chunks_again)
@@ -447,25 +451,30 @@ def early_head(way):
 table(globals(), 'answer_that_begins_early', [('goes_on_with_the_request',)], early_head)
 
 
-def early_while_sending(way):
+def early_while_sending(way, framing, linger):
     """A client that sends and sends without listening still finds the answer."""
     t = stage()
 
     def serve(sock, reader):
         reader.head()
         sock.sendall(b'HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 5\r\n\r\nearly')
-        sock.shutdown(socket.SHUT_WR)
-        drained(sock)
+        if linger:
+            sock.shutdown(socket.SHUT_WR)
+            drained(sock)
     t.raw(way, serve)
     with t.client() as c:
-        c.send(scoped(POST, way) + f'Content-Length: {len(BULK) * 8}\r\n\r\n')
+        c.send(scoped(POST, way) + framing)
         for _ in range(8):
             c.send(BULK)
         r = c.reader.message('POST')
         eq((r.status, r.body), (413, b'early'))
 
 
-table(globals(), 'early_answer', [('to_a_client_that_sends_on',)], early_while_sending)
+table(globals(), 'early_answer_to_a_client_that_sends', [
+    (f'{kind}_{word}', framing, linger)
+    for kind, framing in (('content', f'Content-Length: {len(BULK) * 8}\r\n\r\n'),
+                          ('a_chunk', f'Transfer-Encoding: chunked\r\n\r\n{len(BULK) * 8:x}\r\n'))
+    for word, linger in (('and_is_heard_out', True), ('and_is_cut_off', False))], early_while_sending)
 
 
 # --- own errors while the client sends (RFC 9112 9.6: the close lingers) ----------------------------------------------------

@@ -189,6 +189,7 @@ table(globals(), 'passes', [
     ('no_blank_after_the_colon', get('alone', 'X-A:b\r\n'), has(x_a='b')),
     ('blanks_around_a_value', get('alone', 'X-A: \t b \t\r\n'), has(x_a='b')),
     ('empty_value', get('alone', 'X-A:\r\n'), has(x_a='')),
+    ('long_head', get('alone', 'X-A: ' + 'a' * 65400 + '\r\n'), has(x_a='a' * 65400)),
     ('latin1_value', get('alone', 'X-A: \xe4\r\n'), has(x_a='\xe4')),
     ('repeated_field_in_order', get('alone', 'X-A: 1\r\nX-B: 2\r\nX-A: 3\r\n'),
      lambda m: eq((m.all('x-a'), m.get('x-b')), (['1', '3'], '2'))),
