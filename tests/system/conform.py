@@ -7,7 +7,7 @@ handler of both instances.
 import socket
 
 import harness
-from harness import Client, Reader, answer, eq, reset, wait_until    # noqa: F401 (re-exported)
+from harness import Client, Reader, answer, eq, group, reset, wait_until    # noqa: F401 (re-exported)
 
 WAYS = ('alone', 'scoped')
 SCOPE = {'alone': '', 'scoped': 'X-Scope: image: dc2\r\n'}

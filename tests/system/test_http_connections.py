@@ -6,7 +6,7 @@ import socket
 import threading
 
 import harness
-from conform import WAYS, Reader, Stage, answer, eq, get, incomplete, is_own_error, reset, scoped, stage, table, wait_until
+from conform import (WAYS, Reader, Stage, answer, eq, get, group, is_own_error, reset, scoped, stage, table, wait_until)
 
 POST = 'POST / HTTP/1.1\r\nHost: x\r\n'
 BULK = os.urandom(1 << 20)
@@ -26,7 +26,8 @@ def drained(sock):
         return 'reset'
 
 
-# --- pipelining (RFC 9112 9.3.2) -----------------------------------------------------------------------------------
+# --- pipelining (RFC 9112 9.3.2) ------------------------------------------------------------------------------------
+group(globals(), 'pipelining')
 
 def echo(request, sock):
     """Path and content; the first even numbers are slow, so that an answer out of turn would show."""
@@ -82,8 +83,8 @@ table(globals(), 'pipelined', [
     ('with_empty_lines_behind_content', ['post_and_line', 'get']),
     ('more_than_a_buffer_holds', ['get', 'post'], 800),
 ], lambda way, kinds, n=12, pieces=0: pipelined(way, *some(way, kinds, n), pieces))
-table(globals(), 'pipelined', [('to_two_sites_in_turn', ['get', 'post'])], lambda _, kinds: pipelined('mixed', *some('mixed', kinds)),
-      ways=('alone',))
+table(globals(), 'pipelined', [('to_two_sites_in_turn', ['get', 'post'])],
+      lambda _, kinds: pipelined('mixed', *some('mixed', kinds)), ways=('alone',))
 
 
 def not_run(way, first, status, fields=''):
@@ -117,7 +118,8 @@ def test_nothing_runs_behind_a_body_that_is_too_long(bed):
     eq(t.seen('alone'), [])
 
 
-# --- persistence (RFC 9112 9.3) ----------------------------------------------------------------------------------------
+# --- persistence (RFC 9112 9.3) -------------------------------------------------------------------------------------
+group(globals(), 'persistence')
 
 def persists(way, version, fields, kept, says):
     t = stage()
@@ -155,7 +157,8 @@ table(globals(), 'client_connection', [
 ], persists)
 
 
-# --- a client that ends its side (RFC 9112 9.6) ---------------------------------------------------------------------------
+# --- a client that ends its side (RFC 9112 9.6) ---------------------------------------------------------------------
+group(globals(), 'half-close and aborts of clients')
 
 def half_closed(way, text, want):
     """Its whole requests are answered, then the connection ends in order."""
@@ -197,15 +200,16 @@ table(globals(), 'client_ends_its_side_after', [('a_request_for_bulk',)], half_c
 
 def gives_up(way, text, how):
     """A request that will never be whole: the instance's connection ends too, and nothing of the request counts."""
-    t, ends = stage(), []
+    t, ends, begun = stage(), [], threading.Event()
 
     def serve(sock, reader):
         reader.head()
+        begun.set()
         ends.append(drained(sock))
     t.raw(way, serve)
     with t.client() as c:
         c.send(scoped(POST, way) + text)
-        wait_until(lambda: t.origins[way].open, 'the head at the instance')
+        assert begun.wait(harness.DEADLINE), 'the head at the instance'
         how(c.sock)
         wait_until(lambda: ends, 'the end of the connection to the instance')
     eq(ends, ['reset'], 'how the instance learns of it')
@@ -217,7 +221,8 @@ table(globals(), 'client_that_leaves_within', [
         ('bulk', 'Content-Length: 9000000\r\n\r\n' + 'a' * 500000),
         ('chunks', 'Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n'),
         ('a_chunk', 'Transfer-Encoding: chunked\r\n\r\n9\r\nabc'),
-    ) for word, how in (('ends', lambda s: s.shutdown(socket.SHUT_WR)), ('closes', lambda s: s.close()), ('resets', reset))
+    ) for word, how in (('ends', lambda s: s.shutdown(socket.SHUT_WR)), ('closes', lambda s: s.close()),
+                        ('resets', reset))
 ], gives_up)
 
 
@@ -267,11 +272,12 @@ def test_client_that_leaves_within_the_head_leaves_nothing_behind(bed):
     eq(t.seen('alone'), [])
 
 
-# --- a kept connection that dies as a request is sent ---------------------------------------------------------------------
+# --- a kept connection that dies as a request is sent ---------------------------------------------------------------
+group(globals(), 'kept connections that die under a request')
 
 class Mortal:
-    """The first `healthy` requests of a connection are answered, the next arrives and kills it; a fresh connection after
-    that lives, unless deadly."""
+    """The first `healthy` requests of a connection are answered, the next arrives and kills it; a fresh connection
+    after that lives, unless deadly."""
 
     def __init__(self, t, way, end, deadly=False, healthy=3):
         self.end, self.deadly, self.healthy, self.killed = end, deadly, healthy, False
@@ -390,7 +396,8 @@ def test_a_peer_that_was_restarted_costs_no_post(bed):
     eq([m.path for m in o.requests], ['/0', '/1', '/2'])
 
 
-# --- answers that come before the request is whole -------------------------------------------------------------------------
+# --- answers that come before the request is whole ------------------------------------------------------------------
+group(globals(), 'early answers')
 
 def early(way, status, fields, framing, then):
     """The answer reaches the client while its content is still to come."""
@@ -477,7 +484,8 @@ table(globals(), 'early_answer_to_a_client_that_sends', [
     for word, linger in (('and_is_heard_out', True), ('and_is_cut_off', False))], early_while_sending)
 
 
-# --- own errors while the client sends (RFC 9112 9.6: the close lingers) ----------------------------------------------------
+# --- own errors while the client sends (RFC 9112 9.6: the close lingers) --------------------------------------------
+group(globals(), 'lingering close')
 
 def small(bed):
     return Stage(bed, limits={'header_bytes': 4096, 'body_bytes': 1000})
@@ -512,7 +520,8 @@ def test_own_503_reaches_a_client_that_sends_on(bed):
         eq(c.reader.to_end(), b'')
 
 
-# --- Expect: 100-continue (RFC 9110 10.1.1) ------------------------------------------------------------------------------------
+# --- Expect: 100-continue (RFC 9110 10.1.1) -------------------------------------------------------------------------
+group(globals(), 'Expect: 100-continue')
 
 EXPECT = 'Expect: 100-continue\r\n'
 
@@ -658,7 +667,8 @@ def test_expect_moves_on_to_the_site_that_has_an_instance(bed):
         sock.sendall(answer('last'))
     o = harness.Server(serve)
     bed.servers.append(o)
-    sites = bed.mesh({'dc1': {'image': {}}, 'dc2': {'image': {}}, 'dc3': {'image': {'instances': ['http://' + o.addr]}}})
+    sites = bed.mesh({'dc1': {'image': {}}, 'dc2': {'image': {}},
+                      'dc3': {'image': {'instances': ['http://' + o.addr]}}})
     for size in (10, 1 << 20):
         with harness.Client(sites['dc1'].addr('image')) as c:
             c.send(POST + f'X-Scope: image: dc2; dc3\r\n{EXPECT}Content-Length: {size}\r\n\r\n')
@@ -669,7 +679,8 @@ def test_expect_moves_on_to_the_site_that_has_an_instance(bed):
     eq([n for _, n in seen], [10, 1 << 20])
 
 
-# --- Upgrade and tunnels (RFC 9110 7.8) -------------------------------------------------------------------------------------------
+# --- Upgrade and tunnels (RFC 9110 7.8) -----------------------------------------------------------------------------
+group(globals(), 'Upgrade and tunnels')
 
 UPGRADE = 'Connection: keep-alive, Upgrade\r\nUpgrade: chat\r\n'
 SWITCH = b'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n'
@@ -808,7 +819,8 @@ def test_upgrade_in_http_1_0_means_nothing(bed):
     eq((t.last('alone').get('upgrade'), t.last('alone').get('connection')), (None, None))
 
 
-# --- who the client is (RFC 7239, X-Forwarded-*) --------------------------------------------------------------------------------
+# --- who the client is (RFC 7239, X-Forwarded-*) --------------------------------------------------------------------
+group(globals(), 'forwarded fields')
 
 def far_trust(bed):
     return Stage(bed, forwarded={'trust': ['192.0.2.0/24']})

@@ -4,8 +4,8 @@ import os
 import threading
 
 import harness
-from conform import (WAYS, Reader, Stage, answer, eq, get, incomplete, is_own_error, reset, scoped, stage, table, then_close,
-                     then_reset, wait_until)
+from conform import (WAYS, answer, eq, get, group, incomplete, is_own_error, stage, table, then_close, then_reset,
+                     wait_until)
 
 SMUGGLED = '0\r\n\r\nHTTP/1.1 200 OK\r\nX-Smuggled: 1\r\nContent-Length: 0\r\n\r\n'
 NEXT = b'the next answer'
@@ -38,7 +38,8 @@ def next_is_answered(c, way, sockets, kept):
     eq(not fresh, kept, 'the connection to the instance was kept')
 
 
-# --- refused: a head that could be read in two ways -------------------------------------------------------------
+# --- refused: a head that could be read in two ways -----------------------------------------------------------------
+group(globals(), 'heads refused with 502')
 
 def refused(way, raw, end=None, method='GET', fields=''):
     """An own 502, nothing of the bad response in it; the client's connection goes on, the instance's does not."""
@@ -145,8 +146,9 @@ table(globals(), 'refused', [
     ('garbage_that_closes', 'hello, world\n', then_close),
     ('page_without_head', '<html>\r\n<body>hello</body>\r\n</html>\r\n\r\n', then_close),
     ('a_request_for_an_answer', 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'),
-    ('interim_with_content_length', lines('Content-Length: 5', start='HTTP/1.1 103 Early Hints') + '12345' + lines(OK5)),
-    ('interim_with_transfer_encoding', lines('Transfer-Encoding: chunked', start='HTTP/1.1 103 Early Hints') + SMUGGLED),
+    ('interim_with_content_length', lines(OK5, start='HTTP/1.1 103 Early Hints') + '12345' + lines(OK5)),
+    ('interim_with_transfer_encoding',
+     lines('Transfer-Encoding: chunked', start='HTTP/1.1 103 Early Hints') + SMUGGLED),
     ('interim_and_a_bad_head', lines(start='HTTP/1.1 100 Continue') + lines('X-Abc : a', OK5) + '12345'),
     ('switch_unasked', lines('Connection: upgrade', 'Upgrade: x', start='HTTP/1.1 101 Switching Protocols') + 'tunnel'),
     ('switch_unasked_without_fields', lines(start='HTTP/1.1 101 Switching Protocols') + 'tunnel'),
@@ -222,7 +224,8 @@ table(globals(), 'refused_banner_of', [
 ], refused_banner)
 
 
-# --- cut: content that is bad, or ends too early -----------------------------------------------------------------
+# --- cut: content that is bad, or ends too early --------------------------------------------------------------------
+group(globals(), 'bad or incomplete content is cut')
 
 CHUNKED = lines('Transfer-Encoding: chunked')
 
@@ -294,7 +297,8 @@ both_versions('incomplete', [
 ])
 
 
-# --- passes: what looks odd and is right ---------------------------------------------------------------------------
+# --- passes: what looks odd and is right ----------------------------------------------------------------------------
+group(globals(), 'odd and right')
 
 def passes(way, raw, check, end=None, kept=True, method='GET', fields=''):
     """The answer arrives; the client's connection carries another request, and the instance's does if kept."""
@@ -324,7 +328,8 @@ BULK_BYTES = BULK.encode('latin-1')
 table(globals(), 'passes', [
     ('no_reason', lines(OK5, start='HTTP/1.1 200 ') + '12345', start('HTTP/1.1 200 ')),
     ('no_reason_and_no_blank', lines(OK5, start='HTTP/1.1 200') + '12345', start('HTTP/1.1 200 ')),
-    ('reason_with_tab_and_latin1', lines(OK5, start='HTTP/1.1 200 a\tb \xe4') + '12345', start('HTTP/1.1 200 a\tb \xe4')),
+    ('reason_with_tab_and_latin1',
+     lines(OK5, start='HTTP/1.1 200 a\tb \xe4') + '12345', start('HTTP/1.1 200 a\tb \xe4')),
     ('status_nobody_knows', lines(OK5, start='HTTP/1.1 299 Fine') + '12345', has(299, b'12345')),
     ('status_599', lines(OK5, start='HTTP/1.1 599 Odd') + '12345', has(599, b'12345')),
     ('error_of_the_instance', lines(OK5, start='HTTP/1.1 500 Oops') + '12345', has(500, b'12345', proxy_status=None)),
@@ -337,7 +342,8 @@ table(globals(), 'passes', [
      lambda m: eq((m.all('set-cookie'), m.get('x-b')), (['1', '3'], '2'))),
     ('content_length_zero', lines('Content-Length: 0'), has(content_length='0')),
     ('content_length_leading_zeros', lines('Content-Length: 005') + '12345', has(body=b'12345', content_length='5')),
-    ('chunked', CHUNKED + '5\r\n12345\r\n0\r\n\r\n', has(body=b'12345', transfer_encoding='chunked', content_length=None)),
+    ('chunked', CHUNKED + '5\r\n12345\r\n0\r\n\r\n',
+     has(body=b'12345', transfer_encoding='chunked', content_length=None)),
     ('chunked_upper_case', lines('Transfer-Encoding: CHUNKED') + '5\r\n12345\r\n0\r\n\r\n',
      has(body=b'12345', transfer_encoding='chunked')),
     ('chunked_empty', CHUNKED + '0\r\n\r\n', has(transfer_encoding='chunked')),
@@ -349,7 +355,8 @@ table(globals(), 'passes', [
     ('bulk_in_one_chunk', CHUNKED + '100000\r\n' + BULK + '\r\n0\r\n\r\n', has(body=BULK_BYTES)),
     ('long_head', lines('X-A: ' + 'a' * 65400, OK5) + '12345', has(body=b'12345', x_a='a' * 65400)),
     ('not_found', lines(OK5, start='HTTP/1.1 404 Not Found') + '12345', has(404, b'12345')),
-    ('authentication_of_the_instance', lines('WWW-Authenticate: Basic', OK5, start='HTTP/1.1 401 Unauthorized') + '12345',
+    ('authentication_of_the_instance',
+     lines('WWW-Authenticate: Basic', OK5, start='HTTP/1.1 401 Unauthorized') + '12345',
      has(401, b'12345', www_authenticate='Basic')),
 ], passes)
 
@@ -362,8 +369,7 @@ table(globals(), 'passes', [
 
 
 def test_passes_a_response_that_comes_byte_by_byte(bed):
-    raw = lines('Transfer-Encoding: chunked', start='HTTP/1.1 103 Early Hints').replace('Transfer-Encoding: chunked\r\n', '') + \
-        CHUNKED + '5;a="b"\r\n12345\r\n0\r\nX-Sum: 1\r\n\r\n'
+    raw = HINTS + CHUNKED + '5;a="b"\r\n12345\r\n0\r\nX-Sum: 1\r\n\r\n'
     for way in WAYS:
         t = stage()
 
@@ -379,6 +385,7 @@ def test_passes_a_response_that_comes_byte_by_byte(bed):
 
 
 # --- without content, whatever the head says (RFC 9112 6.3) ---------------------------------------------------------
+group(globals(), 'without content')
 
 def bare(way, method, raw, fields=None, kept=True):
     """No content arrives, fields are as given (None: absent)."""
@@ -444,7 +451,8 @@ def test_a_second_response_behind_bulk_content_is_dropped(bed):
             eq(len({s for _, s in sockets}), 2, 'connections to the instance')
 
 
-# --- interim responses (RFC 9110 15.2) ---------------------------------------------------------------------------------
+# --- interim responses (RFC 9110 15.2) ------------------------------------------------------------------------------
+group(globals(), 'interim responses')
 
 def interim(way, raws, want, version='1.1', fields='', raw_end=lines(OK5) + '12345'):
     """want: the statuses the client sees before the answer."""
@@ -480,7 +488,8 @@ table(globals(), 'interim_to_http_1_0', [
 
 def interim_fields(way):
     r = interim(way, [lines('Link: </a>; rel=preload', 'Connection: X-Mine', 'X-Mine: 1', 'Keep-Alive: timeout=5',
-                            'X-Scope-Forged: 1', 'X-Scopemesh-Error: timeout', start='HTTP/1.1 103 Early Hints')], [103])
+                            'X-Scope-Forged: 1', 'X-Scopemesh-Error: timeout',
+                            start='HTTP/1.1 103 Early Hints')], [103])
     m = r.interim[0]
     eq(m.get('link'), '</a>; rel=preload')
     for name in ('connection', 'x-mine', 'keep-alive', 'x-scope-forged', 'x-scopemesh-error', 'content-length'):
@@ -536,7 +545,8 @@ table(globals(), 'interim_without_end', [
 ], interim_without_end)
 
 
-# --- HTTP/1.0 on either side ---------------------------------------------------------------------------------------------
+# --- HTTP/1.0 on either side ----------------------------------------------------------------------------------------
+group(globals(), 'HTTP/1.0 on either side')
 
 def to_http_1_0(way, raw, body, keep, fields='', end=None, length=None):
     """keep: the client asked for it and gets it; else the end of the connection ends the content."""
@@ -571,7 +581,8 @@ table(globals(), 'to_http_1_0', [
 
 table(globals(), 'from_http_1_0', [
     ('content_length', lines(OK5, start='HTTP/1.0 200 OK') + '12345', has(body=b'12345'), None, False),
-    ('content_length_kept', lines(OK5, 'Connection: keep-alive', start='HTTP/1.0 200 OK') + '12345', has(body=b'12345')),
+    ('content_length_kept', lines(OK5, 'Connection: keep-alive', start='HTTP/1.0 200 OK') + '12345',
+     has(body=b'12345')),
     ('content_length_keep_alive_upper_case', lines(OK5, 'Connection: Keep-Alive', start='HTTP/1.0 200 OK') + '12345',
      has(body=b'12345')),
     ('keep_alive_and_close', lines(OK5, 'Connection: keep-alive, close', start='HTTP/1.0 200 OK') + '12345',
@@ -580,7 +591,8 @@ table(globals(), 'from_http_1_0', [
 ], passes)
 
 
-# --- the connection to the instance ----------------------------------------------------------------------------------------
+# --- the connection to the instance ---------------------------------------------------------------------------------
+group(globals(), 'the connection to the instance')
 
 table(globals(), 'connection_of_the_instance_ends_after', [
     ('close', lines('Connection: close', OK5) + '12345', has(body=b'12345', connection=None), None, False),
@@ -627,7 +639,8 @@ table(globals(), 'unsolicited_bytes_on_an_idle_connection', [
 ], unsolicited)
 
 
-# --- trailers -----------------------------------------------------------------------------------------------------------------
+# --- trailers -------------------------------------------------------------------------------------------------------
+group(globals(), 'trailers')
 
 def trailers(way, section, want, fields=''):
     def check(r):
@@ -639,16 +652,19 @@ table(globals(), 'trailers', [
     ('pass_on', 'X-Sum: 1\r\nX-B: \r\n', [('X-Sum', '1'), ('X-B', '')]),
     ('pass_on_twice_the_same', 'X-A: 1\r\nX-A: 2\r\n', [('X-A', '1'), ('X-A', '2')]),
     ('for_framing_end_here', 'Content-Length: 9\r\nX-Sum: 1\r\nTransfer-Encoding: chunked\r\n', [('X-Sum', '1')]),
-    ('for_routing_and_secrets_end_here', 'Host: y\r\nSet-Cookie: a=1\r\nX-Sum: 1\r\nAuthorization: a\r\n', [('X-Sum', '1')]),
+    ('for_routing_and_secrets_end_here',
+     'Host: y\r\nSet-Cookie: a=1\r\nX-Sum: 1\r\nAuthorization: a\r\n', [('X-Sum', '1')]),
     ('of_the_content_end_here', 'Content-Type: a/b\r\nContent-Encoding: gzip\r\nX-Sum: 1\r\n', [('X-Sum', '1')]),
     ('in_our_name_end_here', 'X-Scope-Served-By: y\r\nX-Scopemesh-Error: timeout\r\nVia: 1.1 y\r\nX-Sum: 1\r\n',
      [('X-Sum', '1')]),
-    ('for_the_connection_end_here', 'Connection: close\r\nKeep-Alive: 1\r\nUpgrade: x\r\nX-Sum: 1\r\n', [('X-Sum', '1')]),
+    ('for_the_connection_end_here',
+     'Connection: close\r\nKeep-Alive: 1\r\nUpgrade: x\r\nX-Sum: 1\r\n', [('X-Sum', '1')]),
     ('pass_on_to_a_client_that_asks', 'X-Sum: 1\r\n', [('X-Sum', '1')], 'TE: trailers\r\nConnection: TE\r\n'),
 ], trailers)
 
 
-# --- fields ---------------------------------------------------------------------------------------------------------------------
+# --- fields ---------------------------------------------------------------------------------------------------------
+group(globals(), 'fields that end here or are added')
 
 def gone(way, fields, *names):
     def check(r):
@@ -659,7 +675,8 @@ def gone(way, fields, *names):
 
 
 table(globals(), 'hop_by_hop_response_field', [
-    ('named_in_connection', ['Connection: X-Mine, x-other', 'X-Mine: 1', 'X-Other: 2'], 'x-mine', 'x-other', 'connection'),
+    ('named_in_connection', ['Connection: X-Mine, x-other', 'X-Mine: 1', 'X-Other: 2'],
+     'x-mine', 'x-other', 'connection'),
     ('named_in_a_second_connection', ['Connection: a', 'Connection: ,\tX-Mine ,', 'X-Mine: 1'], 'x-mine'),
     ('named_before_it_comes', ['X-Mine: 1', 'Connection: x-mine'], 'x-mine', 'connection'),
     ('known_name_in_connection', ['Connection: date, location, server, retry-after', 'Location: /', 'Server: x',
@@ -671,8 +688,8 @@ table(globals(), 'hop_by_hop_response_field', [
     ('upgrade_unnamed', ['Upgrade: h2c'], 'upgrade', 'connection'),
     ('upgrade_named', ['Connection: upgrade', 'Upgrade: h2c'], 'upgrade', 'connection'),
     ('proxy_authenticate', ['Proxy-Authenticate: Basic'], 'proxy-authenticate'),
-    ('in_our_name', ['X-Scope: image: dc1', 'X-Scope-Replicas: dc1=200', 'X-Scope-Meta-Id: 1', 'X-Scopemesh-Error: timeout',
-                     'X-Scopemesh-Else: 1'], 'x-scope', 'x-scope-replicas', 'x-scope-meta-id', 'x-scopemesh-error',
+    ('in_our_name', ['X-Scope: image: dc1', 'X-Scope-Replicas: dc1=200', 'X-Scope-Meta-Id: 1',
+                     'X-Scopemesh-Error: timeout', 'X-Scopemesh-Else: 1'], 'x-scope', 'x-scope-replicas', 'x-scope-meta-id', 'x-scopemesh-error',
      'x-scopemesh-else'),
 ], gone)
 
