@@ -242,6 +242,8 @@ enum exchange_step exchange_step_send(struct exchange *x)
 	bool small = x->req_done || (x->req.framing == HTTP_LENGTH && x->req.content_length <= REPLAY_BYTES);
 
 	x->sent_any = x->upstream_req_done = x->req_abandoned = false;
+	x->interim_count = 0;
+	x->bad_answer = NULL;
 	x->up_chunked = x->req.framing == HTTP_CHUNKED;
 	x->hold = remote && !small && x->site_at < x->site_count;
 	if (heads_add_request(x, &x->up->c.out)) {

@@ -166,7 +166,9 @@ static struct reading read_response(struct span in, const struct http_head *to, 
 
 static void check_client(void)
 {
-	struct http_head to = { .method = SPAN("GET"), .is_head = first % TEXTS == 1, .upgrade = first % TEXTS == 4 };
+	struct http_field offer = { .name = SPAN("Upgrade"), .value = SPAN("x"), .id = HTTP_UPGRADE };
+	struct http_head to = { .method = SPAN("GET"), .is_head = first % TEXTS == 1, .upgrade = first % TEXTS == 4,
+		                .fields = &offer, .field_count = first % TEXTS == 4 };
 	struct reading got = read_response(buf_span(&client->from_proxy), &to,
 	                                   (client->closed || client->ended) && !client->reset);
 	struct reading gave = read_response(buf_span(&sent), &to, up && up->end_to_proxy && !up->reset_to_proxy);
