@@ -289,7 +289,7 @@ enum exchange_step exchange_step_connect(struct exchange *x)
 		rc = upstream_take(x->pool, x->w, x, want, &x->up);
 	if (rc) {
 		x->up = NULL;
-		if (!exchange_is_local(x))
+		if (!exchange_is_local(x) && rc != ERR_LIMIT && rc != ERR_NOMEM)
 			site_live_unreachable(x->view->reg->sites[x->site].live, clock_mono_us());
 		exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED,
 		               rc == ERR_UNREACHABLE ? REASON_REFUSED : REASON_UNREACHABLE);

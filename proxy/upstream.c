@@ -23,6 +23,13 @@ static void on_writable(struct io *io);
 
 static const struct io_handler upstream_handler = { on_readable, on_writable };
 
+static _Atomic uint64_t open_upstreams;
+
+uint64_t upstream_count_all(void)
+{
+	return atomic_load_explicit(&open_upstreams, memory_order_relaxed);
+}
+
 static struct upstream *of_io(struct io *io)
 {
 	return (struct upstream *)(void *)io;
@@ -46,6 +53,10 @@ struct pool *pool_get(struct worker *w, const struct addr *addr, bool mesh)
 	pool->mesh = mesh;
 	TAILQ_INIT(&pool->idle);
 	HASH_ADD(hh, w->pools, addr, sizeof(pool->addr), pool);
+	if (!pool->hh.tbl) { /* uthash had no memory for its table */
+		free(pool);
+		return NULL;
+	}
 	return pool;
 }
 
@@ -60,6 +71,7 @@ void pools_free(struct worker *w)
 			TAILQ_REMOVE(&pool->idle, u, link);
 			deadline_clear(&w->deadlines, &u->deadline);
 			conn_close(&u->c, false);
+			atomic_fetch_sub_explicit(&open_upstreams, 1, memory_order_relaxed);
 			free(u);
 		}
 		HASH_DEL(w->pools, pool);
@@ -79,6 +91,7 @@ static void bury(struct upstream *u, bool reset)
 {
 	deadline_clear(&u->worker->deadlines, &u->deadline);
 	conn_close(&u->c, reset);
+	atomic_fetch_sub_explicit(&open_upstreams, 1, memory_order_relaxed);
 	u->x = NULL;
 	TAILQ_INSERT_TAIL(&u->worker->dead_upstreams, u, link);
 }
@@ -166,6 +179,7 @@ int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, enum 
 			mark_down(pool);
 		return rc;
 	}
+	atomic_fetch_add_explicit(&open_upstreams, 1, memory_order_relaxed);
 	set_busy(u, x);
 	worker_deadline(w, &u->deadline, DEADLINE_CONNECT, clock_mono_us());
 	*upstream_r = u;

@@ -10,6 +10,7 @@ EXTRA_DIST += tests/check-includes tests/tally \
 	tests/system/harness.py \
 	tests/system/test_admin.py \
 	tests/system/test_demo.py \
+	tests/system/test_exhaustion.py \
 	tests/system/test_forwarding.py \
 	tests/system/test_otherwise.py \
 	tests/system/test_scope.py

@@ -242,7 +242,7 @@ class Server:
         self.listen(port)
 
     def listen(self, port):
-        self.sock = socket.create_server((self.host, port), backlog=128)
+        self.sock = socket.create_server((self.host, port), backlog=1024)
         self.port = self.sock.getsockname()[1]
         self.addr = f'{self.host}:{self.port}'
         threading.Thread(target=self.accept, args=(self.sock,), daemon=True).start()
