@@ -403,7 +403,7 @@ static const struct opt rows[] = {
 
 	TIMEOUT(connect, MS, "2s", "For a connection to an instance or a site."),
 	TIMEOUT(header, MS, "10s", "For the whole head of a request."),
-	TIMEOUT(body, MS, "30s", "Between two pieces of a body."),
+	TIMEOUT(body, MS, "30s", "Between two pieces of a body, of requests and responses alike."),
 	TIMEOUT(response, MS, "60s", "From the end of a request to the head of its response."),
 	TIMEOUT(idle, MS, "60s", "How long an idle connection is kept."),
 	TIMEOUT(drain, 0, "30s", "How long requests in flight may take when the daemon is stopped."),

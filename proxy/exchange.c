@@ -438,7 +438,7 @@ void exchange_on_upstream_writable(struct exchange *x)
 		return;
 	}
 	if (u->c.io.writing)
-		worker_deadline(x->w, &u->deadline, DEADLINE_RESPONSE, clock_mono_us());
+		worker_deadline(x->w, &u->deadline, DEADLINE_UPSTREAM_BODY, clock_mono_us());
 	else if (!exchange_pump_request(x))
 		exchange_run(x);
 }

@@ -294,7 +294,7 @@ void listener_release(struct listener *l)
 /* Those who wait in the kernel's queue were accepted by it: closing the socket would reset them. */
 void listener_close_gently(struct listener *l)
 {
-	for (int i = 0; l->fd >= 0 && i < CLOSE_BATCHES && accept_some(l); i++)
+	for (int i = 0; l->event && i < CLOSE_BATCHES && accept_some(l); i++)
 		;
 	listener_close(l);
 }

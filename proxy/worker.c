@@ -114,6 +114,7 @@ static void set_view(struct worker *w, struct view *v)
 	d[DEADLINE_HEADER] = conf->timeout_header_us;
 	d[DEADLINE_BODY] = conf->timeout_body_us;
 	d[DEADLINE_RESPONSE] = conf->timeout_response_us;
+	d[DEADLINE_UPSTREAM_BODY] = conf->timeout_body_us;
 	d[DEADLINE_IDLE] = conf->timeout_idle_us;
 	d[DEADLINE_UPSTREAM_IDLE] = conf->timeout_idle_us < UPSTREAM_IDLE_US ? conf->timeout_idle_us / 2
 	                                                                     : UPSTREAM_IDLE_US;
@@ -143,6 +144,7 @@ static void on_deadline(struct deadline *d)
 	switch (d->kind) {
 	case DEADLINE_CONNECT:
 	case DEADLINE_RESPONSE:
+	case DEADLINE_UPSTREAM_BODY:
 	case DEADLINE_UPSTREAM_IDLE:
 	case DEADLINE_MESH_IDLE:
 		upstream_on_deadline(container_of(d, struct upstream, deadline));
