@@ -226,10 +226,11 @@ static bool must_wait(struct listener *l)
 	return l->kind != LISTEN_ADMIN && used_descriptors(srv) >= srv->fd_full && !can_make_room(l->worker);
 }
 
-/* False: none wait, or there is no room for now. */
+/* False: none wait, or there is no room for now.  A request that is served on the way may close the listener (a reload
+ * over the admin interface); its session keeps it in memory. */
 static bool accept_some(struct listener *l)
 {
-	for (int count = 0, evicted = 0; count < ACCEPT_BATCH && evicted < EVICT_BATCH;) {
+	for (int count = 0, evicted = 0; l->fd >= 0 && count < ACCEPT_BATCH && evicted < EVICT_BATCH;) {
 		struct addr peer = { .len = sizeof(peer.ss) };
 		int client;
 
