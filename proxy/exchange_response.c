@@ -149,8 +149,12 @@ static bool read_response_head(struct exchange *x)
 
 void exchange_on_response_bytes(struct exchange *x)
 {
+	unsigned status;
+
 	if (!read_response_head(x))
 		return;
+	status = x->res.status;
+	exchange_note_instance(x, status >= 502 && status <= 504 ? INSTANCE_FAILED : INSTANCE_ANSWERED);
 	if (x->res.status == 101) {
 		if (x->req.upgrade && x->upstream_req_done)
 			exchange_start_tunnel(x);

@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "proxy/exchange.h"
 
-/* After the first failed connect an address is passed over this long, doubling up to the last. */
+/* After the first failed connect a site is tried last this long, doubling up to the last. */
 #define DOWN_FIRST_US 500000
 #define PROVEN_IDLE_US 100000
 #define DOWN_MOST_US 8000000
@@ -121,12 +121,7 @@ static void clear_busy(struct upstream *u)
 	counter_add(&u->worker->stats.connections_upstream_busy, (uint64_t)-1);
 }
 
-static void note_health(struct pool *pool, enum instance_health health)
-{
-	if (!atomic_load_explicit(&pool->instance->probed, memory_order_relaxed))
-		instance_set_health(pool->instance, health);
-}
-
+/* Of instances instance_note is told. */
 static void mark_down(struct pool *pool)
 {
 	int64_t wait = DOWN_FIRST_US;
@@ -134,7 +129,6 @@ static void mark_down(struct pool *pool)
 	for (unsigned i = 0; i < pool->failures && wait < DOWN_MOST_US; i++)
 		wait *= 2;
 	pool->failures++;
-	note_health(pool, INSTANCE_DOWN);
 	pool->down_until_us = clock_mono_us() + wait;
 }
 
@@ -252,7 +246,6 @@ static void on_connected(struct upstream *u)
 	}
 	u->connected = true;
 	u->pool->failures = 0;
-	note_health(u->pool, INSTANCE_UP);
 	u->pool->down_until_us = 0;
 	exchange_on_upstream_connected(u->x);
 }

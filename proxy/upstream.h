@@ -34,7 +34,7 @@ struct pool {
 	unsigned idle_count;
 	struct instance *instance; /* shared by all workers */
 	unsigned failures;         /* connects failed in a row */
-	int64_t down_until_us;     /* after a failed connect: tried last until then */
+	int64_t down_until_us;     /* after a failed connect: a site is tried last until then */
 	bool mesh;
 	UT_hash_handle hh;
 };

@@ -27,7 +27,10 @@ static void view_free(struct view *v)
 {
 	for (size_t i = 0; v->instance && i < v->conf->service_count; i++)
 		free(v->instance[i]);
+	for (size_t i = 0; v->group && i < v->conf->service_count; i++)
+		free(v->group[i].items);
 	free(v->instance);
+	free(v->group);
 	free(v->site);
 	free(v->pair);
 	conf_unref(&v->conf);
@@ -35,23 +38,33 @@ static void view_free(struct view *v)
 	free(v);
 }
 
+static int view_fill_service(struct worker *w, struct view *v, size_t i)
+{
+	const struct conf_service *svc = &v->conf->services[i];
+	struct instance_group *g = &v->group[i];
+
+	v->instance[i] = calloc(svc->instance_count + 1, sizeof(*v->instance[i]));
+	g->items = calloc(svc->instance_count + 1, sizeof(struct instance *));
+	if (!v->instance[i] || !g->items)
+		return ERR_NOMEM;
+	for (size_t j = 0; j < svc->instance_count; j++) {
+		v->instance[i][j] = pool_get(w, &svc->instances[j].addr, false);
+		if (!v->instance[i][j])
+			return ERR_NOMEM;
+		g->items[g->count++] = v->instance[i][j]->instance;
+	}
+	return 0;
+}
+
 static int view_fill_instances(struct worker *w, struct view *v)
 {
 	v->instance = calloc(v->conf->service_count + 1, sizeof(*v->instance));
-	if (!v->instance)
+	v->group = calloc(v->conf->service_count + 1, sizeof(*v->group));
+	if (!v->instance || !v->group)
 		return ERR_NOMEM;
-	for (size_t i = 0; i < v->conf->service_count; i++) {
-		const struct conf_service *svc = &v->conf->services[i];
-
-		v->instance[i] = calloc(svc->instance_count + 1, sizeof(*v->instance[i]));
-		if (!v->instance[i])
+	for (size_t i = 0; i < v->conf->service_count; i++)
+		if (view_fill_service(w, v, i))
 			return ERR_NOMEM;
-		for (size_t j = 0; j < svc->instance_count; j++) {
-			v->instance[i][j] = pool_get(w, &svc->instances[j].addr, false);
-			if (!v->instance[i][j])
-				return ERR_NOMEM;
-		}
-	}
 	return 0;
 }
 
@@ -359,6 +372,7 @@ int worker_init(struct worker *w, struct server *server, unsigned index, struct 
 	memset(w, 0, sizeof(*w));
 	w->server = server;
 	w->index = index;
+	w->random = index + 1;
 	TAILQ_INIT(&w->listeners);
 	STAILQ_INIT(&w->inbox.changes);
 	TAILQ_INIT(&w->sessions);

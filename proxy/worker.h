@@ -17,6 +17,7 @@
 #include "proxy/bound.h"
 #include "proxy/conf.h"
 #include "proxy/deadline.h"
+#include "proxy/instance.h"
 #include "proxy/stats.h"
 #include "registry/registry.h"
 
@@ -65,6 +66,7 @@ struct view {
 	struct conf *conf;
 	struct registry *reg;
 	struct pool ***instance;   /* [service][instance] */
+	struct instance_group *group; /* [service]: the same, as all workers know them */
 	struct pool **site;        /* [site], NULL without mesh address */
 	struct stats_pair **pair;  /* [service * sites + site], filled on first use */
 };
@@ -89,6 +91,7 @@ struct worker {
 	TAILQ_HEAD(, upstream) dead_upstreams;
 	TAILQ_HEAD(, exchange) dead_exchanges;
 	struct pool *pools;        /* uthash by address */
+	uint32_t random;           /* of instance_choose */
 	size_t busy_count;         /* exchanges under way */
 	size_t awaited_count;      /* of them: since before the drain */
 	int64_t exhausted_said_us, refused_said_us; /* when the log was last told */
