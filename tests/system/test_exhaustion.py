@@ -29,15 +29,11 @@ def metric(daemon, name):
 def limited(bed, limit=DESCRIPTORS, **kw):
     """A daemon that was started with few descriptors, and its origin."""
     origin = bed.origin('o')
-    popen = subprocess.Popen
 
-    def started(*args, **options):
-        return popen(*args, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)), **options)
-    subprocess.Popen = started
-    try:
-        return bed.daemon('dc1', {'image': {'instances': [origin.url]}}, **kw), origin
-    finally:
-        subprocess.Popen = popen
+    def popen(*args, **options):
+        return subprocess.Popen(*args, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)),
+                                **options)
+    return bed.daemon('dc1', {'image': {'instances': [origin.url]}}, popen=popen, **kw), origin
 
 
 class Crowd:
