@@ -140,13 +140,20 @@ static enum pump_result upstream_full_stop(struct exchange *x)
 	return PUMP_WAIT;
 }
 
+/* The client says nothing until it has heard 100, which the instance has to say. */
+static bool awaits_continue(const struct exchange *x)
+{
+	return x->req.expect_continue && !x->continue_sent && !x->bytes_in;
+}
+
 static enum pump_result wait_for(struct exchange *x)
 {
 	struct upstream *u = x->up;
+	bool full = u->c.io.writing;
 
-	if (x->upstream_req_done || u->c.io.writing || x->hold) {
+	if (x->upstream_req_done || full || x->hold || awaits_continue(x)) {
 		deadline_clear(&x->w->deadlines, &x->s->deadline);
-		worker_deadline(x->w, &u->deadline, DEADLINE_RESPONSE, clock_mono_us());
+		worker_deadline(x->w, &u->deadline, full ? DEADLINE_UPSTREAM_BODY : DEADLINE_RESPONSE, clock_mono_us());
 	} else if (x->s->c.eof) {
 		exchange_client_gone(x); /* a pipelined request that the end of the connection cut short */
 		return PUMP_ENDED;

@@ -107,7 +107,7 @@ static bool on_interim(struct exchange *x)
 		x->state = X_END;
 		return false;
 	}
-	return true;
+	return x->res.status != 100 || exchange_pump_request(x); /* from now on the client is waited for */
 }
 
 /* Reads heads off the upstream's input until the final one is there (true) or more is needed, or the attempt
@@ -160,8 +160,12 @@ static bool read_response_head(struct exchange *x)
 
 void exchange_on_response_bytes(struct exchange *x)
 {
+	unsigned status;
+
 	if (!read_response_head(x))
 		return;
+	status = x->res.status;
+	exchange_note_instance(x, status >= 502 && status <= 504 ? INSTANCE_FAILED : INSTANCE_ANSWERED);
 	if (x->res.status == 101) {
 		if (x->req.upgrade && x->upstream_req_done)
 			exchange_start_tunnel(x);
@@ -297,7 +301,7 @@ enum exchange_step exchange_step_relay(struct exchange *x)
 			buf_fini(&x->up->c.in);
 		if (x->upstream_req_done)
 			deadline_clear(&x->w->deadlines, &x->s->deadline);
-		worker_deadline(x->w, &x->up->deadline, DEADLINE_RESPONSE, now);
+		worker_deadline(x->w, &x->up->deadline, DEADLINE_UPSTREAM_BODY, now);
 	}
 	if (!x->up->c.eof && io_want_read(&x->up->c.io, !client->io.writing))
 		exchange_cut_short(x, "memory");

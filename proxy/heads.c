@@ -358,6 +358,7 @@ static const char *proxy_status_error(const char *type)
 		{ "not-allowed", "http_request_denied" },
 		{ "no-service", "destination_not_found" },
 		{ "internal", "proxy_internal_error" },
+		{ "too-many-connections", "connection_limit_reached" },
 	};
 
 	for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)
