@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import stat
+import subprocess
 import threading
 import time
 
@@ -51,6 +52,14 @@ def test_print_shows_an_effective_configuration_that_checks(bed):
     q = run_program(harness.SCOPEMESHD, '--check', '-c', again)
     eq(q.returncode, 0, q.stderr)
     eq(run_program(harness.SCOPEMESHD, '--print', '-c', again).stdout, p.stdout, 'printed again')
+
+
+def test_what_cannot_be_printed_is_no_success(bed):
+    for argv in (['--manual'], ['--print', '-c', bed.write('c.yaml', minimal(bed))]):
+        with open('/dev/full', 'wb') as full:
+            p = subprocess.run([harness.SCOPEMESHD, *argv], stdout=full, stderr=subprocess.PIPE, text=True,
+                               timeout=harness.DEADLINE)
+        eq((p.returncode, 'No space left' in p.stderr), (1, True), argv)
 
 
 def test_wrong_usage_is_2(bed):
