@@ -207,6 +207,9 @@ def test_sites_and_services(bed):
     eq(doc['sites'][1]['labels'], {'region': 'eu'})
     eq(set(doc['sites'][1]) >= {'name', 'state', 'rtt_ms', 'labels', 'services', 'mesh', 'last_seen', 'queued',
                                 'fenced_by'}, True)
+    eq([s['services'] for s in doc['sites']], [['image'], None, None], 'what others serve is unknown')
+    text = ask(sites['dc1'].admin, path='/v1/sites').body.decode()
+    assert not re.search(r'\d\.\d{7}', text), f'numbers for people: {text}'
     services = ask(sites['dc1'].admin, path='/v1/services').json()['services']
     mine = next(s for s in services if s['site'] == 'dc1' and s['service'] == 'image')
     eq(mine['instances'][0]['url'], origins['dc1'].url)
