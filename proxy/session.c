@@ -12,7 +12,6 @@
 #include "proxy/session.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -131,19 +130,14 @@ void session_begin(struct session *s)
 void session_accept(struct listener *l, int fd, const struct addr *peer)
 {
 	struct session *s = session_new(l, peer);
-	int on = 1;
 
 	if (!s) {
 		close(fd);
 		return;
 	}
-	if (peer->ss.ss_family != AF_UNIX)
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	s->stranger = l->worker->drain && !conf_is_neighbour(l->worker->view->conf, peer);
-	if (io_open_fd(&s->c.io, l->worker->base, fd, &session_io_handler))
-		session_free(s);
-	else
-		session_begin(s);
+	io_open_fd(&s->c.io, &l->worker->loop, fd, &session_io_handler);
+	session_begin(s);
 }
 
 void session_close(struct session *s, bool reset)

@@ -321,7 +321,7 @@ int worker_listen(struct worker *w, const struct bound *o, int fd)
 	l->conf_addr = o->configured;
 	l->service = *o->service ? strdup(o->service) : NULL;
 	l->fd = fd;
-	l->event = event_new(w->base, l->fd, EV_READ | EV_PERSIST, on_accept, l);
+	l->event = event_new(w->loop.base, l->fd, EV_READ | EV_PERSIST, on_accept, l);
 	if ((*o->service && !l->service) || !l->event || event_add(l->event, NULL)) {
 		listener_free(l);
 		return ERR_NOMEM;
@@ -519,11 +519,10 @@ int worker_init(struct worker *w, struct server *server, unsigned index, struct 
 	access_log_queue_init(&w->log);
 	pthread_mutex_init(&w->inbox_lock, NULL);
 	w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	w->base = event_base_new();
-	if (w->wake_fd < 0 || !w->base)
+	if (io_loop_init(&w->loop) || w->wake_fd < 0)
 		goto fail;
-	w->wake = event_new(w->base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
-	w->tick = evtimer_new(w->base, on_tick, w);
+	w->wake = event_new(w->loop.base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
+	w->tick = evtimer_new(w->loop.base, on_tick, w);
 	v = view_new(w, conf, reg);
 	if (!w->wake || !w->tick || !v || event_add(w->wake, NULL))
 		goto fail;
@@ -554,7 +553,7 @@ void worker_turn(struct worker *w)
 void worker_run(struct worker *w)
 {
 	while (!w->stopping) {
-		event_base_loop(w->base, EVLOOP_ONCE);
+		io_loop_turn(&w->loop);
 		worker_turn(w);
 	}
 	while (!TAILQ_EMPTY(&w->sessions))
@@ -589,8 +588,7 @@ void worker_fini(struct worker *w)
 		event_free(w->wake);
 	if (w->tick)
 		event_free(w->tick);
-	if (w->base)
-		event_base_free(w->base);
+	io_loop_fini(&w->loop);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
 	while ((c = STAILQ_FIRST(&w->inbox.changes))) {

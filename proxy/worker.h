@@ -17,6 +17,7 @@
 #include "proxy/bound.h"
 #include "proxy/conf.h"
 #include "proxy/deadline.h"
+#include "proxy/io_loop.h"
 #include "proxy/stats.h"
 #include "registry/registry.h"
 
@@ -72,7 +73,7 @@ struct worker {
 	struct server *server;
 	unsigned index;
 	pthread_t thread;
-	struct event_base *base;
+	struct io_loop loop;
 	struct event *wake, *tick;
 	int wake_fd;
 	bool tick_armed, stopping;
