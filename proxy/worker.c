@@ -513,6 +513,7 @@ int worker_init(struct worker *w, struct server *server, unsigned index, struct 
 	TAILQ_INIT(&w->unwatched_sessions);
 	TAILQ_INIT(&w->dead_upstreams);
 	TAILQ_INIT(&w->dead_exchanges);
+	TAILQ_INIT(&w->spare_exchanges);
 	buf_pool_init(&w->blocks, CONN_BLOCK, BLOCKS_KEPT);
 	deadlines_init(&w->deadlines);
 	stats_init(&w->stats);
@@ -584,6 +585,7 @@ void worker_fini(struct worker *w)
 		listener_free(l); /* NOLINT(clang-analyzer-unix.Malloc): it left the list */
 	pools_free(w);
 	reap(w);
+	exchanges_fini(w);
 	if (w->view)
 		view_unref(&w->view);
 	if (w->wake)

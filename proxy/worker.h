@@ -85,7 +85,8 @@ struct worker {
 	TAILQ_HEAD(, listener) listeners;
 	TAILQ_HEAD(, session) sessions, dead_sessions, ready_sessions, unwatched_sessions;
 	TAILQ_HEAD(, upstream) dead_upstreams;
-	TAILQ_HEAD(, exchange) dead_exchanges;
+	TAILQ_HEAD(, exchange) dead_exchanges, spare_exchanges;
+	unsigned spare_count;
 	struct pool *pools;        /* uthash by address */
 	size_t busy_count;         /* exchanges under way */
 	size_t awaited_count;      /* of them: since before the drain */
