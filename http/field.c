@@ -43,14 +43,14 @@ static unsigned char lower(char c)
 	return (unsigned char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
 }
 
-/* Eight bytes of a name with letters in lower case.  No other byte of a token becomes a letter or a hyphen by that, and
- * those that do stand in no field value either (guard.c). */
+/* Eight bytes of a name with letters in lower case: bit 5 is set where bit 6 is, by which nothing but a letter becomes
+ * one, and a hyphen stays what it is. */
 static uint64_t eight(const char *p)
 {
 	uint64_t w;
 
 	memcpy(&w, p, sizeof(w));
-	return w | UINT64_C(0x2020202020202020);
+	return w | (w & UINT64_C(0x4040404040404040)) >> 1;
 }
 
 static uint64_t eight_of(const char *lower_name)
