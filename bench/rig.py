@@ -62,9 +62,9 @@ class Process:
 class Rig:
     """Everything that runs: the origin and the proxies, each at an address of its own."""
 
-    def __init__(self, options):
+    def __init__(self, options, folder='run.d'):
         self.options, self.build = options, os.path.abspath(options.build)
-        self.dir = os.path.join(self.build, 'bench', 'run.d')
+        self.dir = os.path.join(self.build, 'bench', folder)
         shutil.rmtree(self.dir, ignore_errors=True)
         os.makedirs(self.dir)
         self.processes = []
