@@ -23,7 +23,6 @@ import argparse
 import hashlib
 import http.client
 import http.server
-import json
 import multiprocessing
 import os
 import queue
@@ -298,7 +297,9 @@ log: {{access: "off", level: warn}}
     def start(self, program, sites):
         self.sites = sites
         path = self.rig.write(f'{self.name}.yaml', self.text(sites))
-        self.process = Process(self.rig, self.name, [program, '-c', path], '0,1')
+        # Of a sanitized build: what it holds back of freed memory is no growth.
+        env = {'ASAN_OPTIONS': 'quarantine_size_mb=2:thread_local_quarantine_size_kb=64', **os.environ}
+        self.process = Process(self.rig, self.name, [program, '-c', path], '0,1', env)
         wait_for_port(self.admin_port, self.process)
 
     def reload(self):
