@@ -6,6 +6,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/admin.c proxy/admin_int.h proxy/admin_write.c \
 	proxy/bound.c proxy/bound.h \
 	proxy/carrier.c proxy/carrier.h \
+	proxy/client_table.c proxy/client_table.h \
 	proxy/conf.c proxy/conf.h proxy/conf_int.h \
 	proxy/conf_cidr.c \
 	proxy/conf_options.c \
@@ -19,6 +20,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/heads.c \
 	proxy/instance.c proxy/instance.h \
 	proxy/io.c proxy/io.h proxy/io_loop.c proxy/io_loop.h \
+	proxy/listener.c \
 	proxy/lookup.c proxy/lookup.h \
 	proxy/metrics.c proxy/metrics.h \
 	proxy/probe.c proxy/probe.h \
