@@ -7,6 +7,8 @@
 
 #include "base/span.h"
 
+#define EXCHANGE_NO_MEMORY "out of memory; nothing was executed"
+
 struct exchange;
 struct session;
 struct worker;

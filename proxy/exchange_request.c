@@ -142,6 +142,13 @@ static enum pump_result upstream_full_stop(struct exchange *x)
 	return PUMP_WAIT;
 }
 
+/* A part may have gone out, and there is no memory for the rest. */
+static enum pump_result cannot_keep(struct exchange *x)
+{
+	exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_NO_MEMORY);
+	return PUMP_ENDED;
+}
+
 /* The client says nothing until it has heard 100, which the instance has to say. */
 static bool awaits_continue(const struct exchange *x)
 {
@@ -173,6 +180,7 @@ static enum pump_result pump_once(struct exchange *x)
 	struct span in = buf_span(&client->in);
 	size_t before = in.n;
 	bool more = false;
+	int rc;
 
 	if (!x->hold) {
 		int live;
@@ -190,9 +198,10 @@ static enum pump_result pump_once(struct exchange *x)
 			x->upstream_req_done = true;
 		}
 	}
-	if (conn_send(&u->c, p.span, p.count)) {
+	rc = conn_send(&u->c, p.span, p.count);
+	if (rc) {
 		buf_consume(&client->in, before - in.n);
-		return upstream_full_stop(x);
+		return rc == ERR_NOMEM ? cannot_keep(x) : upstream_full_stop(x);
 	}
 	x->sent_any = true;
 	buf_consume(&client->in, before - in.n);
@@ -251,8 +260,7 @@ enum exchange_step exchange_step_send(struct exchange *x)
 	x->up_chunked = x->req.framing == HTTP_CHUNKED;
 	x->hold = remote && !small && x->site_at < x->site_count;
 	if (heads_add_request(x, &x->up->c.out)) {
-		struct problem p = { .status = 431, .type = "too-large",
-			             .detail = "the header section does not fit into memory" };
+		struct problem p = { .status = 503, .type = "no-memory", .detail = EXCHANGE_NO_MEMORY };
 
 		exchange_problem(x, &p);
 		return STEP_NEXT;

@@ -146,7 +146,7 @@ static void begin_refused(struct session *s, const char *why)
 {
 	enlist(s);
 	s->refused = true;
-	if (conn_read(&s->c, CONN_BLOCK) == CONN_READ_BROKEN) {
+	if (conn_read(&s->c, CONN_BLOCK) >= CONN_READ_BROKEN) {
 		session_close(s, false);
 		return;
 	}
@@ -330,6 +330,10 @@ static void on_readable(struct io *io)
 	case CONN_READ_EOF:
 	case CONN_READ_BROKEN:
 		session_close(s, false);
+		return;
+	case CONN_READ_NOMEM:
+		buf_fini(&s->c.in);
+		refuse(s, 503, "no-memory", EXCHANGE_NO_MEMORY);
 		return;
 	}
 }
