@@ -283,7 +283,9 @@ void exchange_run(struct exchange *x)
 	} while (step == STEP_NEXT);
 	if (step == STEP_DONE) {
 		struct session *s = x->s;
-		bool keep = x->keep && x->req_done && !x->cut, cut = x->cut;
+		bool keep = x->keep && x->req_done && !x->cut;
+		/* A reset would take the answers before it along; it is needed to tell a cut message from a whole one */
+		bool cut = x->cut && (x->res_started || !s->c.eof);
 
 		s->client_closes = x->has_req && x->req_done && !x->req_bad && !x->req.keep_alive;
 		exchange_bury(x);

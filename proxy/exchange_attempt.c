@@ -71,7 +71,7 @@ static unsigned outcome_status(const struct exchange *x)
 	const struct exchange_target *t = x->target_count ? &x->targets[x->target_count - 1] : NULL;
 	bool timeout = t && t->reason && !strcmp(t->reason, "timeout");
 
-	return exchange_is_safe(x) && !timeout ? 502 : 504;
+	return x->bad_answer || (exchange_is_safe(x) && !timeout) ? 502 : 504;
 }
 
 /* One line on each site that was tried: "dc2: refused; dc3: timeout". */
@@ -103,10 +103,12 @@ static void exhausted(struct exchange *x)
 
 	if (x->outcome_unknown) {
 		p.status = outcome_status(x);
-		p.type = "outcome-unknown";
+		p.type = x->bad_answer ? "bad-response" : "outcome-unknown";
 		p.detail = arena_printf(&x->arena,
-		                        "The request was sent and no whole answer came, so whether it was executed "
-		                        "is not known. Tried: %s.", list ? list : "");
+		                        "The request was sent and %s%s, so whether it was executed is not known. "
+		                        "Tried: %s.",
+		                        x->bad_answer ? "its answer was refused: " : "no whole answer came",
+		                        x->bad_answer ? x->bad_answer : "", list ? list : "");
 	} else {
 		p.status = 503;
 		p.type = no_instance ? "no-instance" : "unreachable";
@@ -247,7 +249,7 @@ void exchange_attempt_failed(struct exchange *x, enum exchange_outcome outcome, 
 		same_again(x);
 	} else if (exchange_is_safe(x)) {
 		exchange_move_on(x, reason);
-	} else if (exchange_is_repeatable(x)) {
+	} else if (exchange_is_repeatable(x) && !x->bad_answer) { /* who answers badly would do so again */
 		count_reason(x, reason, false);
 		repeat_same(x, false);
 	} else {

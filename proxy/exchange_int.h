@@ -88,6 +88,8 @@ struct exchange {
 	int64_t give_up_us;       /* until then an idempotent request is repeated */
 	unsigned repeats, retry_ticks; /* pauses taken; ticks left of the present one */
 	bool outcome_unknown;     /* an attempt may have been executed */
+	const char *bad_answer;   /* why the last response was refused; NULL: none came */
+	unsigned interim_count;   /* 1xx of this attempt */
 
 	/* the attempt under way */
 	struct upstream *up;

@@ -20,7 +20,9 @@
 #include "proxy/client_table.h"
 #include "proxy/exchange.h"
 
-#define LINGER_BYTES (1u << 20)
+/* What a client may still send after an answer that ends the connection, within the linger deadline: most send all they
+ * have before they listen. */
+#define LINGER_BYTES (64u << 20)
 
 static void on_readable(struct io *io);
 static void on_writable(struct io *io);
@@ -255,7 +257,7 @@ static bool line_too_long(const struct session *s, struct span head, size_t most
 
 static void read_head(struct session *s)
 {
-	size_t most = s->worker->view->conf->limit_header_bytes;
+	size_t most = s->worker->view->conf->limit_header_bytes + (s->kind == LISTEN_MESH ? HEAD_ROOM : 0);
 	struct span head;
 	const char *reason;
 

@@ -190,7 +190,9 @@ void upstream_keep(struct upstream **up)
 	*up = NULL;
 	clear_busy(u);
 	deadline_clear(&u->worker->deadlines, &u->deadline);
-	if (buf_len(&u->c.in) || buf_len(&u->c.out) || u->c.eof || io_want_read(&u->c.io, true)) {
+	/* What stands behind the response is nobody's answer, least of all the next one's. */
+	if (buf_len(&u->c.in) || buf_len(&u->c.out) || u->c.eof || (u->c.filled && !io_quiet(&u->c.io)) ||
+	    io_want_read(&u->c.io, true)) {
 		bury(u, false);
 		return;
 	}

@@ -625,19 +625,37 @@ def dead_shared():
                  if p.poll() is not None), None)
 
 
+def group(names, title):
+    """The tests that names holds from here on are counted under this title."""
+    names[f'group {title}'] = title
+
+
+def show_groups(names, outcomes):
+    counts, title = {}, None
+    for name, value in names.items():
+        if name.startswith('group '):
+            title = value
+        elif title and name in outcomes:
+            counts.setdefault(title, []).append(outcomes[name] == 'passed')
+    for title, passed in counts.items():
+        print(f'     {title}: {sum(passed)} of {len(passed)}')
+
+
 def main(names):
     words = [a for a in sys.argv[1:] if not a.startswith('-')]
     tests = [(n, f) for n, f in names.items() if n.startswith('test_') and callable(f)
              and (not words or any(w in n for w in words))]
-    counts = {'passed': 0, 'failed': 0, 'skipped': 0}
+    counts, outcomes = {'passed': 0, 'failed': 0, 'skipped': 0}, {}
     if not os.access(SCOPEMESHD, os.X_OK):
         sys.exit(f'{SCOPEMESHD} is not there: run ./bootstrap build first')
     for name, function in tests:
-        counts[run_one(name, function)] += 1
+        outcomes[name] = run_one(name, function)
+        counts[outcomes[name]] += 1
     for bed, _, _ in shared_beds:
         problem = bed.close(False)
         if problem:
             counts['failed'] += 1
             print(f'FAIL {bed.name}\n     {problem}')
+    show_groups(names, outcomes)
     print(', '.join(f'{n} {word}' for word, n in counts.items()), flush=True)
     sys.exit(1 if counts['failed'] or not tests else 0)
