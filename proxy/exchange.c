@@ -21,6 +21,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 
@@ -79,16 +80,25 @@ static void exchange_bury(struct exchange *x)
 	"  \"detail\": \"" EXCHANGE_NO_MEMORY "\"\n}\n"
 static_assert(sizeof(SORRY) - 1 == 108, "its length is in the head");
 
-/* What can be said without memory, and the close: between two messages the socket has room for it. 0 when it is out. */
+/* What can be said without memory, and the close: between two messages the socket has room for it. */
+static const char sorry[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
+			    "Content-Length: 108\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n" SORRY;
+
+void exchange_say_sorry(int fd)
+{
+	if (send(fd, sorry, sizeof(sorry) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		return; /* the close says enough */
+}
+
+/* 0 when it is out. */
 static int say_sorry(struct session *s)
 {
-	const struct span sorry = SPAN("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
-	                               "Content-Length: 108\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n" SORRY);
+	const struct span text = SPAN(sorry);
 
 	if (s->c.io.writing)
 		return ERR_NOMEM;
 	buf_fini(&s->c.out);
-	return conn_send(&s->c, &sorry, 1);
+	return conn_send(&s->c, &text, 1);
 }
 
 static void no_memory(struct session *s)
