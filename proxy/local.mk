@@ -11,6 +11,8 @@ proxy_libproxy_a_SOURCES = \
 	proxy/conf_options.c \
 	proxy/conf_scope.c \
 	proxy/conn.c proxy/conn.h \
+	proxy/correlation.c proxy/correlation.h \
+	proxy/correlation_value.c proxy/correlation_value.h \
 	proxy/deadline.c proxy/deadline.h \
 	proxy/exchange.c proxy/exchange.h proxy/exchange_int.h \
 	proxy/exchange_splice.c proxy/io_pipe.c proxy/io_pipe.h \
