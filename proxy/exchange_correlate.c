@@ -71,28 +71,37 @@ static void say_ambiguous(struct exchange *x, const struct conf_carrier *c)
 		atomic_fetch_add(&unsaid, 1);
 		return;
 	}
-	log_warn("a call to %.*s carries nothing but values that came in with two scopes (%.*s): it is served as "
+	log_warn("a call to %.*s carries nothing but values that came in with two scopes (%.*s): it is served as one "
 	         "without a scope (%llu more since the last such line)", SPAN_ARG(x->svc->name), SPAN_ARG(c->text),
 	         (unsigned long long)atomic_exchange(&unsaid, 0));
 }
 
 struct finding {
 	const struct conf_carrier *found, *ambiguous;
-	struct span scope; /* in room */
-	char room[CORRELATION_SCOPE_BYTES];
+	bool disagree;
+	struct span scope; /* in room[0] */
+	char room[2][CORRELATION_SCOPE_BYTES];
 };
 
-static bool look_up(struct exchange *x, const struct conf_carrier *c, struct finding *f)
+/* The narrowest value of this header that gives a scope.  Headers that give different ones come from two requests that
+ * the application mixes: no scope is better than one of them. */
+static void look_up(struct exchange *x, const struct conf_carrier *c, struct finding *f)
 {
+	char *room = f->room[f->found ? 1 : 0];
 	struct correlation_values v;
+	struct span scope;
 
 	if (!get_values(&x->req, (enum correlation_kind)c->values, c->name, &v))
-		return false;
+		return;
 	for (unsigned i = 0; i < v.count; i++) {
-		switch (correlation_find(table_of(x), &v.key[i], clock_mono_us(), f->room, &f->scope)) {
+		switch (correlation_find(table_of(x), &v.key[i], clock_mono_us(), room, &scope)) {
 		case CORRELATION_SCOPE:
+			f->disagree |= f->found && !span_eq(f->scope, scope);
+			if (f->found)
+				return;
 			f->found = c;
-			return true;
+			f->scope = scope;
+			return;
 		case CORRELATION_AMBIGUOUS:
 			f->ambiguous = c;
 			break;
@@ -100,7 +109,6 @@ static bool look_up(struct exchange *x, const struct conf_carrier *c, struct fin
 			break;
 		}
 	}
-	return false;
 }
 
 static void count(struct exchange *x, enum stats_correlation outcome)
@@ -118,8 +126,9 @@ bool correlate_find(struct exchange *x)
 	if (correlation_is_empty(table_of(x)))
 		return false;
 	f.found = f.ambiguous = NULL;
-	while (!f.found && (c = next_carrier(x->view->conf, &i)) && !look_up(x, c, &f))
-		;
+	f.disagree = false;
+	while ((c = next_carrier(x->view->conf, &i)))
+		look_up(x, c, &f);
 	if (!f.found && !f.ambiguous) {
 		count(x, STATS_CORRELATION_UNKNOWN);
 		return false;
@@ -129,9 +138,9 @@ bool correlate_find(struct exchange *x)
 		count(x, STATS_CORRELATION_STRANGER);
 		return false;
 	}
-	if (!f.found) {
+	if (!f.found || f.disagree) {
 		count(x, STATS_CORRELATION_AMBIGUOUS);
-		say_ambiguous(x, f.ambiguous);
+		say_ambiguous(x, f.disagree ? f.found : f.ambiguous);
 		x->reason = "ambiguous-scope";
 		return false;
 	}
