@@ -23,7 +23,7 @@ def requests(d, count, path='/x'):
 
 def lines(path):
     with open(path, 'rb') as f:
-        return f.read().decode().splitlines()
+        return f.read().decode().split('\n')[:-1]    # the last one may still be written
 
 
 def logged(path, request_path):
@@ -66,14 +66,23 @@ def test_a_disk_that_has_room_again_is_written_without_a_signal(bed):
     wait_until(lambda: 'No space left on device' in d.log(), 'a full disk')
     requests(d, 20)
     os.unlink(f'{inside}/filler')
+    sent = 320
+
+    def room_again():    # the kernel may take its time
+        nonlocal sent
+        if 'can be written again' in d.log():
+            return True
+        requests(d, 1, '/more')
+        sent += 1
+        return False
+    wait_until(room_again, 'room again')
     requests(d, 5, '/after')
-    wait_until(lambda: 'can be written again' in d.log(), 'room again')
     wait_until(lambda: logged(f'{inside}/access.log', '/after4'), 'the log goes on')
     broken = [l for l in lines(f'{inside}/access.log') if not is_json(l)]
     assert len(broken) <= 1, broken
     assert not any('/after' in l for l in broken), 'a whole line behind half a one'
     lost = int(re.search(r'(\d+) lines were lost', d.log())[1])
-    eq(len(lines(f'{inside}/access.log')) - len(broken) + lost, 325, 'lines written and lost')
+    eq(len(lines(f'{inside}/access.log')) - len(broken) + lost, sent + 5, 'lines written and lost')
 
 
 def is_json(line):
