@@ -28,10 +28,44 @@
 #define EXCHANGE_MAGIC 0x5c0e4e01u
 /* ---- life ---------------------------------------------------------------------------------------------- */
 
+/* Kept for the next ones, per worker. */
+#define SPARE_EXCHANGES 64
+
+static struct exchange *exchange_alloc(struct worker *w)
+{
+	struct exchange *x = TAILQ_FIRST(&w->spare_exchanges);
+
+	if (!x)
+		return malloc(sizeof(*x));
+	TAILQ_REMOVE(&w->spare_exchanges, x, link);
+	w->spare_count--;
+	return x;
+}
+
+static void exchange_free(struct worker *w, struct exchange *x)
+{
+	if (w->spare_count >= SPARE_EXCHANGES) {
+		free(x);
+		return;
+	}
+	TAILQ_INSERT_HEAD(&w->spare_exchanges, x, link);
+	w->spare_count++;
+}
+
+void exchanges_fini(struct worker *w)
+{
+	struct exchange *x;
+
+	while ((x = TAILQ_FIRST(&w->spare_exchanges))) {
+		TAILQ_REMOVE(&w->spare_exchanges, x, link);
+		free(x);
+	}
+}
+
 static struct exchange *exchange_new(struct session *s)
 {
-	struct exchange *x = malloc(sizeof(*x));
 	struct worker *w = s->worker;
+	struct exchange *x = exchange_alloc(w);
 
 	if (!x)
 		return NULL;
@@ -58,7 +92,7 @@ void exchanges_reap(struct worker *w)
 	while ((x = TAILQ_FIRST(&w->dead_exchanges))) {
 		TAILQ_REMOVE(&w->dead_exchanges, x, link);
 		arena_fini(&x->arena);
-		free(x);
+		exchange_free(w, x);
 	}
 }
 
@@ -121,6 +155,8 @@ void exchange_start(struct session *s, struct span head)
 	if (copy.p)
 		rc = http_request_parse(&x->arena, copy, &x->req, &why);
 	buf_consume(&s->c.in, head.n);
+	if (!buf_len(&s->c.in))
+		buf_fini(&s->c.in); /* the block is still warm for another connection */
 	if (rc == ERR_NOMEM) {
 		why = (struct http_refusal){ 431, "the header section needs more memory than a request may use" };
 	}

@@ -39,5 +39,7 @@ void exchange_on_upstream_deadline(struct exchange *x);
 void exchange_abort(struct exchange *x, const char *reason);
 /* Frees what is over. */
 void exchanges_reap(struct worker *w);
+/* At the end: those kept for reuse too. */
+void exchanges_fini(struct worker *w);
 
 #endif

@@ -180,19 +180,15 @@ static enum pump_result pump_once(struct exchange *x)
 	struct span again = span_from(buf_span(&x->replay), x->replay_sent);
 	struct span in = buf_span(&client->in);
 	size_t before = in.n;
+	int live = 0, rc;
 	bool more = false;
-	int rc;
 
 	if (!x->hold) {
-		int live;
-
 		if (again.n)
 			pieces_add(&p, again);
 		live = p.count;
 		if (!take_content(x, &in, &p))
 			return PUMP_ENDED;
-		x->replay_sent = buf_len(&x->replay);
-		keep_pieces(x, &p, live);
 		more = pieces_full(&p);
 		if (x->req_done && !more) {
 			pieces_end(&p, &x->arena, &x->req_body);
@@ -200,12 +196,14 @@ static enum pump_result pump_once(struct exchange *x)
 		}
 	}
 	rc = conn_send(&u->c, p.span, p.count);
-	if (rc) {
-		buf_consume(&client->in, before - in.n);
-		return rc == ERR_NOMEM ? cannot_keep(x) : upstream_full_stop(x);
+	if (!x->hold) { /* only now: what is sent again points into replay, which moves when it grows */
+		x->replay_sent = buf_len(&x->replay);
+		keep_pieces(x, &p, live);
 	}
-	x->sent_any = true;
 	buf_consume(&client->in, before - in.n);
+	if (rc)
+		return rc == ERR_NOMEM ? cannot_keep(x) : upstream_full_stop(x);
+	x->sent_any = true;
 	return more && !u->c.io.writing ? PUMP_MORE : wait_for(x);
 }
 

@@ -12,7 +12,6 @@
 #include "proxy/session.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -167,7 +166,6 @@ static void begin_refused(struct session *s, const char *why)
 void session_accept(struct listener *l, int fd, const struct addr *peer, bool counted, const char *refusal)
 {
 	struct session *s = session_new(l, peer);
-	int on = 1;
 
 	if (!s) {
 		if (l->kind != LISTEN_MESH)
@@ -178,12 +176,9 @@ void session_accept(struct listener *l, int fd, const struct addr *peer, bool co
 		return;
 	}
 	s->counted = counted;
-	if (peer->ss.ss_family != AF_UNIX)
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	s->stranger = l->worker->drain && !conf_is_neighbour(l->worker->view->conf, peer);
-	if (io_open_fd(&s->c.io, l->worker->base, fd, &session_io_handler))
-		session_free(s);
-	else if (refusal)
+	io_open_fd(&s->c.io, &l->worker->loop, fd, &session_io_handler);
+	if (refusal)
 		begin_refused(s, refusal);
 	else
 		session_begin(s);

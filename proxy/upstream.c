@@ -167,7 +167,7 @@ int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, enum 
 	u->pool = pool;
 	buf_init(&u->c.in, &w->blocks, 0);
 	buf_init(&u->c.out, &w->blocks, 0);
-	rc = io_connect(&u->c.io, w->base, &pool->addr, &upstream_handler);
+	rc = io_connect(&u->c.io, &w->loop, &pool->addr, &upstream_handler);
 	if (rc) {
 		free(u);
 		if (rc != ERR_LIMIT && rc != ERR_NOMEM)

@@ -23,7 +23,7 @@ static int64_t wall(void)
 
 static struct bed_end *of(struct io *io)
 {
-	return (struct bed_end *)(void *)io->event;
+	return io->impl;
 }
 
 static ssize_t end_read(struct io *io, void *room, size_t bytes)
@@ -99,7 +99,7 @@ static void end_close(struct io *io, bool reset)
 	e->closed = true;
 	e->reset = reset;
 	e->io = NULL;
-	io->event = NULL;
+	io->impl = NULL;
 }
 
 static const struct io_ops end_ops = {
@@ -122,7 +122,7 @@ static struct bed_end *end_new(struct bed *bed, struct io *io, const struct io_h
 	*e = (struct bed_end){ .used = true, .io = io, .room = SIZE_MAX };
 	buf_init(&e->to_proxy, NULL, 0);
 	buf_init(&e->from_proxy, NULL, 0);
-	*io = (struct io){ .ops = &end_ops, .handler = handler, .event = (struct io_event *)(void *)e, .fd = -1 };
+	*io = (struct io){ .ops = &end_ops, .handler = handler, .impl = e, .fd = -1 };
 	return e;
 }
 
@@ -281,6 +281,6 @@ void bed_drain(struct bed *bed, enum drain drain)
 {
 	worker_tell_drain(&bed->worker, drain);
 	on_proxy(true);
-	event_base_loop(bed->worker.base, EVLOOP_NONBLOCK);
+	event_base_loop(bed->worker.loop.base, EVLOOP_NONBLOCK);
 	on_proxy(false);
 }
