@@ -52,7 +52,7 @@ def test_a_disk_that_has_room_again_is_written_without_a_signal(bed):
     """A small file system of the daemon's own fills up in the middle of a line."""
     disk = os.path.join(bed.dir, 'disk')
     os.mkdir(disk)
-    script = f'mount -t tmpfs -o size=64k none {disk} && exec "$@"'
+    script = f'mount -t tmpfs -o size=512k none {disk} && exec "$@"'
     if os.geteuid() or subprocess.run(['unshare', '--mount', 'sh', '-c', script, 'sh', 'true'],
                                       capture_output=True).returncode:
         raise harness.Skip('mounting needs rights')
@@ -61,7 +61,7 @@ def test_a_disk_that_has_room_again_is_written_without_a_signal(bed):
                    log={'access': f'{disk}/access.log'})
     inside = f'/proc/{d.process.pid}/root{disk}'
     with open(f'{inside}/filler', 'wb') as f:
-        f.write(b'x' * 40000)
+        f.write(b'x' * 500000)    # more than all lines together
     requests(d, 300)
     wait_until(lambda: 'No space left on device' in d.log(), 'a full disk')
     requests(d, 20)
