@@ -12,4 +12,5 @@ EXTRA_DIST += tests/check-includes tests/tally \
 	tests/system/test_demo.py \
 	tests/system/test_forwarding.py \
 	tests/system/test_otherwise.py \
-	tests/system/test_scope.py
+	tests/system/test_scope.py \
+	tests/system/test_trust.py
