@@ -12,4 +12,7 @@ extern const struct opt_table conf_options;
  * registry. Problems go to the document. ERR_NOMEM or 0. */
 int conf_check_scopes(struct opt_reader *r, struct conf *conf, const struct registry *reg) MUST_CHECK;
 
+/* Whether there is what TLS needs, and whether its files are of use.  ERR_NOMEM or 0. */
+int conf_check_tls(struct opt_reader *r, const struct conf *conf) MUST_CHECK;
+
 #endif

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "proxy/io_tls.h"
 
 #define EXCHANGE_MAGIC 0x5c0e4e01u
 /* ---- life ---------------------------------------------------------------------------------------------- */
@@ -372,7 +373,10 @@ void exchange_on_client_deadline(struct exchange *x)
 /* No whole head came and none will. */
 static void upstream_ended(struct exchange *x)
 {
-	exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_RESET);
+	if (io_is_refused(&x->up->c.io))
+		exchange_on_upstream_refused(x);
+	else
+		exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_RESET);
 	exchange_run(x);
 }
 

@@ -174,14 +174,10 @@ int io_open_fd(struct io *io, struct event_base *base, int fd, const struct io_h
 	return 0;
 }
 
-int io_connect(struct io *io, struct event_base *base, const struct addr *to,
-               const struct io_handler *handler)
+int io_dial(const struct addr *to, int *fd_r)
 {
-	int on = 1, rc, fd;
+	int on = 1, rc, fd = socket(to->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	if (connect_instead)
-		return connect_instead(io, to, handler);
-	fd = socket(to->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return errno == EMFILE || errno == ENFILE ? ERR_LIMIT : err_from_errno(errno);
 	if (to->ss.ss_family != AF_UNIX)
@@ -192,7 +188,20 @@ int io_connect(struct io *io, struct event_base *base, const struct addr *to,
 		close(fd);
 		return rc;
 	}
-	rc = io_open_fd(io, base, fd, handler);
+	*fd_r = fd;
+	return 0;
+}
+
+int io_connect(struct io *io, struct event_base *base, const struct addr *to,
+               const struct io_handler *handler)
+{
+	int rc, fd;
+
+	if (connect_instead)
+		return connect_instead(io, to, handler);
+	rc = io_dial(to, &fd);
+	if (!rc)
+		rc = io_open_fd(io, base, fd, handler);
 	if (!rc && io_want_write(io, true)) {
 		io_close(io, false);
 		rc = ERR_NOMEM;

@@ -1,4 +1,4 @@
-/* A byte stream that never blocks: one end of a TCP (later TLS) connection, or, in scenarios and
+/* A byte stream that never blocks: one end of a TCP or TLS (io_tls.h) connection, or, in scenarios and
  * fuzz targets, a pair of queues in memory.  Everything above is written against this, so the
  * request machine runs without sockets.
  *
@@ -39,11 +39,15 @@ struct io_ops {
 };
 
 struct io_event;
+struct io_tls;
 
 struct io {
 	const struct io_ops *ops;
 	const struct io_handler *handler;
-	struct io_event *event;  /* of the event implementation */
+	union {
+		struct io_event *event;  /* of the event implementation */
+		struct io_tls *tls;      /* of the one with TLS */
+	};
 	int fd;
 	bool reading, writing;   /* what is wanted at present */
 };
@@ -53,6 +57,9 @@ int io_open_fd(struct io *io, struct event_base *base, int fd, const struct io_h
 /* Begins to connect; the result comes as writable, then io_connected tells.  May fail at once. */
 int io_connect(struct io *io, struct event_base *base, const struct addr *to,
                const struct io_handler *handler) MUST_CHECK;
+
+/* The first half of io_connect: a socket that connects. ERR_LIMIT: out of descriptors. */
+int io_dial(const struct addr *to, int *fd_r) MUST_CHECK;
 
 /* For scenarios and fuzz targets: what io_connect does instead (NULL: connect). */
 typedef int (*io_connector)(struct io *io, const struct addr *to, const struct io_handler *handler);

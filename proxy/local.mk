@@ -1,5 +1,5 @@
 noinst_LIBRARIES += proxy/libproxy.a
-proxy_libproxy_a_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS)
+proxy_libproxy_a_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS) $(OPENSSL_CFLAGS)
 proxy_libproxy_a_SOURCES = \
 	proxy/access_line.c \
 	proxy/access_log.c proxy/access_log.h \
@@ -10,6 +10,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/conf_cidr.c \
 	proxy/conf_options.c \
 	proxy/conf_scope.c \
+	proxy/conf_tls.c \
 	proxy/conn.c proxy/conn.h \
 	proxy/deadline.c proxy/deadline.h \
 	proxy/exchange.c proxy/exchange.h proxy/exchange_int.h \
@@ -19,6 +20,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/heads.c \
 	proxy/instance.c proxy/instance.h \
 	proxy/io.c proxy/io.h \
+	proxy/io_tls.c proxy/io_tls.h \
 	proxy/lookup.c proxy/lookup.h \
 	proxy/metrics.c proxy/metrics.h \
 	proxy/probe.c proxy/probe.h \
@@ -27,18 +29,21 @@ proxy_libproxy_a_SOURCES = \
 	proxy/server.c proxy/server.h \
 	proxy/session.c proxy/session.h \
 	proxy/stats.c proxy/stats.h \
+	proxy/tls.c proxy/tls.h proxy/tls_int.h \
+	proxy/tls_load.c \
+	proxy/trust.c proxy/trust.h \
 	proxy/upstream.c proxy/upstream.h \
 	proxy/worker.c proxy/worker.h
 
 sbin_PROGRAMS += scopemeshd
 scopemeshd_SOURCES = proxy/main.c
 scopemeshd_LDADD = proxy/libproxy.a registry/libregistry.a scope/libscope.a $(HTTP_LIBS) \
-	base/libbase.a $(EVENT_LIBS) $(JANSSON_LIBS) $(FYAML_LIBS)
+	base/libbase.a $(EVENT_LIBS) $(JANSSON_LIBS) $(FYAML_LIBS) $(OPENSSL_LIBS)
 # docs/reference.md comes from the option table; test_conf compares.
 EXTRA_PROGRAMS += proxy/print_reference
 proxy_print_reference_SOURCES = proxy/print_reference.c
 proxy_print_reference_LDADD = proxy/libproxy.a registry/libregistry.a scope/libscope.a \
-	base/libbase.a $(FYAML_LIBS)
+	base/libbase.a $(FYAML_LIBS) $(OPENSSL_LIBS)
 .PHONY: reference
 reference: proxy/print_reference
 	@$(MKDIR_P) docs

@@ -127,6 +127,22 @@ static int open_listeners(struct server *srv)
 	return rc;
 }
 
+/* ---- certificates ---------------------------------------------------------------------------------------------- */
+
+static void say_mistake(void *arg, const void *option, const char *what, const char *hint)
+{
+	(void)arg;
+	(void)option;
+	(void)hint;
+	log_error("%s", what);
+}
+
+/* They were checked with the configuration a moment ago. */
+static int load_certificates(struct server *srv)
+{
+	return tls_load(srv->conf, false, say_mistake, NULL, &srv->tls);
+}
+
 /* ---- stopping ---------------------------------------------------------------------------------------------------- */
 
 static void stop_all(struct server *srv)
@@ -378,6 +394,7 @@ static void server_fini(struct server *srv)
 	sem_destroy(&srv->change_taken);
 	conf_unref(&srv->conf);
 	registry_unref(&srv->reg);
+	tls_unref(&srv->tls);
 }
 
 int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
@@ -391,7 +408,9 @@ int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 	server_note_registry(&srv);
 	atomic_store(&srv.last_reload_good, true);
 	log_set_level(conf->log_level);
-	rc = lock_state(&srv);
+	rc = load_certificates(&srv);
+	if (!rc)
+		rc = lock_state(&srv);
 	if (!rc)
 		rc = find_addresses(&srv);
 	if (!rc)
@@ -402,7 +421,7 @@ int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 		rc = watch_signals(&srv);
 	if (!rc)
 		rc = start_workers(&srv);
-	if (!rc && !(srv.probes = probes_start(srv.workers[0].base, srv.conf, srv.reg)))
+	if (!rc && !(srv.probes = probes_start(srv.workers[0].base, srv.conf, srv.reg, srv.tls)))
 		rc = ERR_NOMEM;
 	if (!rc) {
 		atomic_store(&srv.ready, true);

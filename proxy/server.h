@@ -18,6 +18,7 @@ struct file_state { int64_t mtime_ns; uint64_t size, inode; };
 struct server {
 	struct conf *conf;
 	struct registry *reg;
+	struct tls_set *tls;
 	const char *conf_path;
 	struct worker *workers;    /* [0] is the main thread's */
 	unsigned worker_count;     /* with the main one */

@@ -17,7 +17,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "proxy/exchange.h"
+#include "proxy/io_tls.h"
 
 #define LINGER_BYTES (1u << 20)
 
@@ -131,6 +133,7 @@ void session_begin(struct session *s)
 void session_accept(struct listener *l, int fd, const struct addr *peer)
 {
 	struct session *s = session_new(l, peer);
+	struct ssl_ctx_st *tls;
 	int on = 1;
 
 	if (!s) {
@@ -140,7 +143,9 @@ void session_accept(struct listener *l, int fd, const struct addr *peer)
 	if (peer->ss.ss_family != AF_UNIX)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	s->stranger = l->worker->drain && !conf_is_neighbour(l->worker->view->conf, peer);
-	if (io_open_fd(&s->c.io, l->worker->base, fd, &session_io_handler))
+	tls = listener_tls(l);
+	if (tls ? io_open_tls(&s->c.io, l->worker->base, fd, tls, &session_io_handler)
+	        : io_open_fd(&s->c.io, l->worker->base, fd, &session_io_handler))
 		session_free(s);
 	else
 		session_begin(s);
@@ -277,6 +282,21 @@ static void linger(struct session *s)
 	}
 }
 
+/* What was sent already is thrown away, so that the alert arrives. */
+static void refuse_tls(struct session *s)
+{
+	char text[ADDR_TEXT_BYTES];
+	struct addr peer;
+
+	if (s->kind == LISTEN_MESH && worker_may_warn(&s->worker->warned_tls_us)) {
+		session_peer(s, &peer);
+		addr_format(&peer, text);
+		log_warn("mesh: %s is refused: %s", text, io_tls_why(&s->c.io));
+	}
+	s->c.eof = false;
+	start_linger(s);
+}
+
 static void on_readable(struct io *io)
 {
 	struct session *s = of_io(io);
@@ -296,8 +316,14 @@ static void on_readable(struct io *io)
 	case CONN_READ_NONE:
 	case CONN_READ_FULL:
 		return;
-	case CONN_READ_EOF:
 	case CONN_READ_BROKEN:
+		if (io_is_refused(io)) {
+			refuse_tls(s);
+			return;
+		}
+		session_close(s, false);
+		return;
+	case CONN_READ_EOF:
 		session_close(s, false);
 		return;
 	}

@@ -38,6 +38,7 @@ static void view_free(struct view *v)
 	free(v->pair);
 	conf_unref(&v->conf);
 	registry_unref(&v->reg);
+	tls_unref(&v->tls);
 	free(v);
 }
 
@@ -61,6 +62,12 @@ static int view_fill_instances(struct worker *w, struct view *v)
 	return 0;
 }
 
+/* Without certificates nobody is called but on this machine. */
+static bool may_call(const struct view *v, const struct registry_site *site)
+{
+	return (v->tls && v->tls->mesh_client) || addr_is_loopback(&site->mesh);
+}
+
 static int view_fill_sites(struct worker *w, struct view *v)
 {
 	v->site = calloc(v->reg->site_count + 1, sizeof(*v->site));
@@ -68,7 +75,7 @@ static int view_fill_sites(struct worker *w, struct view *v)
 	if (!v->site || !v->pair)
 		return ERR_NOMEM;
 	for (size_t i = 0; i < v->reg->site_count; i++) {
-		if (!v->reg->sites[i].has_mesh)
+		if (!v->reg->sites[i].has_mesh || !may_call(v, &v->reg->sites[i]))
 			continue;
 		v->site[i] = pool_get(w, &v->reg->sites[i].mesh, true);
 		if (!v->site[i])
@@ -77,7 +84,7 @@ static int view_fill_sites(struct worker *w, struct view *v)
 	return 0;
 }
 
-static struct view *view_new(struct worker *w, struct conf *conf, struct registry *reg)
+static struct view *view_new(struct worker *w, struct conf *conf, struct registry *reg, struct tls_set *tls)
 {
 	struct view *v = calloc(1, sizeof(*v));
 
@@ -86,6 +93,7 @@ static struct view *view_new(struct worker *w, struct conf *conf, struct registr
 	v->refs = 1;
 	v->conf = conf_ref(conf);
 	v->reg = registry_ref(reg);
+	v->tls = tls_ref(tls);
 	if (view_fill_instances(w, v) || view_fill_sites(w, v)) {
 		view_free(v);
 		return NULL;
@@ -207,15 +215,21 @@ bool worker_evict(struct worker *w)
 	return true;
 }
 
-/* Said once a second at most: an exhausted process must not fill its log. */
-static void warn_exhausted(struct worker *w, const char *what)
+bool worker_may_warn(int64_t *last_us)
 {
 	int64_t now = clock_mono_us();
 
-	if (now - w->warned_us < 1000000)
-		return;
-	w->warned_us = now;
-	log_warn("%s: the oldest idle or incomplete connections are closed to serve others", what);
+	if (*last_us && now - *last_us < 1000000)
+		return false;
+	*last_us = now;
+	return true;
+}
+
+/* An exhausted process must not fill its log. */
+static void warn_exhausted(struct worker *w, const char *what)
+{
+	if (worker_may_warn(&w->warned_us))
+		log_warn("%s: the oldest idle or incomplete connections are closed to serve others", what);
 }
 
 /* Makes room for one more connection.  False when that was not possible. */
@@ -269,6 +283,16 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 	accept_some(arg);
 }
 
+bool listener_serves(const struct listener *l, const struct conf_service *svc)
+{
+	if (l->service)
+		return span_eq(svc->name, span_of(l->service));
+	for (size_t i = 0; i < svc->listen_count; i++)
+		if (addr_eq(&svc->listen[i], &l->conf_addr))
+			return true;
+	return false;
+}
+
 static void listener_close(struct listener *l)
 {
 	if (l->event)
@@ -289,6 +313,20 @@ static void listener_free(struct listener *l)
 		view_unref(&l->view);
 	free(l->service);
 	free(l);
+}
+
+struct ssl_ctx_st *listener_tls(const struct listener *l)
+{
+	const struct view *v = l->view ? l->view : l->worker->view;
+
+	if (!v->tls || l->kind == LISTEN_ADMIN)
+		return NULL;
+	if (l->kind == LISTEN_MESH)
+		return v->tls->mesh_server;
+	for (size_t i = 0; v->tls->any_service && i < v->conf->service_count; i++)
+		if (listener_serves(l, &v->conf->services[i]))
+			return v->tls->service[i]; /* the same for all at one address */
+	return NULL;
 }
 
 void listener_release(struct listener *l)
@@ -331,7 +369,8 @@ int worker_listen(struct worker *w, const struct bound *o, int fd)
 
 /* ---- changes --------------------------------------------------------------------------------------------------- */
 
-struct change *change_new(struct conf *conf, struct registry *reg, const struct bound *listeners, size_t count)
+struct change *change_new(struct conf *conf, struct registry *reg, struct tls_set *tls, const struct bound *listeners,
+                          size_t count)
 {
 	struct change *c = calloc(1, sizeof(*c));
 
@@ -345,6 +384,7 @@ struct change *change_new(struct conf *conf, struct registry *reg, const struct 
 	c->count = count;
 	c->conf = conf_ref(conf);
 	c->reg = registry_ref(reg);
+	c->tls = tls_ref(tls);
 	for (size_t i = 0; i < count; i++)
 		c->listeners[i].fd = -1;
 	return c;
@@ -357,6 +397,7 @@ void change_free(struct change *c)
 			close(c->listeners[i].fd);
 	conf_unref(&c->conf);
 	registry_unref(&c->reg);
+	tls_unref(&c->tls);
 	free(c->listeners);
 	free(c);
 }
@@ -402,7 +443,7 @@ static int open_listeners(struct worker *w, struct change *c)
 
 void worker_take_change(struct worker *w, struct change *c)
 {
-	struct view *v = view_new(w, c->conf, c->reg);
+	struct view *v = view_new(w, c->conf, c->reg, c->tls);
 	bool failed = !v;
 
 	if (v) {
@@ -524,7 +565,7 @@ int worker_init(struct worker *w, struct server *server, unsigned index, struct 
 		goto fail;
 	w->wake = event_new(w->base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
 	w->tick = evtimer_new(w->base, on_tick, w);
-	v = view_new(w, conf, reg);
+	v = view_new(w, conf, reg, server ? server->tls : NULL);
 	if (!w->wake || !w->tick || !v || event_add(w->wake, NULL))
 		goto fail;
 	set_view(w, v);

@@ -18,6 +18,7 @@
 #include "proxy/conf.h"
 #include "proxy/deadline.h"
 #include "proxy/stats.h"
+#include "proxy/tls.h"
 #include "registry/registry.h"
 
 struct exchange;
@@ -46,6 +47,7 @@ struct listener {
 struct change {
 	struct conf *conf;
 	struct registry *reg;
+	struct tls_set *tls;
 	struct bound *listeners;
 	size_t count;
 	uint64_t number;
@@ -61,6 +63,7 @@ struct view {
 	unsigned refs;             /* of this worker only */
 	struct conf *conf;
 	struct registry *reg;
+	struct tls_set *tls;       /* NULL in scenarios: everything is plain */
 	struct pool ***instance;   /* [service][instance] */
 	struct pool **site;        /* [site], NULL without mesh address */
 	struct stats_pair **pair;  /* [service * sites + site], filled on first use */
@@ -89,6 +92,7 @@ struct worker {
 	size_t busy_count;         /* exchanges under way */
 	size_t awaited_count;      /* of them: since before the drain */
 	int64_t warned_us;         /* when exhaustion was last said */
+	int64_t warned_tls_us;     /* when a failed handshake was */
 	struct stats stats;
 	struct access_log_queue log;
 
@@ -113,6 +117,10 @@ void worker_fini(struct worker *w);
 
 /* Takes over fd, a socket that listens.  Before the worker runs, or on its thread. */
 int worker_listen(struct worker *w, const struct bound *o, int fd) MUST_CHECK;
+/* Whether a service is to be found behind it. */
+bool listener_serves(const struct listener *l, const struct conf_service *svc);
+/* The context that its clients are met with, or NULL: plain. */
+struct ssl_ctx_st *listener_tls(const struct listener *l);
 /* A connection of this listener is gone. */
 void listener_release(struct listener *l);
 
@@ -124,7 +132,8 @@ void worker_tell_change(struct worker *w, struct change *change);
 /* The same at once, on the worker's thread. */
 void worker_take_change(struct worker *w, struct change *change);
 /* NULL: no memory.  Sockets are put in afterwards: an item's fd, -1 by now. */
-struct change *change_new(struct conf *conf, struct registry *reg, const struct bound *listeners, size_t count);
+struct change *change_new(struct conf *conf, struct registry *reg, struct tls_set *tls, const struct bound *listeners,
+                          size_t count);
 void change_free(struct change *change);
 
 struct view *view_ref(struct view *v);
@@ -133,6 +142,9 @@ void view_unref(struct view **v);
 /* Closes the connection that has been of least use for longest: lingering, idle, or with a head that does not come.
  * False when there is none. For when descriptors or connections run out, so that honest requests are served. */
 bool worker_evict(struct worker *w);
+
+/* True once a second, else false: what a peer can bring about at will must not fill the log. */
+bool worker_may_warn(int64_t *last_us);
 
 /* Arms a deadline and the worker's tick with it. */
 void worker_deadline(struct worker *w, struct deadline *d, enum deadline_kind kind, int64_t now_us);

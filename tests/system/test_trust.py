@@ -99,5 +99,47 @@ def test_all_certificates_of_a_site_are_revoked_and_those_issued_later_are_not(b
     assert numbers[0] >= 1, numbers
 
 
+# --- between sites -------------------------------------------------------------------------------
+
+SITES = ('dc1', 'dc2', 'dc3')
+
+
+def authority(bed, *sites, name='ca'):
+    """The folder of an authority that has issued to these sites."""
+    d = f'{bed.dir}/{name}'
+    ca('init', '--dir', d)
+    for site in sites:
+        ca('issue', site, '--dir', d)
+    return d
+
+
+def mesh_tls(d, site, **more):
+    return {'cert': f'{d}/{site}.pem', 'key': f'{d}/{site}.key', 'ca': f'{d}/ca.pem', **more}
+
+
+def trusted(bed, d=None, handler=None, tls=None, options=None, **kw):
+    """Three sites with certificates; tls(site): keys of mesh.tls beside, or instead of, the usual ones."""
+    d = d or authority(bed, *SITES)
+    daemons, origins = bed.three(handler=handler, options=options or {}, mesh_tls=lambda s: {
+        **mesh_tls(d, s), **(tls(s) if tls else {})}, **kw)
+    return d, daemons, origins
+
+
+def scoped(daemon, scope, **kw):
+    return harness.ask(daemon.addr('image'), headers={'X-Scope': f'image: {scope}'}, **kw)
+
+
+def test_sites_share_over_mutual_tls(bed):
+    _, daemons, origins = trusted(bed)
+    for site in SITES:
+        eq(scoped(daemons['dc1'], site).body, site.encode(), 'served by')
+    eq(origins['dc2'].last.get('X-Forwarded-Proto'), 'http', 'how the client came')
+    harness.wait_until(lambda: 'connected' == states(daemons['dc1'])['dc2'], 'dc2 is connected')
+
+
+def states(daemon):
+    return {s['name']: s['state'] for s in harness.ask(daemon.admin, path='/v1/sites').json()['sites']}
+
+
 if __name__ == '__main__':
     harness.main(globals())
