@@ -58,7 +58,7 @@ int conf_check_tls(struct opt_reader *r, const struct conf *conf)
 		if (!svc->tls_cert.n && svc->tls_key.n)
 			missing(r, &svc->tls_key, "tls", "cert");
 	}
-	rc = tls_load(conf, false, complain, r, &set);
+	rc = tls_load(conf, NULL, complain, r, &set);
 	tls_unref(&set);
 	return rc == ERR_NOMEM ? rc : 0;
 }

@@ -6,6 +6,8 @@ proxy_libproxy_a_SOURCES = \
 	proxy/admin.c proxy/admin_int.h proxy/admin_write.c \
 	proxy/bound.c proxy/bound.h \
 	proxy/carrier.c proxy/carrier.h \
+	proxy/admin_certificates.c \
+	proxy/certificates.c proxy/certificates.h \
 	proxy/conf.c proxy/conf.h proxy/conf_int.h \
 	proxy/conf_cidr.c \
 	proxy/conf_options.c \

@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "proxy/certificates.h"
 #include "proxy/probe.h"
 
 #define TAKE_MS 2000
@@ -50,6 +51,7 @@ struct reload {
 	struct conf *conf;
 	struct registry *reg;
 	struct tls_set *tls;
+	uint64_t tls_files;
 	struct bound_list listeners;
 	int *fds;
 	struct change **changes; /* per worker */
@@ -91,14 +93,16 @@ static void add_mistake(void *arg, const void *option, const char *what, const c
 	buf_addf(arg, "%s\n", what);
 }
 
-/* Files that changed by themselves have to be better than what there is: what has expired is refused then. */
+/* Files that changed by themselves have to be better than what there is. */
 static int load_certificates(struct reload *r)
 {
 	if (r->part == RELOAD_REGISTRY) {
 		r->tls = tls_ref(r->srv->tls);
 		return 0;
 	}
-	return tls_load(r->conf, r->part == RELOAD_CERTIFICATES, add_mistake, &r->report->errors, &r->tls);
+	r->tls_files = certificates_state(r->conf); /* before reading: what is written meanwhile is seen */
+	return tls_load(r->conf, r->part == RELOAD_CERTIFICATES ? r->srv->tls : NULL, add_mistake, &r->report->errors,
+	                &r->tls);
 }
 
 static int load_registry(struct reload *r)
@@ -293,6 +297,8 @@ static int put_in_force(struct reload *r)
 	srv->conf = conf_ref(r->conf);
 	srv->reg = registry_ref(r->reg);
 	srv->tls = tls_ref(r->tls);
+	if (r->part != RELOAD_REGISTRY)
+		certificates_taken(srv, r->tls_files);
 	bound_list_free(&srv->listeners);
 	srv->listeners = r->listeners;
 	r->listeners = (struct bound_list){ NULL, 0 };
@@ -356,7 +362,9 @@ static void taken(const struct reload *r)
 	struct server *srv = r->srv;
 
 	if (r->part == RELOAD_CERTIFICATES) {
-		log_info("the certificates were read again");
+		log_each(say_error, &report->errors);
+		log_info("certificates and keys were read again%s", buf_len(&report->errors) ? "; what is of no use stays as it was"
+		                                                                            : "");
 		return;
 	}
 	if (r->part == RELOAD_REGISTRY) {
@@ -405,6 +413,13 @@ int server_reload(struct server *srv, struct reload_report *report)
 static bool same_state(const struct file_state *a, const struct file_state *b)
 {
 	return a->mtime_ns == b->mtime_ns && a->size == b->size && a->inode == b->inode;
+}
+
+int server_reload_certificates(struct server *srv, struct reload_report *report)
+{
+	struct reload r = { .srv = srv, .report = report, .part = RELOAD_CERTIFICATES };
+
+	return run(&r);
 }
 
 void server_note_registry(struct server *srv)

@@ -140,7 +140,11 @@ static void say_mistake(void *arg, const void *option, const char *what, const c
 /* They were checked with the configuration a moment ago. */
 static int load_certificates(struct server *srv)
 {
-	return tls_load(srv->conf, false, say_mistake, NULL, &srv->tls);
+	uint64_t state = certificates_state(srv->conf);
+	int rc = tls_load(srv->conf, NULL, say_mistake, NULL, &srv->tls);
+
+	certificates_taken(srv, state);
+	return rc;
 }
 
 /* ---- stopping ---------------------------------------------------------------------------------------------------- */
@@ -247,6 +251,7 @@ static void on_watch_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	server_watch_registry(arg);
+	certificates_watch(arg);
 }
 
 static void on_hup(evutil_socket_t sig, short what, void *arg)

@@ -6,6 +6,7 @@
 
 #include "proxy/access_log.h"
 #include "proxy/bound.h"
+#include "proxy/certificates.h"
 #include "proxy/conf.h"
 #include "proxy/worker.h"
 
@@ -31,6 +32,7 @@ struct server {
 	struct probes *probes;
 	int state_fd;              /* the lock of the state folder */
 	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick, *watch_tick;
+	struct certificates certificates;
 	struct file_state registry_read, registry_seen; /* the registry file as read last, and at the last look */
 	int64_t started_us, drain_until_us;
 	int64_t drain_grace_until_us; /* 0: requests from before the drain are in flight */

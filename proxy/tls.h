@@ -39,6 +39,7 @@ struct tls_cert {
 	struct span service;    /* empty: of the mesh */
 	struct span path;
 	int64_t not_after_ms;   /* wall clock */
+	int told;               /* the main thread's: the last number of days that was warned of */
 };
 
 struct tls_set {
@@ -50,8 +51,6 @@ struct tls_set {
 	bool any_service;
 	struct tls_cert *certs;
 	size_t cert_count;
-	struct span *files;     /* all that were read */
-	size_t file_count;
 };
 
 /* The last session with somebody, to be resumed; only with the context that made it, since a resumed session is not
@@ -80,9 +79,11 @@ struct tls_target tls_target_instance(const struct tls_set *set, const struct co
 /* What is wrong, and with which option (a member of conf, or of one of its services). */
 typedef void (*tls_complain)(void *arg, const void *option, const char *what, const char *hint);
 
-/* Reads and checks all files.  timely: what has expired or is not valid yet is refused too; without it that is only
- * told by certs.  0, ERR_INVALID (every reason was complained of), ERR_NOMEM. */
-int tls_load(const struct conf *conf, bool timely, tls_complain complain, void *arg, struct tls_set **set_r) MUST_CHECK;
+/* Reads and checks all files.  before: the set that these files are to follow (of the same configuration); what is not
+ * better than it, because it cannot be used or is not valid now, stays as it is there.  NULL: everything has to be of
+ * use; that it has expired is only told by certs.  0, ERR_INVALID (every reason was complained of), ERR_NOMEM. */
+int tls_load(const struct conf *conf, const struct tls_set *before, tls_complain complain, void *arg,
+             struct tls_set **set_r) MUST_CHECK;
 struct tls_set *tls_ref(struct tls_set *set);
 void tls_unref(struct tls_set **set);
 

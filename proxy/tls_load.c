@@ -4,6 +4,7 @@
  * Between sites: TLS 1.3 and nothing else, a certificate on both sides.  To clients and instances: TLS 1.2 or later,
  * since their libraries are not ours to choose. */
 #include <errno.h>
+#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -15,15 +16,14 @@
 
 #include "proxy/tls_int.h"
 
-#define FILES_PER_SERVICE 3
-#define FILES_OF_MESH 4
 #define RESUMABLE_S 3600
 #define TEXT_BYTES 640
 
 struct load {
 	const struct conf *conf;
 	struct tls_set *set;
-	bool timely, nomem;
+	const struct tls_set *before; /* what stays where the files are of no use; NULL: nothing */
+	bool nomem;
 	unsigned mistakes;
 	tls_complain complain;
 	void *arg;
@@ -59,7 +59,6 @@ static FILE *open_file(struct load *l, const char *key, const struct span *path,
 {
 	FILE *f = fopen(path->p, "re");
 
-	l->set->files[l->set->file_count++] = *path;
 	if (f && !fstat(fileno(f), st) && S_ISREG(st->st_mode))
 		return f;
 	wrong(l, path, NULL, "%s: %s: %s", key, path->p, f ? "it is no file" : strerror(errno));
@@ -116,10 +115,10 @@ static void note_cert(struct load *l, X509 *cert, enum tls_use use, struct span 
 	struct tm tm = { 0 };
 	bool late = X509_cmp_current_time(X509_get0_notAfter(cert)) < 0;
 
-	*c = (struct tls_cert){ .use = use, .service = service, .path = *path };
+	*c = (struct tls_cert){ .use = use, .service = service, .path = *path, .told = INT_MAX };
 	if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) == 1)
 		c->not_after_ms = (int64_t)timegm(&tm) * 1000;
-	if (l->timely && (late || X509_cmp_current_time(X509_get0_notBefore(cert)) > 0))
+	if (l->before && (late || X509_cmp_current_time(X509_get0_notBefore(cert)) > 0))
 		wrong(l, path, NULL, "cert: %s: it %s", path->p, late ? "has expired" : "is not valid yet");
 }
 
@@ -266,10 +265,37 @@ static SSL_CTX *mesh_context(struct load *l, bool server, EVP_PKEY *key, X509 *c
 	return ctx;
 }
 
+static SSL_CTX *same(SSL_CTX *ctx)
+{
+	return ctx && SSL_CTX_up_ref(ctx) ? ctx : NULL;
+}
+
+/* The certificates noted from `first` on give way to those of before. */
+static void keep_certs(struct load *l, size_t first, bool mesh, struct span service)
+{
+	l->set->cert_count = first;
+	for (size_t i = 0; i < l->before->cert_count; i++) {
+		const struct tls_cert *c = &l->before->certs[i];
+
+		if ((c->use != TLS_USE_SERVICE) == mesh && span_eq(c->service, service))
+			l->set->certs[l->set->cert_count++] = *c;
+	}
+}
+
+static void keep_mesh(struct load *l)
+{
+	SSL_CTX_free(l->set->mesh_server);
+	SSL_CTX_free(l->set->mesh_client);
+	l->set->mesh_server = same(l->before->mesh_server);
+	l->set->mesh_client = same(l->before->mesh_client);
+	keep_certs(l, 0, true, (struct span){ "", 0 });
+}
+
 /* The client's context is made only when the server's could be: the same mistakes would be told twice. */
 static void load_mesh(struct load *l)
 {
 	const struct conf *conf = l->conf;
+	unsigned before = l->mistakes;
 	X509 *cert;
 	EVP_PKEY *key;
 
@@ -278,8 +304,6 @@ static void load_mesh(struct load *l)
 	cert = read_cert(l, "cert", &conf->mesh_tls.cert);
 	key = read_key(l, &conf->mesh_tls.key);
 	if (cert && key) {
-		unsigned before = l->mistakes;
-
 		l->set->mesh_server = mesh_context(l, true, key, cert);
 		if (l->set->mesh_server)
 			check_own_site(l, cert, l->set->mesh_server);
@@ -289,6 +313,8 @@ static void load_mesh(struct load *l)
 	}
 	X509_free(cert);
 	EVP_PKEY_free(key);
+	if (l->before && l->mistakes != before)
+		keep_mesh(l);
 }
 
 /* ---- to clients and instances -------------------------------------------------------------------------------- */
@@ -365,16 +391,32 @@ static SSL_CTX *upstream_context(struct load *l, size_t at)
 	return NULL;
 }
 
+static void load_service(struct load *l, size_t i)
+{
+	size_t certs = l->set->cert_count;
+	unsigned before = l->mistakes;
+
+	l->set->service[i] = service_context(l, &l->conf->services[i]);
+	if (!l->before || l->mistakes == before)
+		return;
+	SSL_CTX_free(l->set->service[i]);
+	l->set->service[i] = same(l->before->service[i]);
+	keep_certs(l, certs, false, l->conf->services[i].name);
+}
+
 static void load_services(struct load *l)
 {
 	for (size_t i = 0; i < l->conf->service_count; i++) {
 		const struct conf_service *svc = &l->conf->services[i];
 
 		if (svc->tls_cert.n && svc->tls_key.n)
-			l->set->service[i] = service_context(l, svc);
+			load_service(l, i);
 		l->set->any_service |= l->set->service[i] != NULL;
-		if (has_tls_instances(svc))
-			l->set->upstream[i] = upstream_context(l, i);
+		if (!has_tls_instances(svc))
+			continue;
+		l->set->upstream[i] = upstream_context(l, i);
+		if (!l->set->upstream[i] && l->before)
+			l->set->upstream[i] = same(l->before->upstream[i]);
 	}
 }
 
@@ -392,9 +434,7 @@ static struct tls_set *set_new(const struct conf *conf)
 	set->service = arena_alloc(&set->arena, (n + 1) * sizeof(*set->service));
 	set->upstream = arena_alloc(&set->arena, (n + 1) * sizeof(*set->upstream));
 	set->certs = arena_alloc(&set->arena, (n + 2) * sizeof(*set->certs));
-	/* the authority and the list are read for both of the mesh's contexts */
-	set->files = arena_alloc(&set->arena, (n * FILES_PER_SERVICE + 2 * FILES_OF_MESH) * sizeof(*set->files));
-	if (!set->service || !set->upstream || !set->certs || !set->files) {
+	if (!set->service || !set->upstream || !set->certs) {
 		tls_unref(&set);
 		return NULL;
 	}
@@ -409,10 +449,6 @@ static bool keep_texts(struct tls_set *set)
 {
 	bool ok = true;
 
-	for (size_t i = 0; i < set->file_count; i++) {
-		set->files[i] = arena_dup(&set->arena, set->files[i]);
-		ok = ok && set->files[i].p;
-	}
 	for (size_t i = 0; i < set->cert_count; i++) {
 		set->certs[i].path = arena_dup(&set->arena, set->certs[i].path);
 		set->certs[i].service = arena_dup(&set->arena, set->certs[i].service);
@@ -421,9 +457,10 @@ static bool keep_texts(struct tls_set *set)
 	return ok;
 }
 
-int tls_load(const struct conf *conf, bool timely, tls_complain complain, void *arg, struct tls_set **set_r)
+int tls_load(const struct conf *conf, const struct tls_set *before, tls_complain complain, void *arg,
+             struct tls_set **set_r)
 {
-	struct load l = { .conf = conf, .set = set_new(conf), .timely = timely, .complain = complain, .arg = arg };
+	struct load l = { .conf = conf, .set = set_new(conf), .before = before, .complain = complain, .arg = arg };
 	int rc;
 
 	*set_r = NULL;
@@ -431,7 +468,7 @@ int tls_load(const struct conf *conf, bool timely, tls_complain complain, void *
 		return ERR_NOMEM;
 	load_mesh(&l);
 	load_services(&l);
-	rc = l.nomem || !keep_texts(l.set) ? ERR_NOMEM : l.mistakes ? ERR_INVALID : 0;
+	rc = l.nomem || !keep_texts(l.set) ? ERR_NOMEM : l.mistakes && !before ? ERR_INVALID : 0;
 	if (rc)
 		tls_unref(&l.set);
 	*set_r = l.set;

@@ -4,6 +4,7 @@ a client or a site may do.  Certificates come from `scopectl ca`; only odd ones 
 import os
 import stat
 import subprocess
+import threading
 
 import harness
 from harness import eq, run_program
@@ -139,6 +140,86 @@ def test_sites_share_over_mutual_tls(bed):
 
 def states(daemon):
     return {s['name']: s['state'] for s in harness.ask(daemon.admin, path='/v1/sites').json()['sites']}
+
+
+def logged(daemon, text):
+    harness.wait_until(lambda: text in daemon.log(), f'{text!r} in the log of {daemon.site}')
+
+
+def certificates(daemon):
+    doc = harness.ask(daemon.admin, path='/v1/certificates').json()
+    return {c['use']: c for c in doc['certificates']}, doc['problem']
+
+
+def reads_again(daemon, text='were read again'):
+    """Calls what it is given and waits until the daemon says that it took it."""
+    def run(change):
+        before = daemon.log().count(text)
+        change()
+        harness.wait_until(lambda: daemon.log().count(text) > before, f'{text!r} in the log of {daemon.site}')
+    return run
+
+
+def hammer(addr, scope, stop, method='GET'):
+    """Requests one after the other on kept connections, until stop; returns the list of answers that were no 200."""
+    bad, count = [], [0]
+
+    def run():
+        client = harness.Client(addr)
+        while not stop.is_set():
+            m = client.ask(method, headers={'X-Scope': f'image: {scope}'}, body=b'x' if method == 'POST' else None)
+            count[0] += 1
+            if m.status != 200:
+                bad.append(m)
+            if m.get('Connection') == 'close':
+                client.close()
+                client = harness.Client(addr)
+        client.close()
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for t in threads:
+        t.start()
+    return threads, bad, count
+
+
+def test_a_new_certificate_is_taken_under_load_without_a_failed_request(bed):
+    d, daemons, _ = trusted(bed)
+    stop = threading.Event()
+    loads = [hammer(daemons['dc1'].addr('image'), 'dc2', stop, m) for m in ('GET', 'POST')]
+    try:
+        for site, days in (('dc1', 100), ('dc2', 90), ('dc1', 80)):
+            reads_again(daemons[site])(lambda: ca('issue', site, '--dir', d, '--days', str(days)))
+            counts = [c[0] for _, _, c in loads]
+            harness.wait_until(lambda: all(c[0] > n + 50 for (_, _, c), n in zip(loads, counts)), 'more requests')
+            eq(certificates(daemons[site])[0]['mesh']['left_ms'] // 86400000, days - 1, 'days left')
+    finally:
+        stop.set()
+        for threads, _, _ in loads:
+            for t in threads:
+                t.join()
+    eq([m for _, bad, _ in loads for m in bad], [], 'answers that were no 200')
+    assert 'certificate of mesh' in daemons['dc1'].log() and 'days left' in daemons['dc1'].log()
+
+
+def test_what_is_of_no_use_leaves_the_last_good_pair(bed):
+    d, daemons, _ = trusted(bed)
+    one = daemons['dc1']
+    good = open(f'{d}/dc1.pem').read()
+
+    def stays(text, what):
+        reads_again(one)(lambda: bed.write('ca/dc1.pem', text))
+        assert what in one.log(), one.log()[-800:]
+        assert what in certificates(one)[1], certificates(one)
+        for target in ('dc2', 'dc3'):
+            eq(scoped(one, target).status, 200, f'status after {what}')
+        eq(scoped(daemons['dc2'], 'dc1').status, 200, f'the other way after {what}')
+    stays('', 'no start line')
+    stays(open(f'{d}/dc2.pem').read(), "the key is not this certificate's")
+    stays(good[:300], '')
+    reads_again(one)(lambda: bed.write('ca/dc1.pem', good))
+    eq(certificates(one)[1], None, 'problem')
+    reads_again(one)(lambda: os.chmod(f'{d}/dc1.key', 0o644))
+    assert 'everybody on this machine may read it' in certificates(one)[1]
+    eq(scoped(one, 'dc2').status, 200, 'status with a readable key')
 
 
 if __name__ == '__main__':
