@@ -12,6 +12,7 @@
 #include "proxy/carrier.h"
 #include "proxy/exchange_int.h"
 #include "proxy/io_tls.h"
+#include "proxy/mesh_version.h"
 
 static bool is_token_char(unsigned char c)
 {
@@ -147,6 +148,8 @@ static void add_mesh_fields(struct exchange *x, struct buf *out)
 		add_field(out, "X-Scopemesh-Scope", x->scope_text);
 	if (x->hold)
 		buf_add_z(out, "X-Scopemesh-Hold: 1\r\n");
+	if (!x->up->reused)
+		mesh_version_add(out);
 }
 
 static void add_scope(struct exchange *x, struct buf *out)

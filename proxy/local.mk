@@ -24,6 +24,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/io.c proxy/io.h \
 	proxy/io_tls.c proxy/io_tls.h \
 	proxy/lookup.c proxy/lookup.h \
+	proxy/mesh_version.c proxy/mesh_version.h \
 	proxy/metrics.c proxy/metrics.h \
 	proxy/probe.c proxy/probe.h \
 	proxy/reload.c proxy/reload.h \

@@ -341,7 +341,7 @@ static int route_from_mesh(struct exchange *x)
 {
 	const struct http_field *scope = http_find(&x->req, HTTP_X_SCOPEMESH_SCOPE);
 
-	if (trust_identify(x) || trust_admit(x))
+	if (trust_identify(x) || trust_check_version(x) || trust_admit(x))
 		return ERR_DENIED;
 	if (span_eq(x->req.path, SPAN(PROBE_MESH_PATH))) {
 		exchange_reply(x, 204, NULL);

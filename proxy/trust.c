@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "proxy/io_tls.h"
+#include "proxy/mesh_version.h"
 
 static int answer(struct exchange *x, unsigned status, const char *type, const char *detail)
 {
@@ -83,6 +84,25 @@ int trust_identify(struct exchange *x)
 		              arena_printf(&x->arena, "the certificate is that of site \"%.*s\", and the request says it comes "
 		                                      "from another", SPAN_ARG(site)));
 	return 0;
+}
+
+int trust_check_version(struct exchange *x)
+{
+	static const struct mesh_version ours = { MESH_VERSION, MESH_VERSION_LEAST };
+	const struct http_field *field = http_find_name(&x->req, SPAN(MESH_VERSION_FIELD));
+	struct mesh_version theirs;
+
+	if (!field)
+		return 0;
+	if (!mesh_version_parse(field->value, &theirs))
+		return answer(x, 400, "bad-request", MESH_VERSION_FIELD " holds no version");
+	if (mesh_version_fits(&ours, &theirs))
+		return 0;
+	x->keep = false;
+	return answer(x, 503, "version",
+	              arena_printf(&x->arena, "%.*s speaks the versions %u to %u of the mesh's protocol and the caller %u to "
+	                                      "%u: upgrade the one that is behind", SPAN_ARG(local_site(x)), ours.least,
+	                           ours.newest, theirs.least, theirs.newest));
 }
 
 int trust_admit(struct exchange *x)

@@ -8,6 +8,8 @@
  * with what it was based on; with `insecure` by its own word.  0; else answered (503 `unreachable`: to the peer this
  * site is as good as down, and otherwise moves on). */
 int trust_identify(struct exchange *x) MUST_CHECK;
+/* Whether what it speaks is understood here (mesh_version.h).  0; else answered (503 `version`). */
+int trust_check_version(struct exchange *x) MUST_CHECK;
 /* Whether that site may come in at all (it is not fenced), and use the service (services.X.sites).  0; else answered. */
 int trust_admit(struct exchange *x) MUST_CHECK;
 int trust_admit_to_service(struct exchange *x) MUST_CHECK;
