@@ -168,7 +168,7 @@ static void next_remote(struct exchange *x)
 	if (x->pool)
 		return;
 	target_begin(x);
-	exchange_target_end(x, "no mesh address");
+	exchange_target_end(x, x->view->reg->sites[x->site].has_mesh ? "no certificate" : "no mesh address");
 }
 
 enum exchange_step exchange_step_pick(struct exchange *x)
