@@ -28,10 +28,44 @@
 #define EXCHANGE_MAGIC 0x5c0e4e01u
 /* ---- life ---------------------------------------------------------------------------------------------- */
 
+/* Kept for the next ones, per worker. */
+#define SPARE_EXCHANGES 64
+
+static struct exchange *exchange_alloc(struct worker *w)
+{
+	struct exchange *x = TAILQ_FIRST(&w->spare_exchanges);
+
+	if (!x)
+		return malloc(sizeof(*x));
+	TAILQ_REMOVE(&w->spare_exchanges, x, link);
+	w->spare_count--;
+	return x;
+}
+
+static void exchange_free(struct worker *w, struct exchange *x)
+{
+	if (w->spare_count >= SPARE_EXCHANGES) {
+		free(x);
+		return;
+	}
+	TAILQ_INSERT_HEAD(&w->spare_exchanges, x, link);
+	w->spare_count++;
+}
+
+void exchanges_fini(struct worker *w)
+{
+	struct exchange *x;
+
+	while ((x = TAILQ_FIRST(&w->spare_exchanges))) {
+		TAILQ_REMOVE(&w->spare_exchanges, x, link);
+		free(x);
+	}
+}
+
 static struct exchange *exchange_new(struct session *s)
 {
-	struct exchange *x = malloc(sizeof(*x));
 	struct worker *w = s->worker;
+	struct exchange *x = exchange_alloc(w);
 
 	if (!x)
 		return NULL;
@@ -58,7 +92,7 @@ void exchanges_reap(struct worker *w)
 	while ((x = TAILQ_FIRST(&w->dead_exchanges))) {
 		TAILQ_REMOVE(&w->dead_exchanges, x, link);
 		arena_fini(&x->arena);
-		free(x);
+		exchange_free(w, x);
 	}
 }
 
@@ -76,9 +110,17 @@ static void exchange_bury(struct exchange *x)
 	TAILQ_INSERT_TAIL(&x->w->dead_exchanges, x, link);
 }
 
+#define SORRY "{\n  \"type\": \"urn:scopemesh:no-memory\",\n  \"status\": 503,\n" \
+	"  \"detail\": \"out of memory; nothing was executed\"\n}\n"
+static_assert(sizeof(SORRY) - 1 == 108, "its length is in the head");
+
+/* What can be said without memory: between two messages the socket has room for it. */
 static void no_memory(struct session *s)
 {
-	session_exchange_done(s, false, true);
+	const struct span sorry = SPAN("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
+	                               "Content-Length: 108\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n" SORRY);
+
+	session_exchange_done(s, false, conn_send(&s->c, &sorry, 1) != 0);
 }
 
 void exchange_start(struct session *s, struct span head)
@@ -96,6 +138,8 @@ void exchange_start(struct session *s, struct span head)
 	if (copy.p)
 		rc = http_request_parse(&x->arena, copy, &x->req, &why);
 	buf_consume(&s->c.in, head.n);
+	if (!buf_len(&s->c.in))
+		buf_fini(&s->c.in); /* the block is still warm for another connection */
 	if (rc == ERR_NOMEM) {
 		why = (struct http_refusal){ 431, "the header section needs more memory than a request may use" };
 	}
@@ -258,7 +302,9 @@ void exchange_run(struct exchange *x)
 	} while (step == STEP_NEXT);
 	if (step == STEP_DONE) {
 		struct session *s = x->s;
-		bool keep = x->keep && x->req_done && !x->cut, cut = x->cut;
+		bool keep = x->keep && x->req_done && !x->cut;
+		/* A reset would take the answers before it along; it is needed to tell a cut message from a whole one */
+		bool cut = x->cut && (x->res_started || !s->c.eof);
 
 		s->client_closes = x->has_req && x->req_done && !x->req_bad && !x->req.keep_alive;
 		exchange_bury(x);
@@ -284,9 +330,11 @@ static void client_gone(struct exchange *x)
 	exchange_run(x);
 }
 
-void exchange_abort(struct exchange *x)
+void exchange_abort(struct exchange *x, const char *reason)
 {
-	client_gone(x);
+	exchange_client_gone(x);
+	x->reason = reason;
+	exchange_run(x);
 }
 
 bool exchange_has_whole_request(const struct exchange *x)
@@ -432,7 +480,7 @@ void exchange_on_upstream_writable(struct exchange *x)
 		return;
 	}
 	if (u->c.io.writing)
-		worker_deadline(x->w, &u->deadline, DEADLINE_RESPONSE, clock_mono_us());
+		worker_deadline(x->w, &u->deadline, DEADLINE_UPSTREAM_BODY, clock_mono_us());
 	else if (!exchange_pump_request(x))
 		exchange_run(x);
 }

@@ -90,6 +90,8 @@ struct exchange {
 	int64_t give_up_us;       /* until then an idempotent request is repeated */
 	unsigned repeats, retry_ticks; /* pauses taken; ticks left of the present one */
 	bool outcome_unknown;     /* an attempt may have been executed */
+	const char *bad_answer;   /* why the last response was refused; NULL: none came */
+	unsigned interim_count;   /* 1xx of this attempt */
 
 	/* the attempt under way */
 	struct upstream *up;
@@ -174,6 +176,8 @@ void exchange_target_end(struct exchange *x, const char *reason);
 void exchange_attempt_failed(struct exchange *x, enum exchange_outcome outcome, enum stats_reason reason);
 /* The peer's TLS refused us after all: nothing was looked at. */
 void exchange_on_upstream_refused(struct exchange *x);
+/* What the attempt under way met, where it went to an instance. */
+void exchange_note_instance(struct exchange *x, enum instance_event event);
 void exchange_move_on(struct exchange *x, enum stats_reason reason);
 
 /* exchange_request.c */

@@ -1,13 +1,14 @@
 /* TLS under the readiness interface of io.h.
  *
- * What the owner wants (io->reading, io->writing) and what the socket is watched for differ: OpenSSL may have to write
- * in order to read, and read in order to write (handshakes, key updates).
+ * Below the stream lies another one, the socket (raw).  What the owner wants of the one (io->reading, io->writing) and
+ * what is wanted of the other differ: OpenSSL may have to write in order to read, and read in order to write
+ * (handshakes, key updates).
  *
  *	socket readable  when  reading, unless reading waits for room; or writing waits for bytes
  *	socket writable  when  writing, unless writing waits for bytes; or reading waits for room; or the end waits
  *
  * OpenSSL reads one record at a time and no further (read-ahead is off), so bytes are left inside only when the owner's
- * room was smaller than a record: then the read event is made active once more, since the socket may stay silent.
+ * room was smaller than a record: then an event of our own brings the owner back, since the socket may stay silent.
  *
  * A stream that ends without close_notify was cut: it is broken, never ended, else whoever cuts a connection could end
  * a message whose length only its end tells (RFC 9112 9.8).
@@ -24,15 +25,18 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "proxy/io_loop.h"
+#include "proxy/worker.h"
 
 #define RECORD_BYTES 16384
 
 struct io_tls {
+	struct io raw;             /* the socket */
+	struct io *io;             /* whose stream this is */
 	SSL *ssl;
 	SSL_CTX *made_with;        /* compared, not used: ssl holds it */
 	SSL_CTX *accepted_by;      /* a reference: the context that last accepted the peer */
@@ -41,34 +45,30 @@ struct io_tls {
 	int64_t ends_ms;           /* the peer's certificate; 0: none */
 	bool server, linked, shaken, failed, refused;
 	bool read_waits_for_room, write_waits_for_bytes, end_waits;
-	bool watching_read, watching_write;
-	struct event read, write;
+	struct event again;        /* bytes are left inside */
 };
 
 static const struct io_ops tls_ops;
 
 static struct io_tls *tls_of(const struct io *io)
 {
-	return io->ops == &tls_ops ? io->tls : NULL;
+	return io->ops == &tls_ops ? io->impl : NULL;
 }
 
 /* ---- events -------------------------------------------------------------------------------------------------- */
 
-static int watch(struct event *ev, bool *is, bool on)
-{
-	if (on != *is && (on ? event_add(ev, NULL) : event_del(ev)))
-		return ERR_NOMEM;
-	*is = on;
-	return 0;
-}
-
 static int arm(struct io *io)
 {
-	struct io_tls *t = io->tls;
+	struct io_tls *t = io->impl;
 	bool read = (io->reading && !t->read_waits_for_room) || (io->writing && t->write_waits_for_bytes);
 	bool write = (io->writing && !t->write_waits_for_bytes) || (io->reading && t->read_waits_for_room) || t->end_waits;
 
-	return watch(&t->read, &t->watching_read, read) || watch(&t->write, &t->watching_write, write) ? ERR_NOMEM : 0;
+	return t->raw.ops->want(&t->raw, read, write);
+}
+
+static struct io_tls *of_raw(struct io *raw)
+{
+	return container_of(raw, struct io_tls, raw);
 }
 
 /* A handler may close the stream, and open another one in its place. */
@@ -77,44 +77,52 @@ static bool is_still(const struct io *io, const struct io_tls *t)
 	return tls_of(io) == t;
 }
 
-static void on_read(evutil_socket_t fd, short what, void *arg)
+static void on_raw_readable(struct io *raw)
 {
-	struct io *io = arg;
-	struct io_tls *t = io->tls;
+	struct io_tls *t = of_raw(raw);
+	struct io *io = t->io;
 
-	(void)fd;
-	(void)what;
-	clock_hold();
 	if (t->write_waits_for_bytes && io->writing)
 		io->handler->writable(io);
 	if (is_still(io, t) && io->reading && !t->read_waits_for_room)
 		io->handler->readable(io);
-	clock_release();
 }
 
 static void end_writing(struct io *io);
 
-static void on_write(evutil_socket_t fd, short what, void *arg)
+static void on_raw_writable(struct io *raw)
 {
-	struct io *io = arg;
-	struct io_tls *t = io->tls;
+	struct io_tls *t = of_raw(raw);
+	struct io *io = t->io;
 
-	(void)fd;
-	(void)what;
-	clock_hold();
 	if (t->end_waits)
 		end_writing(io);
 	if (t->read_waits_for_room && io->reading)
 		io->handler->readable(io);
 	if (is_still(io, t) && io->writing && !t->write_waits_for_bytes)
 		io->handler->writable(io);
+}
+
+static const struct io_handler raw_handler = { on_raw_readable, on_raw_writable };
+
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct io *io = arg;
+
+	(void)fd;
+	(void)what;
+	clock_hold();
+	if (io->reading)
+		io->handler->readable(io);
 	clock_release();
 }
 
 static void read_on(struct io *io)
 {
-	if (io->reading && SSL_has_pending(io->tls->ssl))
-		event_active(&io->tls->read, EV_READ, 0);
+	struct io_tls *t = io->impl;
+
+	if (io->reading && SSL_has_pending(t->ssl))
+		event_active(&t->again, EV_READ, 0);
 }
 
 static int tls_want(struct io *io, bool read, bool write)
@@ -160,7 +168,7 @@ static const char *reason_of(const struct io_tls *t, unsigned long code)
 
 static ssize_t broken(struct io *io, unsigned long code)
 {
-	struct io_tls *t = io->tls;
+	struct io_tls *t = io->impl;
 
 	t->failed = true;
 	t->why = reason_of(t, code);
@@ -172,7 +180,7 @@ static ssize_t broken(struct io *io, unsigned long code)
 /* After an operation that did not get on.  -EAGAIN: an event will come; 0: the peer has ended its side. */
 static ssize_t judge(struct io *io, int rc, bool writing)
 {
-	struct io_tls *t = io->tls;
+	struct io_tls *t = io->impl;
 
 	switch (SSL_get_error(t->ssl, rc)) {
 	case SSL_ERROR_WANT_READ:
@@ -191,7 +199,7 @@ static ssize_t judge(struct io *io, int rc, bool writing)
 /* Before an operation: what an earlier one waited for may have come. */
 static void begin(struct io *io, bool writing)
 {
-	struct io_tls *t = io->tls;
+	struct io_tls *t = io->impl;
 	bool *waits = writing ? &t->write_waits_for_bytes : &t->read_waits_for_room;
 
 	ERR_clear_error();
@@ -206,15 +214,17 @@ static void begin(struct io *io, bool writing)
 
 static ssize_t refuse(struct io *io, const char *why)
 {
-	io->tls->failed = io->tls->refused = true;
-	io->tls->why = why;
+	struct io_tls *t = io->impl;
+
+	t->failed = t->refused = true;
+	t->why = why;
 	return -EKEYREJECTED;
 }
 
 /* The identity of the peer, of a resumed session too. */
 static ssize_t meet(struct io *io)
 {
-	struct io_tls *t = io->tls;
+	struct io_tls *t = io->impl;
 	X509 *cert = SSL_get0_peer_certificate(t->ssl);
 	struct tm tm = { 0 };
 
@@ -232,7 +242,7 @@ static ssize_t meet(struct io *io)
 /* 0: done. */
 static ssize_t shake(struct io *io, bool writing)
 {
-	struct io_tls *t = io->tls;
+	struct io_tls *t = io->impl;
 	ssize_t n;
 	int rc;
 
@@ -247,24 +257,14 @@ static ssize_t shake(struct io *io, bool writing)
 
 /* ---- the operations ------------------------------------------------------------------------------------------ */
 
-static ssize_t throw_away(struct io *io, void *room, size_t bytes)
-{
-	ssize_t n;
-
-	do
-		n = recv(io->fd, room, bytes, 0);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
-}
-
 static ssize_t tls_read(struct io *io, void *room, size_t bytes)
 {
-	struct io_tls *t = io->tls;
+	struct io_tls *t = io->impl;
 	ssize_t n;
 	int rc;
 
 	if (t->failed)
-		return t->server && t->refused ? throw_away(io, room, bytes) : t->refused ? -EKEYREJECTED : -ECONNRESET;
+		return t->server && t->refused ? io_read(&t->raw, room, bytes) : t->refused ? -EKEYREJECTED : -ECONNRESET;
 	begin(io, false);
 	n = shake(io, false);
 	if (n)
@@ -313,11 +313,12 @@ static ssize_t tls_write(struct io *io, const struct iovec *iov, int count)
 {
 	static _Thread_local char gathered[RECORD_BYTES];
 	struct pieces_left left = { iov, count, 0 };
+	struct io_tls *t = io->impl;
 	const char *record;
 	ssize_t done = 0, n;
 	int bytes, rc;
 
-	if (io->tls->failed)
+	if (t->failed)
 		return -EPIPE;
 	begin(io, true);
 	n = shake(io, true);
@@ -325,7 +326,7 @@ static ssize_t tls_write(struct io *io, const struct iovec *iov, int count)
 		return n;
 	while ((bytes = next_record(&left, gathered, &record)) > 0) {
 		ERR_clear_error();
-		rc = SSL_write(io->tls->ssl, record, bytes);
+		rc = SSL_write(t->ssl, record, bytes);
 		if (rc <= 0) {
 			n = judge(io, rc, true);
 			return n == -EAGAIN && done ? done : n;
@@ -337,17 +338,12 @@ static ssize_t tls_write(struct io *io, const struct iovec *iov, int count)
 
 static int tls_connected(struct io *io)
 {
-	struct io_tls *t = io->tls;
-	int error = 0;
-	socklen_t len = sizeof(error);
+	struct io_tls *t = io->impl;
+	int rc = t->linked ? 0 : io_connected(&t->raw);
 
-	if (!t->linked) {
-		if (getsockopt(io->fd, SOL_SOCKET, SO_ERROR, &error, &len))
-			return -errno;
-		if (error)
-			return -error;
-		t->linked = true;
-	}
+	if (rc)
+		return rc;
+	t->linked = true;
 	if (t->failed)
 		return -EKEYREJECTED;
 	begin(io, true);
@@ -357,21 +353,22 @@ static int tls_connected(struct io *io)
 /* Tickets and other messages of TLS are no bytes; they are taken in here. */
 static bool tls_quiet(struct io *io)
 {
+	struct io_tls *t = io->impl;
 	char byte;
 	int rc;
 
-	if (io->tls->failed)
+	if (t->failed)
 		return false;
-	if (!io->tls->shaken)
+	if (!t->shaken)
 		return true;
 	begin(io, false);
-	rc = SSL_peek(io->tls->ssl, &byte, 1);
+	rc = SSL_peek(t->ssl, &byte, 1);
 	return rc <= 0 && judge(io, rc, false) == -EAGAIN;
 }
 
 static void end_writing(struct io *io)
 {
-	struct io_tls *t = io->tls;
+	struct io_tls *t = io->impl;
 	int rc;
 
 	t->end_waits = false;
@@ -383,35 +380,29 @@ static void end_writing(struct io *io)
 	if (arm(io))
 		t->end_waits = false;
 	if (!t->end_waits)
-		shutdown(io->fd, SHUT_WR);
+		io_shutdown_write(&t->raw);
 }
 
 /* The end is told as far as there is room for it: a peer that misses it takes the stream for cut, which is the safe
  * side. */
 static void tls_close(struct io *io, bool reset)
 {
-	struct io_tls *t = io->tls;
+	struct io_tls *t = io->impl;
 
-	event_del(&t->read);
-	event_del(&t->write);
+	event_del(&t->again);
 	if (!reset && t->shaken && !t->failed) {
 		ERR_clear_error();
 		SSL_shutdown(t->ssl);
-	}
-	if (reset) {
-		struct linger now = { .l_onoff = 1, .l_linger = 0 };
-
-		setsockopt(io->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 	}
 	SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); /* else its session would count as bad */
 	SSL_free(t->ssl);
 	SSL_CTX_free(t->accepted_by);
 	ERR_clear_error();
+	io_close(&t->raw, reset);
 	free(t->expected);
 	free(t->site);
 	free(t);
-	io->tls = NULL;
-	close(io->fd);
+	io->impl = NULL;
 	io->fd = -1;
 }
 
@@ -464,70 +455,78 @@ static bool set_target(struct io_tls *t, const struct tls_target *target)
 	return ok;
 }
 
-static struct io_tls *tls_new(struct ssl_ctx_st *ctx, int fd, const struct tls_target *target)
+static void tls_free(struct io_tls *t)
 {
-	struct io_tls *t = calloc(1, sizeof(*t));
-
-	if (!t)
-		return NULL;
-	t->ssl = SSL_new(ctx);
-	if (!t->ssl || SSL_set_fd(t->ssl, fd) != 1 || (target && !set_target(t, target)) || !SSL_CTX_up_ref(ctx)) {
-		SSL_free(t->ssl);
-		free(t->expected);
-		free(t);
-		ERR_clear_error();
-		return NULL;
-	}
-	t->made_with = t->accepted_by = ctx;
-	t->server = !target;
-	if (target) {
-		SSL_set_connect_state(t->ssl);
-	} else {
-		SSL_set_accept_state(t->ssl);
-		t->linked = true;
-	}
-	return t;
+	SSL_free(t->ssl);
+	io_close(&t->raw, false);
+	free(t->expected);
+	free(t);
+	ERR_clear_error();
 }
 
-static int open_stream(struct io *io, struct event_base *base, int fd, struct ssl_ctx_st *ctx,
-                       const struct tls_target *target, const struct io_handler *handler)
+/* target NULL: the other side has called. */
+static int set_up(struct io_tls *t, struct io_loop *loop, struct ssl_ctx_st *ctx, const struct tls_target *target)
 {
-	*io = (struct io){ .fd = fd, .handler = handler };
-	io->tls = tls_new(ctx, fd, target);
-	if (!io->tls) {
-		close(fd);
+	t->ssl = SSL_new(ctx);
+	if (!t->ssl || SSL_set_fd(t->ssl, t->raw.fd) != 1 || (target && !set_target(t, target)) ||
+	    event_assign(&t->again, loop->base, -1, 0, on_again, t->io) || !SSL_CTX_up_ref(ctx))
 		return ERR_NOMEM;
-	}
-	io->ops = &tls_ops;
-	if (event_assign(&io->tls->read, base, fd, EV_READ | EV_PERSIST, on_read, io) ||
-	    event_assign(&io->tls->write, base, fd, EV_WRITE | EV_PERSIST, on_write, io)) {
-		io_close(io, false);
-		return ERR_NOMEM;
-	}
+	t->made_with = t->accepted_by = ctx;
+	t->server = t->linked = !target;
+	if (target)
+		SSL_set_connect_state(t->ssl);
+	else
+		SSL_set_accept_state(t->ssl);
 	return 0;
 }
 
-int io_open_tls(struct io *io, struct event_base *base, int fd, struct ssl_ctx_st *ctx,
-                const struct io_handler *handler)
+static void begin_stream(struct io *io, struct io_tls *t, const struct io_handler *handler)
 {
-	return open_stream(io, base, fd, ctx, NULL, handler);
+	*io = (struct io){ .ops = &tls_ops, .handler = handler, .impl = t, .fd = t->raw.fd };
 }
 
-int io_connect_tls(struct io *io, struct event_base *base, const struct addr *to, const struct tls_target *target,
+int io_open_tls(struct io *io, struct io_loop *loop, int fd, struct ssl_ctx_st *ctx, const struct io_handler *handler)
+{
+	struct io_tls *t = calloc(1, sizeof(*t));
+
+	if (!t) {
+		close(fd);
+		return ERR_NOMEM;
+	}
+	t->io = io;
+	io_open_fd(&t->raw, loop, fd, &raw_handler);
+	if (set_up(t, loop, ctx, NULL)) {
+		tls_free(t);
+		return ERR_NOMEM;
+	}
+	begin_stream(io, t, handler);
+	return 0;
+}
+
+int io_connect_tls(struct io *io, struct io_loop *loop, const struct addr *to, const struct tls_target *target,
                    const struct io_handler *handler)
 {
-	int fd, rc;
+	struct io_tls *t;
+	int rc;
 
 	if (!target->ctx)
-		return io_connect(io, base, to, handler);
-	rc = io_dial(to, &fd);
+		return io_connect(io, loop, to, handler);
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return ERR_NOMEM;
+	t->io = io;
+	rc = io_connect(&t->raw, loop, to, &raw_handler);
 	if (!rc)
-		rc = open_stream(io, base, fd, target->ctx, target, handler);
-	if (!rc && io_want_write(io, true)) {
-		io_close(io, false);
-		rc = ERR_NOMEM;
+		rc = set_up(t, loop, target->ctx, target);
+	if (rc) {
+		tls_free(t);
+		return rc;
 	}
-	return rc;
+	begin_stream(io, t, handler);
+	if (!io_want_write(io, true))
+		return 0;
+	io_close(io, false);
+	return ERR_NOMEM;
 }
 
 /* ---- questions ----------------------------------------------------------------------------------------------- */

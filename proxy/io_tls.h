@@ -7,11 +7,11 @@
 #include "proxy/tls.h"
 
 /* Takes fd over.  Hands are shaken as bytes come; until then nothing can be read. */
-int io_open_tls(struct io *io, struct event_base *base, int fd, struct ssl_ctx_st *ctx,
+int io_open_tls(struct io *io, struct io_loop *loop, int fd, struct ssl_ctx_st *ctx,
                 const struct io_handler *handler) MUST_CHECK;
 /* As io_connect; it is connected once hands are shaken and the peer is the one that was meant.  Without a context in
  * target it is io_connect. */
-int io_connect_tls(struct io *io, struct event_base *base, const struct addr *to, const struct tls_target *target,
+int io_connect_tls(struct io *io, struct io_loop *loop, const struct addr *to, const struct tls_target *target,
                    const struct io_handler *handler) MUST_CHECK;
 
 /* Made with this context (NULL: plain). */

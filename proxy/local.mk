@@ -8,6 +8,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/carrier.c proxy/carrier.h \
 	proxy/admin_certificates.c \
 	proxy/certificates.c proxy/certificates.h \
+	proxy/client_table.c proxy/client_table.h \
 	proxy/conf.c proxy/conf.h proxy/conf_int.h \
 	proxy/conf_cidr.c \
 	proxy/conf_options.c \
@@ -21,8 +22,9 @@ proxy_libproxy_a_SOURCES = \
 	proxy/exchange_tunnel.c \
 	proxy/heads.c \
 	proxy/instance.c proxy/instance.h \
-	proxy/io.c proxy/io.h \
+	proxy/io.c proxy/io.h proxy/io_loop.c proxy/io_loop.h \
 	proxy/io_tls.c proxy/io_tls.h \
+	proxy/listener.c \
 	proxy/lookup.c proxy/lookup.h \
 	proxy/mesh_version.c proxy/mesh_version.h \
 	proxy/metrics.c proxy/metrics.h \

@@ -41,7 +41,7 @@ struct probe {
 };
 
 struct probes {
-	struct event_base *base;
+	struct io_loop *loop;
 	struct conf *conf;
 	struct registry *reg;
 	struct tls_set *tls;
@@ -107,7 +107,7 @@ static void set_health(struct probe *p, enum instance_health health)
 	if (atomic_load_explicit(&p->instance->health, memory_order_relaxed) == (int)health)
 		return;
 	log_info("instance %s: %s", p->name, instance_health_text(health));
-	instance_set_health(p->instance, health);
+	instance_set_health(p->instance, health, clock_mono_us());
 }
 
 static void judge(struct probe *p, bool good)
@@ -145,8 +145,17 @@ static void send_request(struct probe *p)
 		judge(p, false);
 }
 
+/* What this process lacks says nothing of the other side. */
+static void skip_turn(struct probe *p)
+{
+	p->waiting = false;
+	arm(p, p->interval_us);
+}
+
 static void begin_turn(struct probe *p)
 {
+	int rc;
+
 	p->waiting = true;
 	arm(p, p->timeout_us);
 	if (p->connected) {
@@ -156,7 +165,10 @@ static void begin_turn(struct probe *p)
 	buf_init(&p->c.in, NULL, 0);
 	buf_init(&p->c.out, NULL, 0);
 	p->c.eof = false;
-	if (io_connect_tls(&p->c.io, p->all->base, &p->addr, &p->to, &probe_handler))
+	rc = io_connect_tls(&p->c.io, p->all->loop, &p->addr, &p->to, &probe_handler);
+	if (rc == ERR_LIMIT || rc == ERR_NOMEM)
+		skip_turn(p);
+	else if (rc)
 		judge(p, false);
 }
 
@@ -275,7 +287,7 @@ static void set_request(struct probe *p, const struct addr *addr, struct span pa
 static int begin_probe(struct probes *all, struct probe *p)
 {
 	p->all = all;
-	p->timer = evtimer_new(all->base, on_timer, p);
+	p->timer = evtimer_new(all->loop->base, on_timer, p);
 	if (!p->timer || p->request.failed)
 		return ERR_NOMEM;
 	arm(p, 1 + (int64_t)(p - all->items) % 100 * 1000); /* soon, and not all at once */
@@ -316,7 +328,7 @@ static void add_instance(struct probes *all, const struct conf_service *svc, con
 	snprintf(p->name, sizeof(p->name), "%.*s of %.*s", SPAN_ARG(inst->url), SPAN_ARG(svc->name));
 }
 
-struct probes *probes_start(struct event_base *base, struct conf *conf, struct registry *reg, struct tls_set *tls)
+struct probes *probes_start(struct io_loop *loop, struct conf *conf, struct registry *reg, struct tls_set *tls)
 {
 	struct probes *all = calloc(1, sizeof(*all));
 	size_t most = reg->site_count + 1;
@@ -325,7 +337,7 @@ struct probes *probes_start(struct event_base *base, struct conf *conf, struct r
 		most += conf->services[i].instance_count;
 	if (!all)
 		return NULL;
-	all->base = base;
+	all->loop = loop;
 	all->conf = conf_ref(conf);
 	all->reg = registry_ref(reg);
 	all->tls = tls_ref(tls);

@@ -282,7 +282,7 @@ static int put_in_force(struct reload *r)
 	hand_out(r);
 	rc = await_workers(srv);
 	probes_stop(&srv->probes); /* before the new ones begin: both mark the instances as probed */
-	srv->probes = probes_start(srv->workers[0].base, r->conf, r->reg, r->tls);
+	srv->probes = probes_start(&srv->workers[0].loop, r->conf, r->reg, r->tls);
 	if (!srv->probes)
 		rc = ERR_NOMEM;
 	if (r->new_log) {
@@ -290,6 +290,8 @@ static int put_in_force(struct reload *r)
 
 		srv->access_log = r->log;
 		r->log = old; /* discarded, which writes what waits */
+	} else if (r->part == RELOAD_ALL) {
+		access_log_reopen(srv->access_log); /* what rotates logs may know of reloads only */
 	}
 	conf_unref(&srv->conf);
 	registry_unref(&srv->reg);

@@ -18,7 +18,7 @@ static int answer(struct exchange *x, unsigned status, const char *type, const c
 /* The connection is of no use for anything else either. */
 static int turn_away(struct exchange *x, struct span site, const char *why)
 {
-	if (worker_may_warn(&x->w->warned_tls_us))
+	if (worker_may_warn(&x->w->tls_said_us))
 		log_warn("mesh: a request of site %.*s is refused: %s", SPAN_ARG(site), why);
 	x->keep = false;
 	return answer(x, 503, "unreachable",

@@ -21,7 +21,7 @@ static int64_t wall(void)
 
 static struct bed_end *of(struct io *io)
 {
-	return (struct bed_end *)(void *)io->event;
+	return io->impl;
 }
 
 static ssize_t end_read(struct io *io, void *room, size_t bytes)
@@ -89,7 +89,7 @@ static void end_close(struct io *io, bool reset)
 	e->closed = true;
 	e->reset = reset;
 	e->io = NULL;
-	io->event = NULL;
+	io->impl = NULL;
 }
 
 static const struct io_ops end_ops = {
@@ -112,7 +112,7 @@ static struct bed_end *end_new(struct bed *bed, struct io *io, const struct io_h
 	*e = (struct bed_end){ .used = true, .io = io, .room = SIZE_MAX };
 	buf_init(&e->to_proxy, NULL, 0);
 	buf_init(&e->from_proxy, NULL, 0);
-	*io = (struct io){ .ops = &end_ops, .handler = handler, .event = (struct io_event *)(void *)e, .fd = -1 };
+	*io = (struct io){ .ops = &end_ops, .handler = handler, .impl = e, .fd = -1 };
 	return e;
 }
 
@@ -249,4 +249,11 @@ void bed_advance(struct bed *bed, int64_t us)
 		worker_run_deadlines(&bed->worker, now_us);
 		bed_settle(bed);
 	}
+}
+
+/* The order comes as from the main thread. */
+void bed_drain(struct bed *bed, enum drain drain)
+{
+	worker_tell_drain(&bed->worker, drain);
+	event_base_loop(bed->worker.loop.base, EVLOOP_NONBLOCK);
 }

@@ -1,5 +1,6 @@
 /* Heads: the rows and points of what llhttp 8.1 lets through, on requests and responses, and the rules
  * of RFC 9110 and 9112 about hosts, targets, framing and connections. */
+#include "http/llhttp_cpu.h"
 #include "tests/unit/http/support.h"
 
 static struct arena arena;
@@ -365,6 +366,12 @@ static void point_5_upgrades_are_told_apart(void **state)
 	assert_no_response("HTTP/1.1 101 Switching Protocols\r\n\r\n", &to);
 	assert_no_response("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", &to);
 	assert_no_response("HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", NULL);
+	assert_no_response("HTTP/1.1 101 x\r\nUpgrade: other\r\nConnection: upgrade\r\n\r\n", &to);
+	assert_response("HTTP/1.1 101 x\r\nUpgrade: WebSocket, HTTP/1.1\r\nConnection: upgrade\r\n\r\n", &to);
+	assert_request(GET_HOST "Upgrade: h2c\r\nConnection: upgrade\r\n\r\n");
+	assert_false(head.upgrade);
+	assert_request(GET_HOST "Upgrade: h2c, x\r\nConnection: upgrade\r\n\r\n");
+	assert_true(head.upgrade);
 	assert_request(POST_HOST "Upgrade: x\r\nConnection: upgrade\r\nContent-Length: 3\r\n\r\n");
 	assert_true(head.upgrade);
 	assert_int_equal(head.framing, HTTP_LENGTH);
@@ -614,5 +621,11 @@ int main(void)
 		test(missing_memory_is_told_from_bad_syntax),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("head", tests, NULL, NULL);
+
+#ifdef LLHTTP_SSE42
+	llhttp_any_cpu = true;
+	failed += cmocka_run_group_tests_name("head, parser for any processor", tests, NULL, NULL);
+#endif
+	return failed;
 }

@@ -23,3 +23,9 @@ tests_unit_proxy_test_mesh_version_SOURCES = tests/unit/proxy/test_mesh_version.
 tests_unit_proxy_test_mesh_version_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_proxy_test_mesh_version_LDADD = proxy/libproxy.a base/libbase.a $(CMOCKA_LIBS)
 TESTS += tests/unit/proxy/test_mesh_version
+
+check_PROGRAMS += tests/unit/proxy/test_instance
+tests_unit_proxy_test_instance_SOURCES = tests/unit/proxy/test_instance.c
+tests_unit_proxy_test_instance_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_proxy_test_instance_LDADD = proxy/libproxy.a base/libbase.a $(CMOCKA_LIBS)
+TESTS += tests/unit/proxy/test_instance
