@@ -13,6 +13,7 @@
 #include "proxy/exchange_int.h"
 #include "proxy/io_tls.h"
 #include "proxy/mesh_version.h"
+#include "proxy/piggyback.h"
 
 static bool is_token_char(unsigned char c)
 {
@@ -175,9 +176,10 @@ static void add_mesh_fields(struct exchange *x, struct buf *out)
 
 static void add_scope(struct exchange *x, struct buf *out)
 {
-	for (const struct carrier *c = carrier_table; x->has_scope && c->kind; c++)
-		if (carrier_on(x->view->conf, c))
-			c->put(&x->req, x->scope_text, out);
+	if (!x->has_scope)
+		return;
+	carriers_put(x->view->conf, x->svc, &x->req, x->scope_text, out);
+	correlate_remember(x);
 }
 
 /* Drops what is written anew or ends here. */
@@ -192,9 +194,8 @@ static void drop_request_fields(struct exchange *x)
 			f->drop = true;
 	}
 	/* Another site's proxy writes the carriers for its instance; until then they stay as they came. */
-	for (const struct carrier *c = carrier_table; x->has_scope && !x->pool->mesh && c->kind; c++)
-		if (carrier_on(x->view->conf, c))
-			c->drop(&x->req);
+	if (x->has_scope)
+		carriers_drop(x->view->conf, x->svc, &x->req, !x->pool->mesh);
 }
 
 /* The one hop-by-hop pair that both sides take part in. */
@@ -278,6 +279,7 @@ static void drop_response_fields(struct exchange *x)
 	bool peer = x->pool->mesh;
 
 	http_drop_hop_by_hop(&x->res);
+	piggyback_bare(&x->res, x->view->conf); /* what a client is handed back and uses again later says no old scope */
 	for (size_t i = 0; i < x->res.field_count; i++) {
 		struct http_field *f = &x->res.fields[i];
 

@@ -297,6 +297,7 @@ static int put_in_force(struct reload *r)
 	registry_unref(&srv->reg);
 	tls_unref(&srv->tls);
 	srv->conf = conf_ref(r->conf);
+	correlation_set_keys(srv->correlation, conf_correlation_keys(srv->conf));
 	srv->reg = registry_ref(r->reg);
 	srv->tls = tls_ref(r->tls);
 	if (r->part != RELOAD_REGISTRY)

@@ -27,6 +27,7 @@
 #define DRAIN_LOOK_US 20000
 #define DRAIN_GRACE_US 1000000
 #define WATCH_US 500000
+#define SWEEPS 4 /* parts of the correlation table per look */
 /* Descriptors kept free of clients, unless that were more than an eighth of all. */
 #define FDS_KEPT 256
 
@@ -286,6 +287,8 @@ static void on_watch_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	server_watch_registry(arg);
 	certificates_watch(arg);
+	for (int i = 0; i < SWEEPS; i++)
+		correlation_sweep(((struct server *)arg)->correlation, clock_mono_us());
 }
 
 static void on_hup(evutil_socket_t sig, short what, void *arg)
@@ -305,6 +308,10 @@ static int make_workers(struct server *srv)
 {
 	struct err e;
 
+	srv->correlation = correlation_new();
+	if (!srv->correlation)
+		return ERR_NOMEM;
+	correlation_set_keys(srv->correlation, conf_correlation_keys(srv->conf));
 	srv->worker_count = srv->conf->workers + 1;
 	srv->workers = calloc(srv->worker_count, sizeof(*srv->workers));
 	srv->queues = calloc(srv->worker_count, sizeof(struct access_log_queue *));
@@ -425,6 +432,7 @@ static void server_fini(struct server *srv)
 	for (unsigned i = 0; i < srv->worker_count; i++)
 		worker_fini(&srv->workers[i]);
 	free(srv->workers);
+	correlation_free(&srv->correlation);
 	instances_free();
 	free(srv->queues);
 	if (srv->state_fd >= 0)

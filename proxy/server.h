@@ -8,6 +8,7 @@
 #include "proxy/bound.h"
 #include "proxy/certificates.h"
 #include "proxy/conf.h"
+#include "proxy/correlation.h"
 #include "proxy/worker.h"
 
 /* Exit statuses (spec section 6). */
@@ -30,6 +31,7 @@ struct server {
 	struct access_log_queue **queues;
 	struct access_log *access_log;
 	struct probes *probes;
+	struct correlation *correlation; /* what all workers remember for correlate:NAME */
 	int state_fd;              /* the lock of the state folder */
 	uint64_t fd_base, fd_full; /* descriptors of our own; in all, without those kept (listener.c) */
 	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick, *watch_tick;

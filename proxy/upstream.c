@@ -256,9 +256,13 @@ static void on_connected(struct upstream *u)
 	if (rc == -EAGAIN)
 		return;
 	deadline_clear(&u->worker->deadlines, &u->deadline);
-	if (rc || io_want_write(io, false) || io_want_read(io, true)) {
+	if (rc) {
 		mark_down(u->pool);
-		exchange_on_upstream_failed(u->x, io_is_refused(io) ? ERR_DENIED : rc ? err_from_errno(-rc) : ERR_NOMEM);
+		exchange_on_upstream_failed(u->x, io_is_refused(io) ? ERR_DENIED : err_from_errno(-rc));
+		return;
+	}
+	if (io_want_write(io, false) || io_want_read(io, true)) {
+		exchange_on_upstream_failed(u->x, ERR_NOMEM);
 		return;
 	}
 	u->connected = true;
