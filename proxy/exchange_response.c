@@ -107,7 +107,7 @@ static bool on_interim(struct exchange *x)
 		x->state = X_END;
 		return false;
 	}
-	return true;
+	return x->res.status != 100 || exchange_pump_request(x); /* from now on the client is waited for */
 }
 
 /* Reads heads off the upstream's input until the final one is there (true) or more is needed, or the attempt
@@ -139,10 +139,12 @@ static bool read_response_head(struct exchange *x)
 		}
 		head = arena_dup(&x->arena, span_head(buf_span(&u->c.in), u->guard.seen));
 		rc = head.p ? http_response_parse(&x->arena, head, &x->req, &x->res, &why) : ERR_NOMEM;
-		if (rc) {
+		if (rc && x->arena.nomem)
+			exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_NO_MEMORY);
+		else if (rc)
 			bad_response(x, rc == ERR_NOMEM ? "too large to be held" : why.reason);
+		if (rc)
 			return false;
-		}
 		buf_consume(&u->c.in, head.n);
 		u->guard = (struct head_guard){ 0 };
 		if (x->res.status >= 200 || x->res.status == 101)
@@ -160,8 +162,12 @@ static bool read_response_head(struct exchange *x)
 
 void exchange_on_response_bytes(struct exchange *x)
 {
+	unsigned status;
+
 	if (!read_response_head(x))
 		return;
+	status = x->res.status;
+	exchange_note_instance(x, status >= 502 && status <= 504 ? INSTANCE_FAILED : INSTANCE_ANSWERED);
 	if (x->res.status == 101) {
 		if (x->req.upgrade && x->upstream_req_done)
 			exchange_start_tunnel(x);
@@ -297,7 +303,7 @@ enum exchange_step exchange_step_relay(struct exchange *x)
 			buf_fini(&x->up->c.in);
 		if (x->upstream_req_done)
 			deadline_clear(&x->w->deadlines, &x->s->deadline);
-		worker_deadline(x->w, &x->up->deadline, DEADLINE_RESPONSE, now);
+		worker_deadline(x->w, &x->up->deadline, DEADLINE_UPSTREAM_BODY, now);
 	}
 	if (!x->up->c.eof && io_want_read(&x->up->c.io, !client->io.writing))
 		exchange_cut_short(x, "memory");

@@ -12,11 +12,11 @@
 #include "proxy/session.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "proxy/client_table.h"
 #include "proxy/exchange.h"
 
 /* What a client may still send after an answer that ends the connection, within the linger deadline: most send all they
@@ -25,6 +25,7 @@
 
 static void on_readable(struct io *io);
 static void on_writable(struct io *io);
+static void refuse(struct session *s, unsigned status, const char *type, const char *detail);
 
 const struct io_handler session_io_handler = { on_readable, on_writable };
 
@@ -79,8 +80,22 @@ struct session *session_new(struct listener *l, const struct addr *peer)
 
 static void session_free(struct session *s)
 {
+	struct addr peer;
+
+	if (s->counted) {
+		session_peer(s, &peer);
+		client_leave(&peer);
+	}
 	listener_release(s->listener);
 	free(s);
+}
+
+/* There is no memory to hear more of it. */
+static void give_up(struct session *s)
+{
+	if (s->state != SESSION_BUSY && s->c.io.ops->is_socket)
+		exchange_say_sorry(s->c.io.fd);
+	session_abort(s);
 }
 
 /* Most clients have sent their request by the time they are accepted, and many connections carry but one: when that
@@ -95,7 +110,7 @@ static void watch_new(struct session *s)
 		s->unwatched = true;
 		TAILQ_INSERT_TAIL(&w->unwatched_sessions, s, ready_link);
 	} else if (!s->c.eof && s->state != SESSION_LINGER && io_want_read(&s->c.io, true)) {
-		session_abort(s);
+		give_up(s);
 	}
 }
 
@@ -117,7 +132,7 @@ void sessions_watch(struct worker *w)
 	}
 }
 
-void session_begin(struct session *s)
+static void enlist(struct session *s)
 {
 	struct worker *w = s->worker;
 
@@ -125,25 +140,46 @@ void session_begin(struct session *s)
 	atomic_fetch_add_explicit(&open_sessions, 1, memory_order_relaxed);
 	counter_add(&w->stats.accepted, 1);
 	counter_add(&w->stats.connections_client, 1);
-	worker_deadline(w, &s->deadline, DEADLINE_HEADER, clock_mono_us());
+}
+
+void session_begin(struct session *s)
+{
+	enlist(s);
+	worker_deadline(s->worker, &s->deadline, DEADLINE_HEADER, clock_mono_us());
 	on_readable(&s->c.io);
 	watch_new(s);
 }
 
-void session_accept(struct listener *l, int fd, const struct addr *peer)
+/* The request, where it is here already, is read and dropped: a close with unread bytes would take the answer along. */
+static void begin_refused(struct session *s, const char *why)
 {
-	struct session *s = session_new(l, peer);
-	int on = 1;
-
-	if (!s) {
-		close(fd);
+	enlist(s);
+	s->refused = true;
+	if (conn_read(&s->c, CONN_BLOCK) >= CONN_READ_BROKEN) {
+		session_close(s, false);
 		return;
 	}
-	if (peer->ss.ss_family != AF_UNIX)
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	buf_fini(&s->c.in);
+	refuse(s, 503, "too-many-connections", why);
+}
+
+void session_accept(struct listener *l, int fd, const struct addr *peer, bool counted, const char *refusal)
+{
+	struct session *s = session_new(l, peer);
+
+	if (!s) {
+		if (l->kind != LISTEN_MESH)
+			exchange_say_sorry(fd);
+		close(fd);
+		if (counted)
+			client_leave(peer);
+		return;
+	}
+	s->counted = counted;
 	s->stranger = l->worker->drain && !conf_is_neighbour(l->worker->view->conf, peer);
-	if (io_open_fd(&s->c.io, l->worker->base, fd, &session_io_handler))
-		session_free(s);
+	io_open_fd(&s->c.io, &l->worker->loop, fd, &session_io_handler);
+	if (refusal)
+		begin_refused(s, refusal);
 	else
 		session_begin(s);
 }
@@ -263,20 +299,18 @@ static void read_head(struct session *s)
 	}
 }
 
+/* Without a buffer: there may be no memory, which may be what the answer says. */
 static void linger(struct session *s)
 {
-	switch (conn_read(&s->c, CONN_BLOCK)) {
-	case CONN_READ_SOME:
-		s->drained += (uint32_t)buf_len(&s->c.in);
-		buf_fini(&s->c.in);
-		if (s->drained > LINGER_BYTES)
-			session_close(s, false);
+	char scrap[4096];
+	ssize_t n = io_read(&s->c.io, scrap, sizeof(scrap));
+
+	if (n == -EAGAIN)
 		return;
-	case CONN_READ_NONE:
-		return;
-	default:
+	if (n > 0)
+		s->drained += (uint32_t)n;
+	if (n <= 0 || s->drained > LINGER_BYTES)
 		session_close(s, false);
-	}
 }
 
 static void on_readable(struct io *io)
@@ -301,6 +335,10 @@ static void on_readable(struct io *io)
 	case CONN_READ_EOF:
 	case CONN_READ_BROKEN:
 		session_close(s, false);
+		return;
+	case CONN_READ_NOMEM:
+		buf_fini(&s->c.in);
+		refuse(s, 503, "no-memory", EXCHANGE_NO_MEMORY);
 		return;
 	}
 }
@@ -338,7 +376,7 @@ void session_exchange_done(struct session *s, bool keep, bool reset)
 		session_close(s, true);
 		return;
 	}
-	if (!keep && s->client_closes && !buf_len(&s->c.in)) {
+	if (!keep && (s->client_closes || s->refused) && !buf_len(&s->c.in)) {
 		session_close(s, false);
 		return;
 	}
@@ -380,7 +418,15 @@ void sessions_run_ready(struct worker *w)
 void session_abort(struct session *s)
 {
 	if (s->state == SESSION_BUSY)
-		exchange_abort(s->x);
+		exchange_abort(s->x, "client-gone");
+	else
+		session_close(s, false);
+}
+
+void session_evict(struct session *s)
+{
+	if (s->state == SESSION_BUSY)
+		exchange_abort(s->x, "evicted");
 	else
 		session_close(s, false);
 }

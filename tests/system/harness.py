@@ -242,7 +242,7 @@ class Server:
         self.listen(port)
 
     def listen(self, port):
-        self.sock = socket.create_server((self.host, port), backlog=128)
+        self.sock = socket.create_server((self.host, port), backlog=1024)
         self.port = self.sock.getsockname()[1]
         self.addr = f'{self.host}:{self.port}'
         threading.Thread(target=self.accept, args=(self.sock,), daemon=True).start()
@@ -372,9 +372,11 @@ class Relay(Server):
 
 
 class Daemon:
-    """One scopemeshd with its configuration, its log and the addresses it listens on."""
+    """One scopemeshd with its configuration, its log and the addresses it listens on.  popen(arguments, **options)
+    starts it."""
 
-    def __init__(self, bed, site, config, wait=True):
+    def __init__(self, bed, site, config, wait=True, popen=subprocess.Popen):
+        self.popen = popen
         self.bed, self.site, self.dir = bed, site, os.path.join(bed.dir, site)
         os.makedirs(self.dir, exist_ok=True)
         self.config_path = bed.write(f'{site}/site.yaml', config)
@@ -386,8 +388,8 @@ class Daemon:
         self.out_path = os.path.join(self.dir, 'access.log')
         self.mark = os.path.getsize(self.err_path) if os.path.exists(self.err_path) else 0
         with open(self.err_path, 'ab') as err, open(self.out_path, 'ab') as out:
-            self.process = subprocess.Popen([SCOPEMESHD, '-c', self.config_path], stdin=subprocess.DEVNULL,
-                                            stdout=out, stderr=err, cwd=self.dir)
+            self.process = self.popen([SCOPEMESHD, '-c', self.config_path], stdin=subprocess.DEVNULL, stdout=out,
+                                      stderr=err, cwd=self.dir)
         self.bed.processes.append(self.process)
         if wait:
             self.ready()
@@ -480,8 +482,8 @@ class Bed:
         doc.update(top)
         return ''.join(f'{key}: {yaml_value(value)}\n' for key, value in doc.items())
 
-    def daemon(self, site, services, **kw):
-        return Daemon(self, site, self.config(site, services, **kw))
+    def daemon(self, site, services, popen=subprocess.Popen, **kw):
+        return Daemon(self, site, self.config(site, services, **kw), popen=popen)
 
     def mesh(self, sites, links=None, labels=None, **top):
         """Starts one daemon per site: sites = {'dc1': {'image': {...}}}.  links(site, addr) may return another
