@@ -139,10 +139,14 @@ static bool is_proven(struct upstream *u)
 	return (u->served >= 2 || clock_mono_us() - u->idle_since_us >= PROVEN_IDLE_US) && io_quiet(&u->c.io);
 }
 
+/* Passes over those that will be told in a moment of their end, or of bytes nobody asked for: these would be taken for
+ * the answer. */
 static struct upstream *kept(struct pool *pool, enum upstream_want want)
 {
 	struct upstream *u = want == UPSTREAM_FRESH ? NULL : TAILQ_FIRST(&pool->idle);
 
+	while (u && u->c.io.ready)
+		u = TAILQ_NEXT(u, link);
 	return u && (want == UPSTREAM_ANY || is_proven(u)) ? u : NULL;
 }
 

@@ -395,7 +395,7 @@ def is_stopped(pid):
 
 def end_unseen(way, method, raw):
     """The end of a kept connection, or bytes nobody asked for, arrive while the proxy looks elsewhere, and the next request
-    is read before them: what must not be sent twice is not sent there."""
+    is read before them: it is not sent there."""
     t, arrived, socks = stage(), [], []
 
     def serve(sock, reader):
@@ -426,10 +426,15 @@ def end_unseen(way, method, raw):
     eq((arrived.count('/x'), len(socks)), (1, 2), 'times it arrived, and connections')
 
 
+UNASKED = b'HTTP/1.1 200 OK\r\nX-Smuggled: 1\r\nContent-Length: 0\r\n\r\n'
 table(globals(), 'kept_connection_whose_end_is_not_seen_yet_costs_no', [
     ('post', 'POST', b''),
     ('patch', 'PATCH', b''),
-    ('post_with_an_answer_nobody_asked_for', 'POST', b'HTTP/1.1 200 OK\r\nX-Smuggled: 1\r\nContent-Length: 0\r\n\r\n'),
+    ('get', 'GET', b''),
+], end_unseen)
+table(globals(), 'answer_nobody_asked_for_that_is_not_seen_yet_answers_no', [
+    ('post', 'POST', UNASKED),
+    ('get', 'GET', UNASKED),
 ], end_unseen)
 
 
