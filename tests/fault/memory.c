@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/arena.h"
 #include "base/log.h"
 #include "tests/scenario/play.h"
 
@@ -35,6 +36,12 @@ void *__wrap_realloc(void *p, size_t bytes);
 void __wrap_free(void *p);
 char *__wrap_strdup(const char *s);
 char *__wrap_strndup(const char *s, size_t most);
+void *__real_arena_alloc(struct arena *a, size_t bytes);
+void *__real_arena_zalloc(struct arena *a, size_t bytes);
+struct span __real_arena_dup(struct arena *a, struct span s);
+void *__wrap_arena_alloc(struct arena *a, size_t bytes);
+void *__wrap_arena_zalloc(struct arena *a, size_t bytes);
+struct span __wrap_arena_dup(struct arena *a, struct span s);
 
 static bool refuses(void)
 {
@@ -95,6 +102,31 @@ char *__wrap_strndup(const char *s, size_t most)
 char *__wrap_strdup(const char *s)
 {
 	return __wrap_strndup(s, SIZE_MAX);
+}
+
+/* Arenas take memory from the system now and then only: here each piece may be the one for which there is none. */
+
+static bool refuses_piece(struct arena *a)
+{
+	if (!refuses())
+		return false;
+	a->nomem = true;
+	return true;
+}
+
+void *__wrap_arena_alloc(struct arena *a, size_t bytes)
+{
+	return refuses_piece(a) ? NULL : __real_arena_alloc(a, bytes);
+}
+
+void *__wrap_arena_zalloc(struct arena *a, size_t bytes)
+{
+	return refuses_piece(a) ? NULL : __real_arena_zalloc(a, bytes);
+}
+
+struct span __wrap_arena_dup(struct arena *a, struct span s)
+{
+	return refuses_piece(a) ? span_make(NULL, 0) : __real_arena_dup(a, s);
 }
 
 static void on_proxy(bool begins)
