@@ -1,6 +1,6 @@
-/* Reads a configuration and plays every scenario again and again, the first time counting the allocations that the proxy makes, then with the n-th
- * one failing, for every n: alone, and with all that come after it until the scenario is over.  What the scenario expects
- * does not come about then, and is not looked at.  What must hold:
+/* Reads a configuration and plays every scenario again and again, the first time counting the allocations that the
+ * proxy makes, then with the n-th one failing, for every n: alone, and with all that come after it until it is over.
+ * What the scenario expects does not come about then, and is not looked at.  What must hold:
  *
  *	nothing crashes and no assertion fails (they are on in release builds too)
  *	no request hangs: past every time limit none is under way
