@@ -274,7 +274,7 @@ enum exchange_step exchange_step_reply(struct exchange *x)
 		}
 	}
 	if (s->c.io.writing) {
-		worker_deadline(x->w, &s->deadline, DEADLINE_BODY, clock_mono_us());
+		worker_deadline(x->w, &s->deadline, DEADLINE_CLIENT_FULL, clock_mono_us());
 		return STEP_WAIT;
 	}
 	x->res_done = true;
@@ -429,7 +429,7 @@ void exchange_on_client_writable(struct exchange *x)
 	}
 	if (client->io.writing) {
 		if (x->s->deadline.armed)
-			worker_deadline(x->w, &x->s->deadline, DEADLINE_BODY, clock_mono_us());
+			worker_deadline(x->w, &x->s->deadline, DEADLINE_CLIENT_FULL, clock_mono_us());
 		return;
 	}
 	exchange_run(x);

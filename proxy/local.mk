@@ -19,6 +19,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/correlation.c proxy/correlation.h \
 	proxy/correlation_value.c proxy/correlation_value.h \
 	proxy/deadline.c proxy/deadline.h \
+	proxy/descriptors.c proxy/descriptors.h \
 	proxy/exchange.c proxy/exchange.h proxy/exchange_int.h \
 	proxy/exchange_splice.c proxy/io_pipe.c proxy/io_pipe.h \
 	proxy/exchange_attempt.c proxy/exchange_request.c proxy/exchange_response.c \

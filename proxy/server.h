@@ -33,7 +33,6 @@ struct server {
 	struct probes *probes;
 	struct correlation *correlation; /* what all workers remember for correlate:NAME */
 	int state_fd;              /* the lock of the state folder */
-	uint64_t fd_base, fd_full; /* descriptors of our own; in all, without those kept (listener.c) */
 	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick, *watch_tick;
 	struct certificates certificates;
 	struct file_state registry_read, registry_seen; /* the registry file as read last, and at the last look */

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/client_table.h"
+#include "proxy/descriptors.h"
 #include "proxy/exchange.h"
 #include "proxy/io_tls.h"
 
@@ -140,6 +141,7 @@ static void enlist(struct session *s)
 
 	TAILQ_INSERT_TAIL(&w->sessions, s, link);
 	atomic_fetch_add_explicit(&open_sessions, 1, memory_order_relaxed);
+	descriptors_add(1);
 	counter_add(&w->stats.accepted, 1);
 	counter_add(&w->stats.connections_client, 1);
 }
@@ -208,6 +210,7 @@ void session_close(struct session *s, bool reset)
 	TAILQ_REMOVE(&w->sessions, s, link);
 	TAILQ_INSERT_TAIL(&w->dead_sessions, s, link);
 	atomic_fetch_sub_explicit(&open_sessions, 1, memory_order_relaxed);
+	descriptors_add(-1);
 	counter_add(&w->stats.connections_client, (uint64_t)-1);
 }
 

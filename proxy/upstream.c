@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "proxy/descriptors.h"
 #include "proxy/exchange.h"
 #include "proxy/io_tls.h"
 
@@ -23,13 +24,6 @@ static void on_readable(struct io *io);
 static void on_writable(struct io *io);
 
 static const struct io_handler upstream_handler = { on_readable, on_writable };
-
-static _Atomic uint64_t open_upstreams;
-
-uint64_t upstream_count_all(void)
-{
-	return atomic_load_explicit(&open_upstreams, memory_order_relaxed);
-}
 
 static struct upstream *of_io(struct io *io)
 {
@@ -73,7 +67,7 @@ void pools_free(struct worker *w)
 			TAILQ_REMOVE(&pool->idle, u, link);
 			deadline_clear(&w->deadlines, &u->deadline);
 			conn_close(&u->c, false);
-			atomic_fetch_sub_explicit(&open_upstreams, 1, memory_order_relaxed);
+			descriptors_add(-1);
 			free(u);
 		}
 		HASH_DEL(w->pools, pool); /* NOLINT(clang-analyzer-*): uthash's links, likewise */
@@ -94,7 +88,7 @@ static void bury(struct upstream *u, bool reset)
 {
 	deadline_clear(&u->worker->deadlines, &u->deadline);
 	conn_close(&u->c, reset);
-	atomic_fetch_sub_explicit(&open_upstreams, 1, memory_order_relaxed);
+	descriptors_add(-1);
 	u->x = NULL;
 	TAILQ_INSERT_TAIL(&u->worker->dead_upstreams, u, link);
 }
@@ -188,7 +182,7 @@ int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, const
 			mark_down(pool);
 		return rc;
 	}
-	atomic_fetch_add_explicit(&open_upstreams, 1, memory_order_relaxed);
+	descriptors_add(1);
 	set_busy(u, x);
 	worker_deadline(w, &u->deadline, DEADLINE_CONNECT, clock_mono_us());
 	*upstream_r = u;
