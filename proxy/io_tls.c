@@ -235,7 +235,7 @@ static ssize_t meet(struct io *io)
 	if (cert && ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) == 1)
 		t->ends_ms = (int64_t)timegm(&tm) * 1000;
 	t->site = cert ? tls_site_of(cert) : NULL;
-	if (t->expected && (!t->site || strcmp(t->site, t->expected)))
+	if (t->expected && (!t->site || strcmp(t->site, t->expected) != 0))
 		return refuse(io, "its certificate is another site's");
 	if (t->expected && t->ends_ms <= clock_wall_ms())
 		return refuse(io, "certificate has expired");
