@@ -16,8 +16,8 @@ scopectl_SOURCES = \
 	cli/cmd_request.c \
 	cli/cmd_reload.c cli/cmd_run.c \
 	cli/cmd_services.c \
-	cli/cmd_sites.c \
-	cli/cmd_status.c \
+	cli/cmd_site.c cli/cmd_sites.c \
+	cli/cmd_status.c cli/cmd_watch.c \
 	cli/dial.c cli/dial.h \
 	cli/main.c \
 	cli/options.c \

@@ -77,6 +77,8 @@ struct exchange {
 	size_t svc_index;
 	struct span scope_text;   /* as it travels on; empty: none */
 	bool has_scope, scope_explicit;
+	const struct conf_carrier *carrier; /* that brought it; NULL: none, a fixed scope, or a peer */
+	bool correlated;          /* its values are remembered */
 	struct span trace;        /* sites passed, from the mesh */
 	size_t *sites;            /* alternatives, by index in view->reg */
 	size_t site_count, site_at; /* site_at: the next one to try */
@@ -88,6 +90,8 @@ struct exchange {
 	int64_t give_up_us;       /* until then an idempotent request is repeated */
 	unsigned repeats, retry_ticks; /* pauses taken; ticks left of the present one */
 	bool outcome_unknown;     /* an attempt may have been executed */
+	const char *bad_answer;   /* why the last response was refused; NULL: none came */
+	unsigned interim_count;   /* 1xx of this attempt */
 
 	/* the attempt under way */
 	struct upstream *up;
@@ -135,6 +139,14 @@ int route_request(struct exchange *x) MUST_CHECK;
 /* The answer to a scope that is wrong; text: the scope. Always an error. */
 int route_scope_problem(struct exchange *x, struct span text, const struct scope_error *e);
 
+/* exchange_correlate.c: the part of correlate:NAME.  The scope of a request that brings none itself: true when a value
+ * of it came in with one, and it comes from one of this site's instances. */
+bool correlate_find(struct exchange *x);
+/* Gives a request with a scope the headers it lacks.  0 or ERR_NOMEM. */
+int correlate_complete(struct exchange *x) MUST_CHECK;
+/* The request is about to reach an instance: its values stand for its scope from now on. */
+void correlate_remember(struct exchange *x);
+
 /* heads.c */
 int heads_add_request(struct exchange *x, struct buf *out) MUST_CHECK;
 int heads_add_response(struct exchange *x, struct buf *out) MUST_CHECK;
@@ -170,6 +182,8 @@ struct exchange_target *exchange_target_now(struct exchange *x);
 void exchange_target_end(struct exchange *x, const char *reason);
 /* The attempt brought no answer that could be passed on; the state says what comes next. */
 void exchange_attempt_failed(struct exchange *x, enum exchange_outcome outcome, enum stats_reason reason);
+/* What the attempt under way met, where it went to an instance. */
+void exchange_note_instance(struct exchange *x, enum instance_event event);
 void exchange_move_on(struct exchange *x, enum stats_reason reason);
 
 /* exchange_request.c */

@@ -104,7 +104,7 @@ static void set_health(struct probe *p, enum instance_health health)
 	if (atomic_load_explicit(&p->instance->health, memory_order_relaxed) == (int)health)
 		return;
 	log_info("instance %s: %s", p->name, instance_health_text(health));
-	instance_set_health(p->instance, health);
+	instance_set_health(p->instance, health, clock_mono_us());
 }
 
 static void judge(struct probe *p, bool good)
@@ -142,8 +142,17 @@ static void send_request(struct probe *p)
 		judge(p, false);
 }
 
+/* What this process lacks says nothing of the other side. */
+static void skip_turn(struct probe *p)
+{
+	p->waiting = false;
+	arm(p, p->interval_us);
+}
+
 static void begin_turn(struct probe *p)
 {
+	int rc;
+
 	p->waiting = true;
 	arm(p, p->timeout_us);
 	if (p->connected) {
@@ -153,7 +162,10 @@ static void begin_turn(struct probe *p)
 	buf_init(&p->c.in, NULL, 0);
 	buf_init(&p->c.out, NULL, 0);
 	p->c.eof = false;
-	if (io_connect(&p->c.io, p->all->base, &p->addr, &probe_handler))
+	rc = io_connect(&p->c.io, p->all->base, &p->addr, &probe_handler);
+	if (rc == ERR_LIMIT || rc == ERR_NOMEM)
+		skip_turn(p);
+	else if (rc)
 		judge(p, false);
 }
 

@@ -254,10 +254,13 @@ static int put_in_force(struct reload *r)
 
 		srv->access_log = r->log;
 		r->log = old; /* discarded, which writes what waits */
+	} else if (!r->registry_only) {
+		access_log_reopen(srv->access_log); /* what rotates logs may know of reloads only */
 	}
 	conf_unref(&srv->conf);
 	registry_unref(&srv->reg);
 	srv->conf = conf_ref(r->conf);
+	correlation_set_keys(srv->correlation, conf_correlation_keys(srv->conf));
 	srv->reg = registry_ref(r->reg);
 	bound_list_free(&srv->listeners);
 	srv->listeners = r->listeners;
