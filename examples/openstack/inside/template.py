@@ -15,9 +15,10 @@ ENDPOINTS = {'identity': 'http://identity/v3', 'image': 'http://image', 'placeme
 def keystone():
     import keystone.conf
     from keystone.cmd import bootstrap
-    from keystone.common import fernet_utils
+    from keystone.common import fernet_utils, sql
     from keystone.common.sql import upgrades
     keystone.conf.configure()
+    sql.initialize()
     conf = keystone.conf.CONF
     conf(['--config-file', 'keystone.conf'], project='keystone')
     upgrades.offline_sync_database_to_version()
