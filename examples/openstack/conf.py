@@ -55,10 +55,12 @@ def nova(at):
     login = user(f'http://{at["identity"]}') + 'valid_interfaces = public\n'
     return (LOGGING + f'host = compute-{{site}}\nmy_ip = {host}\nosapi_compute_listen = {host}\n'
             f'osapi_compute_listen_port = {port}\ncompute_driver = fetching.FetchingDriver\ntransport_url = fake://\n'
+            'periodic_fuzzy_delay = 0\n'
             'instances_path = {dir}/instances\nstate_path = {dir}\n'
             '[database]\n' + database('nova') + '[api_database]\n' + database('nova_api') +
             '[wsgi]\napi_paste_config = {root}/usr/share/nova-common/api-paste.ini\n'
             '[scheduler]\ndiscover_hosts_in_cells_interval = 2\n[oslo_concurrency]\nlock_path = {dir}/locks\n'
+            '[quota]\ninstances = -1\ncores = -1\n'
             '[glance]\nvalid_interfaces = public\n[service_user]\nsend_service_user_token = true\n' + login +
             '[placement]\n' + login + '[neutron]\n' + login + token_check(f'http://{at["identity"]}'))
 

@@ -3,7 +3,6 @@ import concurrent.futures
 import hashlib
 import json
 import os
-import re
 import shlex
 import time
 import urllib.request
@@ -154,14 +153,22 @@ def cut(show):
     show.server('dc1', 'alone-1', 'cirros', 'dc1', 'dc1')
     show.server('dc2', 'alone-2', 'debian', 'dc2', 'dc2')
     status, text, seconds = show.client('dc1', 'image', 'list', '--scope', 'image: dc2')
-    show.check(status != 0 and '503' in text, f'{brief(text)} ({seconds})')
+    refused = last_access(show.cloud.sites['dc1'], 'image')
+    show.check(status != 0 and (refused['status'], refused['reason']) == (503, 'unreachable'),
+               f"dc1's scopemeshd: {refused['status']} {refused['reason']}; the client: {last_line(text)} ({seconds})")
     show.cloud.links.each('open')
     show.step('Healed.')
     show.images('dc1', ['debian', 'twin'], '--scope', 'image: dc2')
 
 
-def brief(text):
-    return re.sub(r'\s+', ' ', text)[:200]
+def last_access(site, service):
+    """The newest line of the site's access log about a service."""
+    with open(f'{site.dir}/access.log') as f:
+        return [line for line in map(json.loads, f) if line['service'] == service][-1]
+
+
+def last_line(text):
+    return text.splitlines()[-1] if text else ''
 
 
 def unchanged(show):
