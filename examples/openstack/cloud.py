@@ -6,46 +6,22 @@ import concurrent.futures
 import json
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
+import urllib.error
 
 import conf
 import network
 from debian import HERE, PYTHON, Packages
 sys.path.insert(0, os.path.join(HERE, '..', 'demo'))
-from links import Links     # noqa: E402
+from demo import HTTP, pick_port, wait_for      # noqa: E402
+from links import Links                         # noqa: E402
 
 SITES = ('dc1', 'dc2')
 ROUND_TRIP_MS = 10
 DATABASES = ('keystone', 'glance', 'placement', 'nova', 'nova_api', 'nova_cell0')
-HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def pick_port(host, wished):
-    """wished when it is free, else any that is."""
-    for port in (wished, 0):
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                s.bind((host, port))
-                return s.getsockname()[1]
-            except OSError:
-                if not port:
-                    raise
-    raise AssertionError
-
-
-def wait_for(condition, seconds, what):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise RuntimeError(f'timed out: {what}')
-        time.sleep(0.1)
 
 
 def write(path, text):
@@ -102,7 +78,8 @@ class Site:
         self.name, self.dir, self.packages, self.scopemeshd = name, f'{run_folder}/{name}', packages, scopemeshd
         self.host = f'127.0.{name[-1]}.1'
         wished = {**{s: port for s, (_, port, _) in conf.SERVICES.items()},
-                  **{f'{s} app': 10000 + port for s, (_, port, _) in conf.SERVICES.items()}, 'mesh': 7400, 'admin': 7401}
+                  **{f'{s} app': 10000 + port for s, (_, port, _) in conf.SERVICES.items()},
+                  'mesh': 7400, 'admin': 7401}
         self.at = {what: f'{self.host}:{pick_port(self.host, port)}' for what, port in wished.items()}
         self.processes, self.stub = {}, None
 
@@ -126,8 +103,8 @@ class Site:
     def spawn(self, name, *argv, env=None):
         with open(f'{self.dir}/{name}.log', 'ab') as log:
             # A session of its own: Ctrl-C reaches us alone, and we end them in order.
-            self.processes[name] = subprocess.Popen(argv, cwd=self.dir, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                                    env=env, start_new_session=True)
+            self.processes[name] = subprocess.Popen(argv, cwd=self.dir, stdin=subprocess.DEVNULL, stdout=log,
+                                                    stderr=log, env=env, start_new_session=True)
 
     def start_service(self, name):
         program = {'keystone': [f'{HERE}/inside/wsgi.py', 'keystone', *self.at['identity app'].split(':')],
@@ -152,10 +129,12 @@ class Site:
     def wait_ready(self):
         self.wait_answers('image')
         self.wait_answers('compute')
-        wait_for(lambda: self.alive() and self.compute_known(), 120, f"Nova of {self.name} knows its compute host")
+        wait_for(lambda: self.alive() and self.compute_known(), 120,
+                 f'Nova of {self.name} knows its compute host', 0.2)
 
     def wait_answers(self, service):
-        wait_for(lambda: self.alive() and self.answers(service), 180, f'{service} of {self.name} answers')
+        wait_for(lambda: self.alive() and self.answers(service), 180, f'{service} of {self.name} answers',
+                 0.2)
 
     def answers(self, service):
         try:
@@ -243,15 +222,15 @@ class Cloud:
     def install_client_plugin(self):
         """Into a folder of the run, by pip, from a copy: building leaves files beside the source."""
         shutil.copytree(f'{HERE}/client', f'{self.run}/client', ignore=shutil.ignore_patterns('__pycache__'))
-        p = subprocess.run([PYTHON, '-m', 'pip', 'install', '--quiet', '--no-index', '--no-build-isolation', '--no-deps',
-                            '--no-cache-dir', '--disable-pip-version-check', '--root-user-action', 'ignore',
-                            '--target', f'{self.run}/plugin', f'{self.run}/client'], stdin=subprocess.DEVNULL,
-                           capture_output=True, text=True, env=self.packages.environment())
+        p = subprocess.run([PYTHON, '-m', 'pip', 'install', '--quiet', '--no-index', '--no-build-isolation',
+                            '--no-deps', '--no-cache-dir', '--disable-pip-version-check',
+                            '--root-user-action', 'ignore', '--target', f'{self.run}/plugin', f'{self.run}/client'],
+                           stdin=subprocess.DEVNULL, capture_output=True, text=True, env=self.packages.environment())
         if p.returncode != 0:
             raise RuntimeError(f'pip install of the client plugin: {p.stderr.strip()[-1500:]}')
         write(f'{self.run}/openstack', '#!/bin/sh\n'
-              f'PYTHONPATH={self.run}/plugin:{self.packages.root}/usr/lib/python3/dist-packages PYTHONWARNINGS=ignore '
-              f'exec {PYTHON} {self.packages.root}/usr/bin/openstack "$@"\n')
+              f'PYTHONPATH={self.run}/plugin:{self.packages.root}/usr/lib/python3/dist-packages '
+              f'PYTHONWARNINGS=ignore exec {PYTHON} {self.packages.root}/usr/bin/openstack "$@"\n')
         os.chmod(f'{self.run}/openstack', 0o755)
 
     def credentials(self, site):

@@ -25,8 +25,8 @@ def user(identity):
 
 
 def token_check(identity):
-    return (f'[keystone_authtoken]\nwww_authenticate_uri = {identity}\ninterface = public\nservice_token_roles = service\n'
-            'service_token_roles_required = true\n' + user(identity))
+    return (f'[keystone_authtoken]\nwww_authenticate_uri = {identity}\ninterface = public\n'
+            'service_token_roles = service\nservice_token_roles_required = true\n' + user(identity))
 
 
 def keystone(_):
@@ -38,7 +38,8 @@ def keystone(_):
 
 def glance(at):
     host, _, port = at['image app'].rpartition(':')
-    return (LOGGING + f'bind_host = {host}\nbind_port = {port}\nworkers = 0\nnode_staging_uri = file://{{dir}}/staging\n'
+    return (LOGGING + f'bind_host = {host}\nbind_port = {port}\nworkers = 0\n'
+            'node_staging_uri = file://{dir}/staging\n'
             '[database]\n' + database('glance') +
             '[glance_store]\nstores = file\ndefault_store = file\nfilesystem_store_datadir = images\n'
             '[paste_deploy]\nflavor = keystone\nconfig_file = {root}/usr/share/glance-common/glance-api-paste.ini\n' +
@@ -70,6 +71,6 @@ def scopemeshd(site, at):
     return (f'site: {site}\nstate: ./state\nworkers: 1\nservices:\n{services}'
             f'mesh: {{listen: "{at["mesh"]}", tls: {{insecure: true}}}}\nregistry: {{file: sites.yaml}}\n'
             f'admin: {{listen: "{at["admin"]}"}}\n'
-            '# Nova hands nothing on to Glance but its own request id\n'
-            'scope: {carriers: [header, baggage, "correlate:x-openstack-request-id"]}\n'
+            'scope:\n  carriers: [header, baggage, "correlate:traceparent", "correlate:x-request-id", '
+            '"correlate:x-openstack-request-id"]\n'
             'log: {access: access.log}\n')

@@ -1,4 +1,4 @@
-"""OpenStack from Debian's packages, unpacked into a folder: nothing is installed, no daemon is started, no root needed."""
+"""OpenStack from Debian's packages, unpacked into a folder: nothing is installed, no daemon started, no root needed."""
 import glob
 import hashlib
 import os

@@ -42,7 +42,8 @@ def prepare(cloud, clock):
         print(f'   packages: {size / 1e6:.0f} MB downloaded and unpacked ({clock.lap()})', flush=True)
     if not cloud.template.ready():
         cloud.template.make()
-        print(f"   databases: made by the services' own migrations, as a template for both sites ({clock.lap()})", flush=True)
+        print(f"   databases: made by the services' own migrations, one template for both sites ({clock.lap()})",
+              flush=True)
     cloud.prepare()
     cloud.install_client_plugin()
     print(f'   client plugin: installed by pip ({clock.lap()})', flush=True)
@@ -96,7 +97,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--once', action='store_true', help='end after the last step')
     parser.add_argument('--scopemeshd', default=os.path.join(ROOT, 'scopemeshd'))
-    parser.add_argument('--folder', default=os.path.join(ROOT, 'build', 'openstack'), help='packages, templates and runs')
+    parser.add_argument('--folder', default=os.path.join(ROOT, 'build', 'openstack'),
+                        help='packages, templates and runs')
     parser.add_argument('--keep-logs', metavar='DIR', help='where the logs of a run that failed go')
     args = parser.parse_args()
     for sig in (signal.SIGTERM, signal.SIGHUP):

@@ -1,4 +1,5 @@
 """What the example shows, step by step, through the real client; each step is checked."""
+import collections
 import concurrent.futures
 import hashlib
 import json
@@ -126,7 +127,7 @@ def eight(show, twin):
     def building():
         servers = api(site, 'GET', '/servers/detail', token)['servers']
         return [s for s in servers if s['id'] in created and s['status'] == 'BUILD']
-    wait_for(lambda: not building(), 120, 'eight servers')
+    wait_for(lambda: not building(), 120, 'eight servers', 0.5)
     right = {'dc1': 0, 'dc2': 0}
     for server, image_from in created.items():
         right[image_from] += show.disk('dc1', server, show.bytes[image_from, 'twin'])[0]
@@ -153,7 +154,7 @@ def cut(show):
     show.server('dc1', 'alone-1', 'cirros', 'dc1', 'dc1')
     show.server('dc2', 'alone-2', 'debian', 'dc2', 'dc2')
     status, text, seconds = show.client('dc1', 'image', 'list', '--scope', 'image: dc2')
-    refused = last_access(show.cloud.sites['dc1'], 'image')
+    refused = accesses(show.cloud.sites['dc1'], 'image')[-1]
     show.check(status != 0 and (refused['status'], refused['reason']) == (503, 'unreachable'),
                f"dc1's scopemeshd: {refused['status']} {refused['reason']}; the client: {last_line(text)} ({seconds})")
     show.cloud.links.each('open')
@@ -161,10 +162,19 @@ def cut(show):
     show.images('dc1', ['debian', 'twin'], '--scope', 'image: dc2')
 
 
-def last_access(site, service):
-    """The newest line of the site's access log about a service."""
+def accesses(site, service):
     with open(f'{site.dir}/access.log') as f:
-        return [line for line in map(json.loads, f) if line['service'] == service][-1]
+        return [line for line in map(json.loads, f) if line['service'] == service]
+
+
+def carried(show):
+    show.step("What carried the scope from Nova to Glance, by the sites' access logs."
+              '\n   (Without what the client sends itself, and what comes from the other site.)')
+    found = collections.Counter(line['carrier'] for site in show.cloud.sites.values()
+                                for line in accesses(site, 'image')
+                                if line['scope'] and line['carrier'] not in ('header', 'mesh'))
+    show.check(list(found) == ['correlate:x-openstack-request-id'],
+               ', '.join(f'{count} requests by {carrier}' for carrier, count in found.items()))
 
 
 def last_line(text):
@@ -185,4 +195,5 @@ def all_steps(show, twin):
     eight(show, twin)
     otherwise(show)
     cut(show)
+    carried(show)
     unchanged(show)

@@ -1,5 +1,5 @@
-"""wsgi.py keystone | placement HOST PORT: serves one of the two that are WSGI applications only. Runs among the unpacked
-packages; configuration comes from the working folder."""
+"""wsgi.py keystone | placement HOST PORT: serves one of the two that are WSGI applications only. Runs among the
+unpacked packages; configuration comes from the working folder."""
 import eventlet
 eventlet.monkey_patch()
 import os               # noqa: E402
