@@ -26,7 +26,7 @@ enum conn_read conn_read(struct conn *c, size_t limit)
 		return CONN_READ_FULL;
 	}
 	if (make_room(c, limit))
-		return CONN_READ_BROKEN;
+		return CONN_READ_NOMEM;
 	p = buf_room(&c->in, &room);
 	if (room > limit - have)
 		room = limit - have;

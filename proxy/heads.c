@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "proxy/carrier.h"
 #include "proxy/exchange_int.h"
+#include "proxy/piggyback.h"
 
 static bool is_token_char(unsigned char c)
 {
@@ -170,9 +171,10 @@ static void add_mesh_fields(struct exchange *x, struct buf *out)
 
 static void add_scope(struct exchange *x, struct buf *out)
 {
-	for (const struct carrier *c = carrier_table; x->has_scope && c->kind; c++)
-		if (carrier_on(x->view->conf, c))
-			c->put(&x->req, x->scope_text, out);
+	if (!x->has_scope)
+		return;
+	carriers_put(x->view->conf, x->svc, &x->req, x->scope_text, out);
+	correlate_remember(x);
 }
 
 /* Drops what is written anew or ends here. */
@@ -187,9 +189,8 @@ static void drop_request_fields(struct exchange *x)
 			f->drop = true;
 	}
 	/* Another site's proxy writes the carriers for its instance; until then they stay as they came. */
-	for (const struct carrier *c = carrier_table; x->has_scope && !x->pool->mesh && c->kind; c++)
-		if (carrier_on(x->view->conf, c))
-			c->drop(&x->req);
+	if (x->has_scope)
+		carriers_drop(x->view->conf, x->svc, &x->req, !x->pool->mesh);
 }
 
 /* The one hop-by-hop pair that both sides take part in. */
@@ -273,6 +274,7 @@ static void drop_response_fields(struct exchange *x)
 	bool peer = x->pool->mesh;
 
 	http_drop_hop_by_hop(&x->res);
+	piggyback_bare(&x->res, x->view->conf); /* what a client is handed back and uses again later says no old scope */
 	for (size_t i = 0; i < x->res.field_count; i++) {
 		struct http_field *f = &x->res.fields[i];
 

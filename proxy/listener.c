@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/client_table.h"
+#include "proxy/descriptors.h"
 #include "proxy/server.h"
 #include "proxy/session.h"
 #include "proxy/upstream.h"
@@ -30,18 +31,27 @@
 /* A request in the middle of its content gives way only when it has not moved for this long, and those that have
  * stalled for longest go first. Short, since new connections wait meanwhile. */
 #define STALLED_US 20000
+/* An answer that the client does not take: longer, since much of it has been done and slow links are honest. */
+#define FULL_US 1000000
 /* Then listeners that paused look whether there is room again. */
 #define PAUSE_US 10000
 
 /* ---- making room --------------------------------------------------------------------------------------------- */
 
-/* Of these the one armed first; then, if there is none, a request whose content has stalled. */
+/* Of these the one armed first; then, if there is none, a request or an answer whose content has stalled. */
 static const enum deadline_kind evictable[] = { DEADLINE_LINGER, DEADLINE_HEADER, DEADLINE_IDLE,
 	                                        DEADLINE_UPSTREAM_IDLE, DEADLINE_MESH_IDLE };
 
 static int64_t armed_us(const struct worker *w, const struct deadline *d)
 {
 	return d->due_us - w->deadlines.duration_us[d->kind];
+}
+
+static struct deadline *stalled(struct worker *w, enum deadline_kind kind, int64_t least_us)
+{
+	struct deadline *d = TAILQ_FIRST(&w->deadlines.queue[kind]);
+
+	return d && clock_mono_us() - armed_us(w, d) >= least_us ? d : NULL;
 }
 
 static struct deadline *least_useful(struct worker *w)
@@ -53,10 +63,9 @@ static struct deadline *least_useful(struct worker *w)
 		if (d && (!oldest || armed_us(w, d) < armed_us(w, oldest)))
 			oldest = d;
 	}
-	if (oldest)
-		return oldest;
-	d = TAILQ_FIRST(&w->deadlines.queue[DEADLINE_BODY]);
-	return d && clock_mono_us() - armed_us(w, d) >= STALLED_US ? d : NULL;
+	if (!oldest)
+		oldest = stalled(w, DEADLINE_BODY, STALLED_US);
+	return oldest ? oldest : stalled(w, DEADLINE_CLIENT_FULL, FULL_US);
 }
 
 bool worker_evict(struct worker *w)
@@ -80,11 +89,6 @@ static uint64_t waiting_clients(const struct worker *w)
 	uint64_t busy = atomic_load_explicit(&w->busy_told, memory_order_relaxed);
 
 	return all > busy ? all - busy : 0;
-}
-
-static uint64_t used_descriptors(const struct server *srv)
-{
-	return srv->fd_base + session_count_all() + upstream_count_all();
 }
 
 /* The other worker that has most to give, or NULL. */
@@ -164,7 +168,7 @@ static const char *check_room(struct listener *l, int *evicted_r)
 	uint64_t count = session_count_all();
 	bool room;
 
-	if (used_descriptors(srv) < srv->fd_full && count < most)
+	if (!descriptors_are_full() && count < most)
 		return NULL;
 	room = make_room(w);
 	++*evicted_r;
@@ -221,9 +225,7 @@ void listeners_resume(evutil_socket_t fd, short what, void *arg)
 
 static bool must_wait(struct listener *l)
 {
-	struct server *srv = l->worker->server;
-
-	return l->kind != LISTEN_ADMIN && used_descriptors(srv) >= srv->fd_full && !can_make_room(l->worker);
+	return l->kind != LISTEN_ADMIN && descriptors_are_full() && !can_make_room(l->worker);
 }
 
 /* False: none wait, or there is no room for now.  A request that is served on the way may close the listener (a reload

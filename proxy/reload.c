@@ -260,6 +260,7 @@ static int put_in_force(struct reload *r)
 	conf_unref(&srv->conf);
 	registry_unref(&srv->reg);
 	srv->conf = conf_ref(r->conf);
+	correlation_set_keys(srv->correlation, conf_correlation_keys(srv->conf));
 	srv->reg = registry_ref(r->reg);
 	bound_list_free(&srv->listeners);
 	srv->listeners = r->listeners;

@@ -13,13 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "config.h"
+#include "proxy/descriptors.h"
 #include "proxy/instance.h"
 #include "proxy/probe.h"
 #include "proxy/reload.h"
@@ -27,8 +27,7 @@
 #define DRAIN_LOOK_US 20000
 #define DRAIN_GRACE_US 1000000
 #define WATCH_US 500000
-/* Descriptors kept free of clients, unless that were more than an eighth of all. */
-#define FDS_KEPT 256
+#define SWEEPS 4 /* parts of the correlation table per look */
 
 /* ---- state folder -------------------------------------------------------------------------------------------- */
 
@@ -82,37 +81,6 @@ static int lock_state(struct server *srv)
 	if (ftruncate(srv->state_fd, 0) || pwrite(srv->state_fd, pid, (size_t)n, 0) < 0)
 		log_warn("%s: %s", file, strerror(errno));
 	return 0;
-}
-
-/* ---- descriptors --------------------------------------------------------------------------------------------- */
-
-/* The soft limit is a shell's habit and no decision of the operator: the hard one counts. */
-static void raise_descriptors(struct server *srv)
-{
-	struct rlimit lim = { 1024, 1024 }, raised;
-	rlim_t kept;
-
-	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
-		raised = (struct rlimit){ lim.rlim_max, lim.rlim_max };
-		if (lim.rlim_cur < lim.rlim_max && setrlimit(RLIMIT_NOFILE, &raised) == 0)
-			lim = raised;
-	}
-	kept = lim.rlim_cur / 8 < FDS_KEPT ? lim.rlim_cur / 8 : FDS_KEPT;
-	srv->fd_full = lim.rlim_cur - kept;
-	if (lim.rlim_cur / 2 < srv->conf->limit_connections)
-		log_warn("RLIMIT_NOFILE is %llu, too few descriptors for limits.connections (%llu) with a connection to an "
-		         "instance each", (unsigned long long)lim.rlim_cur,
-		         (unsigned long long)srv->conf->limit_connections);
-}
-
-/* The kernel gives the lowest number that is free. */
-static uint64_t count_descriptors(void)
-{
-	int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
-
-	if (fd >= 0)
-		close(fd);
-	return fd > 0 ? (uint64_t)fd : 0;
 }
 
 /* ---- listeners ------------------------------------------------------------------------------------------------- */
@@ -265,6 +233,8 @@ static void on_watch_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	server_watch_registry(arg);
+	for (int i = 0; i < SWEEPS; i++)
+		correlation_sweep(((struct server *)arg)->correlation, clock_mono_us());
 }
 
 static void on_hup(evutil_socket_t sig, short what, void *arg)
@@ -284,6 +254,10 @@ static int make_workers(struct server *srv)
 {
 	struct err e;
 
+	srv->correlation = correlation_new();
+	if (!srv->correlation)
+		return ERR_NOMEM;
+	correlation_set_keys(srv->correlation, conf_correlation_keys(srv->conf));
 	srv->worker_count = srv->conf->workers + 1;
 	srv->workers = calloc(srv->worker_count, sizeof(*srv->workers));
 	srv->queues = calloc(srv->worker_count, sizeof(struct access_log_queue *));
@@ -404,6 +378,7 @@ static void server_fini(struct server *srv)
 	for (unsigned i = 0; i < srv->worker_count; i++)
 		worker_fini(&srv->workers[i]);
 	free(srv->workers);
+	correlation_free(&srv->correlation);
 	instances_free();
 	free(srv->queues);
 	if (srv->state_fd >= 0)
@@ -417,6 +392,7 @@ static void server_fini(struct server *srv)
 int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 {
 	struct server srv = { .conf = conf, .reg = reg, .conf_path = conf_path, .state_fd = -1 };
+	uint64_t fds;
 	int rc;
 
 	srv.started_us = clock_mono_us();
@@ -425,7 +401,10 @@ int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 	server_note_registry(&srv);
 	atomic_store(&srv.last_reload_good, true);
 	log_set_level(conf->log_level);
-	raise_descriptors(&srv);
+	fds = descriptors_init();
+	if (fds / 2 < conf->limit_connections)
+		log_warn("RLIMIT_NOFILE is %llu, too few descriptors for limits.connections (%llu) with a connection to an "
+		         "instance each", (unsigned long long)fds, (unsigned long long)conf->limit_connections);
 	rc = lock_state(&srv);
 	if (!rc)
 		rc = find_addresses(&srv);
@@ -440,7 +419,7 @@ int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 	if (!rc && !(srv.probes = probes_start(&srv.workers[0].loop, srv.conf, srv.reg)))
 		rc = ERR_NOMEM;
 	if (!rc) {
-		srv.fd_base = count_descriptors();
+		descriptors_count_own();
 		atomic_store(&srv.ready, true);
 		say_ready(&srv, &srv.listeners);
 		worker_run(&srv.workers[0]);

@@ -7,6 +7,7 @@
 #include "proxy/access_log.h"
 #include "proxy/bound.h"
 #include "proxy/conf.h"
+#include "proxy/correlation.h"
 #include "proxy/worker.h"
 
 /* Exit statuses (spec section 6). */
@@ -28,8 +29,8 @@ struct server {
 	struct access_log_queue **queues;
 	struct access_log *access_log;
 	struct probes *probes;
+	struct correlation *correlation; /* what all workers remember for correlate:NAME */
 	int state_fd;              /* the lock of the state folder */
-	uint64_t fd_base, fd_full; /* descriptors of our own; in all, without those kept (listener.c) */
 	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick, *watch_tick;
 	struct file_state registry_read, registry_seen; /* the registry file as read last, and at the last look */
 	int64_t started_us, drain_until_us;

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "proxy/client_table.h"
+#include "proxy/descriptors.h"
 #include "proxy/exchange.h"
 
 /* What a client may still send after an answer that ends the connection, within the linger deadline: most send all they
@@ -90,6 +91,14 @@ static void session_free(struct session *s)
 	free(s);
 }
 
+/* There is no memory to hear more of it. */
+static void give_up(struct session *s)
+{
+	if (s->state != SESSION_BUSY && s->c.io.ops->is_socket)
+		exchange_say_sorry(s->c.io.fd);
+	session_abort(s);
+}
+
 /* Most clients have sent their request by the time they are accepted, and many connections carry but one: when that
  * is whole and answered within a tick, the event loop never hears of the descriptor. */
 static void watch_new(struct session *s)
@@ -102,7 +111,7 @@ static void watch_new(struct session *s)
 		s->unwatched = true;
 		TAILQ_INSERT_TAIL(&w->unwatched_sessions, s, ready_link);
 	} else if (!s->c.eof && s->state != SESSION_LINGER && io_want_read(&s->c.io, true)) {
-		session_abort(s);
+		give_up(s);
 	}
 }
 
@@ -130,6 +139,7 @@ static void enlist(struct session *s)
 
 	TAILQ_INSERT_TAIL(&w->sessions, s, link);
 	atomic_fetch_add_explicit(&open_sessions, 1, memory_order_relaxed);
+	descriptors_add(1);
 	counter_add(&w->stats.accepted, 1);
 	counter_add(&w->stats.connections_client, 1);
 }
@@ -147,7 +157,7 @@ static void begin_refused(struct session *s, const char *why)
 {
 	enlist(s);
 	s->refused = true;
-	if (conn_read(&s->c, CONN_BLOCK) == CONN_READ_BROKEN) {
+	if (conn_read(&s->c, CONN_BLOCK) >= CONN_READ_BROKEN) {
 		session_close(s, false);
 		return;
 	}
@@ -160,6 +170,8 @@ void session_accept(struct listener *l, int fd, const struct addr *peer, bool co
 	struct session *s = session_new(l, peer);
 
 	if (!s) {
+		if (l->kind != LISTEN_MESH)
+			exchange_say_sorry(fd);
 		close(fd);
 		if (counted)
 			client_leave(peer);
@@ -189,6 +201,7 @@ void session_close(struct session *s, bool reset)
 	TAILQ_REMOVE(&w->sessions, s, link);
 	TAILQ_INSERT_TAIL(&w->dead_sessions, s, link);
 	atomic_fetch_sub_explicit(&open_sessions, 1, memory_order_relaxed);
+	descriptors_add(-1);
 	counter_add(&w->stats.connections_client, (uint64_t)-1);
 }
 
@@ -289,20 +302,18 @@ static void read_head(struct session *s)
 	}
 }
 
+/* Without a buffer: there may be no memory, which may be what the answer says. */
 static void linger(struct session *s)
 {
-	switch (conn_read(&s->c, CONN_BLOCK)) {
-	case CONN_READ_SOME:
-		s->drained += (uint32_t)buf_len(&s->c.in);
-		buf_fini(&s->c.in);
-		if (s->drained > LINGER_BYTES)
-			session_close(s, false);
+	char scrap[4096];
+	ssize_t n = io_read(&s->c.io, scrap, sizeof(scrap));
+
+	if (n == -EAGAIN)
 		return;
-	case CONN_READ_NONE:
-		return;
-	default:
+	if (n > 0)
+		s->drained += (uint32_t)n;
+	if (n <= 0 || s->drained > LINGER_BYTES)
 		session_close(s, false);
-	}
 }
 
 static void on_readable(struct io *io)
@@ -327,6 +338,10 @@ static void on_readable(struct io *io)
 	case CONN_READ_EOF:
 	case CONN_READ_BROKEN:
 		session_close(s, false);
+		return;
+	case CONN_READ_NOMEM:
+		buf_fini(&s->c.in);
+		refuse(s, 503, "no-memory", EXCHANGE_NO_MEMORY);
 		return;
 	}
 }

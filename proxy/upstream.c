@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "proxy/descriptors.h"
 #include "proxy/exchange.h"
 
 /* After the first failed connect a site is tried last this long, doubling up to the last. */
@@ -22,13 +23,6 @@ static void on_readable(struct io *io);
 static void on_writable(struct io *io);
 
 static const struct io_handler upstream_handler = { on_readable, on_writable };
-
-static _Atomic uint64_t open_upstreams;
-
-uint64_t upstream_count_all(void)
-{
-	return atomic_load_explicit(&open_upstreams, memory_order_relaxed);
-}
 
 static struct upstream *of_io(struct io *io)
 {
@@ -72,7 +66,7 @@ void pools_free(struct worker *w)
 			TAILQ_REMOVE(&pool->idle, u, link);
 			deadline_clear(&w->deadlines, &u->deadline);
 			conn_close(&u->c, false);
-			atomic_fetch_sub_explicit(&open_upstreams, 1, memory_order_relaxed);
+			descriptors_add(-1);
 			free(u);
 		}
 		HASH_DEL(w->pools, pool); /* NOLINT(clang-analyzer-*): uthash's links, likewise */
@@ -92,7 +86,7 @@ static void bury(struct upstream *u, bool reset)
 {
 	deadline_clear(&u->worker->deadlines, &u->deadline);
 	conn_close(&u->c, reset);
-	atomic_fetch_sub_explicit(&open_upstreams, 1, memory_order_relaxed);
+	descriptors_add(-1);
 	u->x = NULL;
 	TAILQ_INSERT_TAIL(&u->worker->dead_upstreams, u, link);
 }
@@ -174,7 +168,7 @@ int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, enum 
 			mark_down(pool);
 		return rc;
 	}
-	atomic_fetch_add_explicit(&open_upstreams, 1, memory_order_relaxed);
+	descriptors_add(1);
 	set_busy(u, x);
 	worker_deadline(w, &u->deadline, DEADLINE_CONNECT, clock_mono_us());
 	*upstream_r = u;
@@ -241,9 +235,13 @@ static void on_connected(struct upstream *u)
 	if (rc == -EAGAIN)
 		return;
 	deadline_clear(&u->worker->deadlines, &u->deadline);
-	if (rc || io_want_write(&u->c.io, false) || io_want_read(&u->c.io, true)) {
+	if (rc) {
 		mark_down(u->pool);
-		exchange_on_upstream_failed(u->x, rc ? err_from_errno(-rc) : ERR_NOMEM);
+		exchange_on_upstream_failed(u->x, err_from_errno(-rc));
+		return;
+	}
+	if (io_want_write(&u->c.io, false) || io_want_read(&u->c.io, true)) {
+		exchange_on_upstream_failed(u->x, ERR_NOMEM);
 		return;
 	}
 	u->connected = true;

@@ -56,8 +56,6 @@ enum upstream_want {
  * (no descriptors), ERR_NOMEM. */
 int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, enum upstream_want want,
                   struct upstream **upstream_r) MUST_CHECK;
-/* Connections to instances and sites, of all workers. */
-uint64_t upstream_count_all(void);
 /* Back into the pool: the response is complete and the connection may be reused. */
 void upstream_keep(struct upstream **u);
 /* Closed and freed at the end of the loop turn. */

@@ -125,7 +125,7 @@ static void set_view(struct worker *w, struct view *v)
 	w->view = v;
 	d[DEADLINE_CONNECT] = conf->timeout_connect_us;
 	d[DEADLINE_HEADER] = conf->timeout_header_us;
-	d[DEADLINE_BODY] = conf->timeout_body_us;
+	d[DEADLINE_BODY] = d[DEADLINE_CLIENT_FULL] = conf->timeout_body_us;
 	d[DEADLINE_RESPONSE] = conf->timeout_response_us;
 	d[DEADLINE_UPSTREAM_BODY] = conf->timeout_body_us;
 	d[DEADLINE_IDLE] = conf->timeout_idle_us;

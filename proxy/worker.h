@@ -1,6 +1,7 @@
 /* A worker: one event loop on one thread, with everything a request touches: its listeners,
  * connections, pools of kept connections, buffers, counters and its view of configuration and
- * registry.  Workers share nothing but what is immutable or atomic, so no request takes a lock.
+ * registry.  Workers share nothing but what is immutable or atomic, and two things under short locks
+ * (correlation.h, access_log.h), so no request waits for another.
  *
  * Worker 0 runs on the main thread and serves the admin interface only. */
 #ifndef PROXY_WORKER_H
