@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "proxy/io_tls.h"
 
 #define EXCHANGE_MAGIC 0x5c0e4e01u
 /* ---- life ---------------------------------------------------------------------------------------------- */
@@ -459,7 +460,10 @@ void exchange_on_client_deadline(struct exchange *x)
 /* No whole head came and none will. */
 static void upstream_ended(struct exchange *x)
 {
-	exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_RESET);
+	if (io_is_refused(&x->up->c.io))
+		exchange_on_upstream_refused(x);
+	else
+		exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_RESET);
 	exchange_run(x);
 }
 

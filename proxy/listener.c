@@ -124,14 +124,13 @@ static bool make_room(struct worker *w)
 	return other != NULL;
 }
 
-/* Said once a second at most: an exhausted process must not fill its log. */
-static bool may_warn(int64_t *warned_us)
+bool worker_may_warn(int64_t *last_us)
 {
 	int64_t now = clock_mono_us();
 
-	if (now - *warned_us < 1000000)
+	if (*last_us && now - *last_us < 1000000)
 		return false;
-	*warned_us = now;
+	*last_us = now;
 	return true;
 }
 
@@ -140,7 +139,7 @@ static bool may_warn(int64_t *warned_us)
 
 static void warn_exhausted(struct worker *w, const char *what, const char *consequence)
 {
-	if (may_warn(&w->exhausted_said_us))
+	if (worker_may_warn(&w->exhausted_said_us))
 		log_warn("%s: %s", what, consequence);
 }
 
@@ -149,7 +148,7 @@ static void warn_refused(struct worker *w, const struct addr *peer, const char *
 	char host[ADDR_TEXT_BYTES];
 
 	w->refused_unsaid++;
-	if (!may_warn(&w->refused_said_us))
+	if (!worker_may_warn(&w->refused_said_us))
 		return;
 	addr_format_host(peer, host);
 	log_warn("%s: %llu connections were answered 503, the latest from %s", why,
@@ -262,6 +261,32 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	accept_some(arg);
+}
+
+/* ---- questions ------------------------------------------------------------------------------------------------- */
+
+bool listener_serves(const struct listener *l, const struct conf_service *svc)
+{
+	if (l->service)
+		return span_eq(svc->name, span_of(l->service));
+	for (size_t i = 0; i < svc->listen_count; i++)
+		if (addr_eq(&svc->listen[i], &l->conf_addr))
+			return true;
+	return false;
+}
+
+struct ssl_ctx_st *listener_tls(const struct listener *l)
+{
+	const struct view *v = l->view ? l->view : l->worker->view;
+
+	if (!v->tls || l->kind == LISTEN_ADMIN)
+		return NULL;
+	if (l->kind == LISTEN_MESH)
+		return v->tls->mesh_server;
+	for (size_t i = 0; v->tls->any_service && i < v->conf->service_count; i++)
+		if (listener_serves(l, &v->conf->services[i]))
+			return v->tls->service[i]; /* the same for all at one address */
+	return NULL;
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */

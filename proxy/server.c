@@ -129,6 +129,26 @@ static int open_listeners(struct server *srv)
 	return rc;
 }
 
+/* ---- certificates ---------------------------------------------------------------------------------------------- */
+
+static void say_mistake(void *arg, const void *option, const char *what, const char *hint)
+{
+	(void)arg;
+	(void)option;
+	(void)hint;
+	log_error("%s", what);
+}
+
+/* They were checked with the configuration a moment ago. */
+static int load_certificates(struct server *srv)
+{
+	uint64_t state = certificates_state(srv->conf);
+	int rc = tls_load(srv->conf, NULL, say_mistake, NULL, &srv->tls);
+
+	certificates_taken(srv, state);
+	return rc;
+}
+
 /* ---- stopping ---------------------------------------------------------------------------------------------------- */
 
 static void stop_all(struct server *srv)
@@ -233,6 +253,7 @@ static void on_watch_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	server_watch_registry(arg);
+	certificates_watch(arg);
 	for (int i = 0; i < SWEEPS; i++)
 		correlation_sweep(((struct server *)arg)->correlation, clock_mono_us());
 }
@@ -387,6 +408,7 @@ static void server_fini(struct server *srv)
 	sem_destroy(&srv->change_taken);
 	conf_unref(&srv->conf);
 	registry_unref(&srv->reg);
+	tls_unref(&srv->tls);
 }
 
 int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
@@ -405,7 +427,9 @@ int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 	if (fds / 2 < conf->limit_connections)
 		log_warn("RLIMIT_NOFILE is %llu, too few descriptors for limits.connections (%llu) with a connection to an "
 		         "instance each", (unsigned long long)fds, (unsigned long long)conf->limit_connections);
-	rc = lock_state(&srv);
+	rc = load_certificates(&srv);
+	if (!rc)
+		rc = lock_state(&srv);
 	if (!rc)
 		rc = find_addresses(&srv);
 	if (!rc)
@@ -416,7 +440,7 @@ int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 		rc = watch_signals(&srv);
 	if (!rc)
 		rc = start_workers(&srv);
-	if (!rc && !(srv.probes = probes_start(&srv.workers[0].loop, srv.conf, srv.reg)))
+	if (!rc && !(srv.probes = probes_start(&srv.workers[0].loop, srv.conf, srv.reg, srv.tls)))
 		rc = ERR_NOMEM;
 	if (!rc) {
 		descriptors_count_own();
