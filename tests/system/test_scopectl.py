@@ -179,7 +179,7 @@ class Verbs(Base):
             out = self.expect(scopectl(*args), 0).stdout
             for verb in ("status", "sites", "services", "explain", "request", "run"):
                 self.assertRegex(out, r"(?m)^  %s " % verb)
-            self.assertNotIn("doctor", out)
+            self.assertNotIn("completion", out)
         self.assertIn("--map", self.expect(scopectl("run", "--help"), 0).stdout)
         self.assertIn("--map", self.expect(scopectl("help", "run"), 0).stdout)
 
@@ -189,7 +189,7 @@ class Verbs(Base):
     def test_wrong_usage(self):
         self.expect(scopectl(), 2)
         self.assertIn("did you mean sites?", self.expect(scopectl("stes"), 2).stderr)
-        for verb in ("doctor", "replicas", "queue", "watch", "ca", "completion"):
+        for verb in ("replicas", "queue", "ca", "completion"):
             self.assertIn("not in this version", self.expect(scopectl(verb), 2).stderr)
         self.assertIn("--admin", self.expect(scopectl("sites", "--admn", "x"), 2).stderr)
         self.assertIn("-q", self.expect(scopectl("sites", "-q"), 2).stderr)
