@@ -38,6 +38,8 @@ bool percent_decode(struct arena *arena, struct span in, struct span *out_r)
 
 void percent_encode(struct span in, const char *plain, struct buf *out)
 {
+	static const char digits[] = "0123456789ABCDEF";
+
 	for (size_t i = 0; i < in.n; i++) {
 		unsigned char c = (unsigned char)in.p[i];
 
@@ -45,6 +47,6 @@ void percent_encode(struct span in, const char *plain, struct buf *out)
 		    (c && strchr(plain, c)))
 			buf_add_char(out, (char)c);
 		else
-			buf_addf(out, "%%%02X", c);
+			buf_add(out, (char[]){ '%', digits[c >> 4], digits[c & 15] }, 3);
 	}
 }

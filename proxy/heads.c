@@ -39,18 +39,39 @@ static void add_field(struct buf *out, const char *name, struct span value)
 	buf_add(out, "\r\n", 2);
 }
 
+/* The field's line stands in the head the way we write one. */
+static bool is_as_written(const struct http_field *f)
+{
+	const char *blank = f->name.p + f->name.n + 1;
+
+	return f->value.n && f->value.p == blank + 1 && *blank == ' ' && !memcmp(f->value.p + f->value.n, "\r\n", 2);
+}
+
+/* Lines that follow each other in the head are copied together. */
 static void add_fields(const struct http_head *head, struct buf *out)
 {
+	struct span lines = { NULL, 0 };
+
 	for (size_t i = 0; i < head->field_count; i++) {
 		const struct http_field *f = &head->fields[i];
+		bool whole = is_as_written(f);
 
 		if (f->drop)
+			continue;
+		if (whole && lines.n && f->name.p == lines.p + lines.n) {
+			lines.n += f->name.n + f->value.n + 4;
+			continue;
+		}
+		buf_add_span(out, lines);
+		lines = whole ? span_make(f->name.p, f->name.n + f->value.n + 4) : span_make("", 0);
+		if (whole)
 			continue;
 		buf_add_span(out, f->name);
 		buf_add(out, ": ", 2);
 		buf_add_span(out, f->value);
 		buf_add(out, "\r\n", 2);
 	}
+	buf_add_span(out, lines);
 }
 
 /* Always 1.1, as the contract has it, also for what came in as HTTP/1.0: what we pass on is HTTP/1.1. */

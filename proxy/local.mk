@@ -24,7 +24,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/exchange_correlate.c proxy/exchange_tunnel.c \
 	proxy/heads.c \
 	proxy/instance.c proxy/instance.h \
-	proxy/io.c proxy/io.h \
+	proxy/io.c proxy/io.h proxy/io_loop.c proxy/io_loop.h \
 	proxy/listener.c \
 	proxy/lookup.c proxy/lookup.h \
 	proxy/metrics.c proxy/metrics.h \

@@ -39,7 +39,7 @@ struct probe {
 };
 
 struct probes {
-	struct event_base *base;
+	struct io_loop *loop;
 	struct conf *conf;
 	struct registry *reg;
 	struct probe *items;
@@ -162,7 +162,7 @@ static void begin_turn(struct probe *p)
 	buf_init(&p->c.in, NULL, 0);
 	buf_init(&p->c.out, NULL, 0);
 	p->c.eof = false;
-	rc = io_connect(&p->c.io, p->all->base, &p->addr, &probe_handler);
+	rc = io_connect(&p->c.io, p->all->loop, &p->addr, &probe_handler);
 	if (rc == ERR_LIMIT || rc == ERR_NOMEM)
 		skip_turn(p);
 	else if (rc)
@@ -284,7 +284,7 @@ static void set_request(struct probe *p, const struct addr *addr, struct span pa
 static int begin_probe(struct probes *all, struct probe *p)
 {
 	p->all = all;
-	p->timer = evtimer_new(all->base, on_timer, p);
+	p->timer = evtimer_new(all->loop->base, on_timer, p);
 	if (!p->timer || p->request.failed)
 		return ERR_NOMEM;
 	arm(p, 1 + (int64_t)(p - all->items) % 100 * 1000); /* soon, and not all at once */
@@ -323,7 +323,7 @@ static void add_instance(struct probes *all, const struct conf_service *svc, con
 	snprintf(p->name, sizeof(p->name), "%.*s of %.*s", SPAN_ARG(inst->url), SPAN_ARG(svc->name));
 }
 
-struct probes *probes_start(struct event_base *base, struct conf *conf, struct registry *reg)
+struct probes *probes_start(struct io_loop *loop, struct conf *conf, struct registry *reg)
 {
 	struct probes *all = calloc(1, sizeof(*all));
 	size_t most = reg->site_count + 1;
@@ -332,7 +332,7 @@ struct probes *probes_start(struct event_base *base, struct conf *conf, struct r
 		most += conf->services[i].instance_count;
 	if (!all)
 		return NULL;
-	all->base = base;
+	all->loop = loop;
 	all->conf = conf_ref(conf);
 	all->reg = registry_ref(reg);
 	all->items = calloc(most, sizeof(*all->items));

@@ -246,7 +246,7 @@ static int put_in_force(struct reload *r)
 	hand_out(r);
 	rc = await_workers(srv);
 	probes_stop(&srv->probes); /* before the new ones begin: both mark the instances as probed */
-	srv->probes = probes_start(srv->workers[0].base, r->conf, r->reg);
+	srv->probes = probes_start(&srv->workers[0].loop, r->conf, r->reg);
 	if (!srv->probes)
 		rc = ERR_NOMEM;
 	if (r->new_log) {

@@ -313,7 +313,7 @@ static int make_workers(struct server *srv)
 
 static struct event *on_signal(struct server *srv, int sig, event_callback_fn fn)
 {
-	struct event *ev = evsignal_new(srv->workers[0].base, sig, fn, srv);
+	struct event *ev = evsignal_new(srv->workers[0].loop.base, sig, fn, srv);
 
 	if (ev)
 		event_add(ev, NULL);
@@ -329,8 +329,8 @@ static int watch_signals(struct server *srv)
 	srv->on_int = on_signal(srv, SIGINT, on_stop_signal);
 	srv->on_hup = on_signal(srv, SIGHUP, on_hup);
 	srv->on_usr1 = on_signal(srv, SIGUSR1, on_usr1);
-	srv->drain_tick = evtimer_new(srv->workers[0].base, on_drain_tick, srv);
-	srv->watch_tick = event_new(srv->workers[0].base, -1, EV_PERSIST, on_watch_tick, srv);
+	srv->drain_tick = evtimer_new(srv->workers[0].loop.base, on_drain_tick, srv);
+	srv->watch_tick = event_new(srv->workers[0].loop.base, -1, EV_PERSIST, on_watch_tick, srv);
 	if (!srv->on_term || !srv->on_int || !srv->on_hup || !srv->on_usr1 || !srv->drain_tick || !srv->watch_tick)
 		return ERR_NOMEM;
 	return event_add(srv->watch_tick, &watch) ? ERR_NOMEM : 0;
@@ -447,7 +447,7 @@ int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 		rc = watch_signals(&srv);
 	if (!rc)
 		rc = start_workers(&srv);
-	if (!rc && !(srv.probes = probes_start(srv.workers[0].base, srv.conf, srv.reg)))
+	if (!rc && !(srv.probes = probes_start(&srv.workers[0].loop, srv.conf, srv.reg)))
 		rc = ERR_NOMEM;
 	if (!rc) {
 		srv.fd_base = count_descriptors();

@@ -68,7 +68,8 @@ struct stats_pair {
 	X(REASON_RESET, "reset") \
 	X(REASON_BAD_RESPONSE, "bad-response") \
 	X(REASON_STATUS, "status") \
-	X(REASON_DOWN, "down")
+	X(REASON_DOWN, "down") \
+	X(REASON_NO_MEMORY, "no-memory")
 
 enum stats_reason {
 #define STATS_REASON(value, name) value,

@@ -19,6 +19,7 @@
 #include "proxy/conf.h"
 #include "proxy/deadline.h"
 #include "proxy/instance.h"
+#include "proxy/io_loop.h"
 #include "proxy/stats.h"
 #include "registry/registry.h"
 
@@ -78,7 +79,7 @@ struct worker {
 	struct server *server;
 	unsigned index;
 	pthread_t thread;
-	struct event_base *base;
+	struct io_loop loop;
 	struct event *wake, *tick, *resume;
 	int wake_fd;
 	bool tick_armed, stopping;
@@ -90,7 +91,8 @@ struct worker {
 	TAILQ_HEAD(, listener) listeners;
 	TAILQ_HEAD(, session) sessions, dead_sessions, ready_sessions, unwatched_sessions;
 	TAILQ_HEAD(, upstream) dead_upstreams;
-	TAILQ_HEAD(, exchange) dead_exchanges;
+	TAILQ_HEAD(, exchange) dead_exchanges, spare_exchanges;
+	unsigned spare_count;
 	struct pool *pools;        /* uthash by address */
 	uint32_t random;           /* of instance_choose */
 	size_t busy_count;         /* exchanges under way */
