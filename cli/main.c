@@ -46,8 +46,8 @@ static const struct cli_verb verbs[] = {
 	  "Exits 1 when a check fails.\n",
 	  cmd_doctor },
 	{ "request", "[--scope TEXT] [OPTION...] URL", "One HTTP request with a scope, as curl does it",
-	  "The body goes to standard output, the rest to standard error. Exits 0 on 1xx-3xx, 1 on\n"
-	  "4xx, 5xx or no answer.\n\n"
+	  "The body goes to standard output, the rest to standard error: on a terminal also how far it\n"
+	  "is, where the body goes elsewhere. Exits 0 on 1xx-3xx, 1 on 4xx, 5xx or no answer.\n\n"
 	  "  --scope TEXT          words up to the next option or the URL\n"
 	  "  -X METHOD             method\n"
 	  "  -d, --data DATA       body; @FILE streams the file as it is, @- standard input\n"
