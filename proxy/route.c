@@ -358,6 +358,7 @@ static int use_scope(struct exchange *x, const struct scope_lookup *lookup)
 		return route_scope_problem(x, text, &e);
 	if (set_travelling(x, parsed, travels))
 		return ERR_NOMEM;
+	x->scope = travels;
 	own = scope_bind(travels, x->svc->name);
 	return own ? use_location(x, own->location, lookup, text) : use_default(x, lookup);
 }
