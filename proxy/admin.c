@@ -63,7 +63,7 @@ static const char *state_of(const struct registry *reg, size_t site)
 	return site_state_text(site_live_state(reg->sites[site].live));
 }
 
-static json_t *time_or_null(int64_t wall_ms)
+json_t *admin_time_json(int64_t wall_ms)
 {
 	char text[CLOCK_TEXT_BYTES];
 
@@ -149,7 +149,7 @@ static json_t *site_json(const struct exchange *x, size_t i)
 	return json_pack("{s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:i,s:[]}", "name", admin_text_json(site->name), "state",
 	                 state_of(reg, i), "rtt_ms", rtt_of(reg, i), "labels", labels_of(site), "services",
 	                 services_of(x, i), "mesh", site->has_mesh ? admin_text_json(site->mesh_text) : json_null(),
-	                 "last_seen", i == reg->local ? time_or_null(x->wall_ms) : time_or_null(seen), "queued", 0,
+	                 "last_seen", i == reg->local ? admin_time_json(x->wall_ms) : admin_time_json(seen), "queued", 0,
 	                 "fenced_by");
 }
 
@@ -208,7 +208,7 @@ static json_t *instance_json(const struct conf_instance *conf)
 		load = (int64_t)atomic_load_explicit(&inst->outstanding, memory_order_relaxed);
 	}
 	return json_pack("{s:o,s:s,s:I,s:o}", "url", admin_text_json(conf->url), "health", instance_health_text(health),
-	                 "load", (json_int_t)load, "since", time_or_null(since));
+	                 "load", (json_int_t)load, "since", admin_time_json(since));
 }
 
 static void get_services(struct exchange *x)
@@ -420,6 +420,7 @@ static const struct {
 	{ "/v1/sites", "GET", get_sites },
 	{ "/v1/services", "GET", get_services },
 	{ "/v1/scope/explain", "GET", get_explain },
+	{ "/v1/certificates", "GET", admin_get_certificates },
 	{ "/v1/reload", "POST", admin_post_reload },
 	{ "/v1/log", "PUT", admin_put_log },
 	{ "/v1/carriers", "GET", admin_get_carriers },

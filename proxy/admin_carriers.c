@@ -81,6 +81,7 @@ static void start(struct exchange *x, const struct conf_service *svc, json_int_t
 
 	json_object_set_new(o, "listen", listen_json(srv, svc));
 	json_object_set_new(o, "prefix", admin_text_json(svc->prefix));
+	json_object_set_new(o, "scheme", json_string(svc->tls_cert.n ? "https" : "http"));
 	admin_reply_json(x, 201, "application/json", o);
 }
 

@@ -13,6 +13,12 @@ void admin_reply_json(struct exchange *x, unsigned status, const char *type, jso
 /* Names may hold any byte but controls; what is no UTF-8 cannot stand in JSON. */
 json_t *admin_text_json(struct span s);
 
+/* NULL when it is not known (0). */
+json_t *admin_time_json(int64_t wall_ms);
+
+/* admin_certificates.c */
+void admin_get_certificates(struct exchange *x);
+
 /* admin_write.c.  Who may call: Host must be loopback or in admin.hosts, Origin absent or the same, so that no web
  * page reaches the interface through its reader's browser; for what changes something also a JSON content type, which
  * a form cannot send.  False: answered with 403. */

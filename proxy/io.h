@@ -1,4 +1,4 @@
-/* A byte stream that never blocks: one end of a TCP (later TLS) connection, or, in scenarios and
+/* A byte stream that never blocks: one end of a TCP or TLS (io_tls.h) connection, or, in scenarios and
  * fuzz targets, a pair of queues in memory.  Everything above is written against this, so the
  * request machine runs without sockets.
  *

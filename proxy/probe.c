@@ -17,6 +17,7 @@
 #include "http/message.h"
 #include "proxy/conn.h"
 #include "proxy/instance.h"
+#include "proxy/io_tls.h"
 
 #define PING_INTERVAL_US 1000000
 #define PING_TIMEOUT_US 1000000
@@ -27,6 +28,7 @@ struct probe {
 	struct conn c;             /* first: the io handler casts back */
 	struct probes *all;
 	struct addr addr;
+	struct tls_target to;
 	struct event *timer;
 	struct buf request;
 	struct head_guard guard;
@@ -42,6 +44,7 @@ struct probes {
 	struct io_loop *loop;
 	struct conf *conf;
 	struct registry *reg;
+	struct tls_set *tls;
 	struct probe *items;
 	size_t count;
 };
@@ -162,7 +165,7 @@ static void begin_turn(struct probe *p)
 	buf_init(&p->c.in, NULL, 0);
 	buf_init(&p->c.out, NULL, 0);
 	p->c.eof = false;
-	rc = io_connect(&p->c.io, p->all->loop, &p->addr, &probe_handler);
+	rc = io_connect_tls(&p->c.io, p->all->loop, &p->addr, &p->to, &probe_handler);
 	if (rc == ERR_LIMIT || rc == ERR_NOMEM)
 		skip_turn(p);
 	else if (rc)
@@ -300,6 +303,7 @@ static void add_site(struct probes *all, size_t i)
 	addr_format(&site->mesh, host);
 	set_request(p, &site->mesh, SPAN(PROBE_MESH_PATH), span_of(host));
 	p->site = site->live;
+	p->to = tls_target_site(all->tls, site->name);
 	p->interval_us = PING_INTERVAL_US;
 	p->timeout_us = PING_TIMEOUT_US;
 	snprintf(p->name, sizeof(p->name), "%.*s", SPAN_ARG(site->name));
@@ -315,6 +319,7 @@ static void add_instance(struct probes *all, const struct conf_service *svc, con
 	p = &all->items[all->count++];
 	set_request(p, &inst->addr, svc->health.path, inst->authority);
 	p->instance = shared;
+	p->to = tls_target_instance(all->tls, all->conf, (size_t)(svc - all->conf->services), inst);
 	atomic_store(&shared->probed, true);
 	p->interval_us = svc->health.interval_us;
 	p->timeout_us = svc->health.timeout_us;
@@ -323,7 +328,7 @@ static void add_instance(struct probes *all, const struct conf_service *svc, con
 	snprintf(p->name, sizeof(p->name), "%.*s of %.*s", SPAN_ARG(inst->url), SPAN_ARG(svc->name));
 }
 
-struct probes *probes_start(struct io_loop *loop, struct conf *conf, struct registry *reg)
+struct probes *probes_start(struct io_loop *loop, struct conf *conf, struct registry *reg, struct tls_set *tls)
 {
 	struct probes *all = calloc(1, sizeof(*all));
 	size_t most = reg->site_count + 1;
@@ -335,6 +340,7 @@ struct probes *probes_start(struct io_loop *loop, struct conf *conf, struct regi
 	all->loop = loop;
 	all->conf = conf_ref(conf);
 	all->reg = registry_ref(reg);
+	all->tls = tls_ref(tls);
 	all->items = calloc(most, sizeof(*all->items));
 	for (size_t i = 0; all->items && i < reg->site_count; i++)
 		if (i != reg->local && reg->sites[i].has_mesh)
@@ -373,5 +379,6 @@ void probes_stop(struct probes **allp)
 	free(all->items);
 	conf_unref(&all->conf);
 	registry_unref(&all->reg);
+	tls_unref(&all->tls);
 	free(all);
 }

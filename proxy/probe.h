@@ -12,7 +12,7 @@
 struct probes;
 
 /* Begins all probes of this configuration and registry on the loop; NULL without memory. */
-struct probes *probes_start(struct io_loop *loop, struct conf *conf, struct registry *reg);
+struct probes *probes_start(struct io_loop *loop, struct conf *conf, struct registry *reg, struct tls_set *tls);
 void probes_stop(struct probes **probes);
 
 #endif

@@ -13,13 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "config.h"
+#include "proxy/descriptors.h"
 #include "proxy/instance.h"
 #include "proxy/probe.h"
 #include "proxy/reload.h"
@@ -28,8 +28,6 @@
 #define DRAIN_GRACE_US 1000000
 #define WATCH_US 500000
 #define SWEEPS 4 /* parts of the correlation table per look */
-/* Descriptors kept free of clients, unless that were more than an eighth of all. */
-#define FDS_KEPT 256
 
 /* ---- state folder -------------------------------------------------------------------------------------------- */
 
@@ -85,37 +83,6 @@ static int lock_state(struct server *srv)
 	return 0;
 }
 
-/* ---- descriptors --------------------------------------------------------------------------------------------- */
-
-/* The soft limit is a shell's habit and no decision of the operator: the hard one counts. */
-static void raise_descriptors(struct server *srv)
-{
-	struct rlimit lim = { 1024, 1024 }, raised;
-	rlim_t kept;
-
-	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
-		raised = (struct rlimit){ lim.rlim_max, lim.rlim_max };
-		if (lim.rlim_cur < lim.rlim_max && setrlimit(RLIMIT_NOFILE, &raised) == 0)
-			lim = raised;
-	}
-	kept = lim.rlim_cur / 8 < FDS_KEPT ? lim.rlim_cur / 8 : FDS_KEPT;
-	srv->fd_full = lim.rlim_cur - kept;
-	if (lim.rlim_cur / 2 < srv->conf->limit_connections)
-		log_warn("RLIMIT_NOFILE is %llu, too few descriptors for limits.connections (%llu) with a connection to an "
-		         "instance each", (unsigned long long)lim.rlim_cur,
-		         (unsigned long long)srv->conf->limit_connections);
-}
-
-/* The kernel gives the lowest number that is free. */
-static uint64_t count_descriptors(void)
-{
-	int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
-
-	if (fd >= 0)
-		close(fd);
-	return fd > 0 ? (uint64_t)fd : 0;
-}
-
 /* ---- listeners ------------------------------------------------------------------------------------------------- */
 
 static void log_lines(struct buf *errors)
@@ -159,6 +126,26 @@ static int open_listeners(struct server *srv)
 				rc = worker_listen(&srv->workers[k], &list->items[i], fd);
 		}
 	bound_list_close(list, srv->worker_count, &fds);
+	return rc;
+}
+
+/* ---- certificates ---------------------------------------------------------------------------------------------- */
+
+static void say_mistake(void *arg, const void *option, const char *what, const char *hint)
+{
+	(void)arg;
+	(void)option;
+	(void)hint;
+	log_error("%s", what);
+}
+
+/* They were checked with the configuration a moment ago. */
+static int load_certificates(struct server *srv)
+{
+	uint64_t state = certificates_state(srv->conf);
+	int rc = tls_load(srv->conf, NULL, say_mistake, NULL, &srv->tls);
+
+	certificates_taken(srv, state);
 	return rc;
 }
 
@@ -266,6 +253,7 @@ static void on_watch_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	server_watch_registry(arg);
+	certificates_watch(arg);
 	for (int i = 0; i < SWEEPS; i++)
 		correlation_sweep(((struct server *)arg)->correlation, clock_mono_us());
 }
@@ -421,11 +409,13 @@ static void server_fini(struct server *srv)
 	sem_destroy(&srv->change_taken);
 	conf_unref(&srv->conf);
 	registry_unref(&srv->reg);
+	tls_unref(&srv->tls);
 }
 
 int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 {
 	struct server srv = { .conf = conf, .reg = reg, .conf_path = conf_path, .state_fd = -1 };
+	uint64_t fds;
 	int rc;
 
 	srv.started_us = clock_mono_us();
@@ -435,8 +425,13 @@ int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 	server_note_registry(&srv);
 	atomic_store(&srv.last_reload_good, true);
 	log_set_level(conf->log_level);
-	raise_descriptors(&srv);
-	rc = lock_state(&srv);
+	fds = descriptors_init();
+	if (fds / 2 < conf->limit_connections)
+		log_warn("RLIMIT_NOFILE is %llu, too few descriptors for limits.connections (%llu) with a connection to an "
+		         "instance each", (unsigned long long)fds, (unsigned long long)conf->limit_connections);
+	rc = load_certificates(&srv);
+	if (!rc)
+		rc = lock_state(&srv);
 	if (!rc)
 		rc = find_addresses(&srv);
 	if (!rc)
@@ -447,10 +442,10 @@ int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 		rc = watch_signals(&srv);
 	if (!rc)
 		rc = start_workers(&srv);
-	if (!rc && !(srv.probes = probes_start(&srv.workers[0].loop, srv.conf, srv.reg)))
+	if (!rc && !(srv.probes = probes_start(&srv.workers[0].loop, srv.conf, srv.reg, srv.tls)))
 		rc = ERR_NOMEM;
 	if (!rc) {
-		srv.fd_base = count_descriptors();
+		descriptors_count_own();
 		atomic_store(&srv.ready, true);
 		say_ready(&srv, &srv.listeners);
 		worker_run(&srv.workers[0]);

@@ -7,6 +7,7 @@
 #include "proxy/access_log.h"
 #include "proxy/bound.h"
 #include "proxy/carrier_watch.h"
+#include "proxy/certificates.h"
 #include "proxy/conf.h"
 #include "proxy/correlation.h"
 #include "proxy/worker.h"
@@ -20,6 +21,7 @@ struct file_state { int64_t mtime_ns; uint64_t size, inode; };
 struct server {
 	struct conf *conf;
 	struct registry *reg;
+	struct tls_set *tls;
 	const char *conf_path;
 	struct worker *workers;    /* [0] is the main thread's */
 	unsigned worker_count;     /* with the main one */
@@ -33,8 +35,8 @@ struct server {
 	struct correlation *correlation; /* what all workers remember for correlate:NAME */
 	struct carrier_watches watches;
 	int state_fd;              /* the lock of the state folder */
-	uint64_t fd_base, fd_full; /* descriptors of our own; in all, without those kept (listener.c) */
 	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick, *watch_tick;
+	struct certificates certificates;
 	struct file_state registry_read, registry_seen; /* the registry file as read last, and at the last look */
 	int64_t started_us, drain_until_us;
 	int64_t drain_grace_until_us; /* 0: requests from before the drain are in flight */
