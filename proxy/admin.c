@@ -13,6 +13,9 @@
 #include "proxy/metrics.h"
 #include "proxy/server.h"
 
+/* 0.401 and not 0.40100000000000002: 15 digits a double keeps exactly */
+#define NUMBERS JSON_REAL_PRECISION(15)
+
 void admin_problem(struct exchange *x, unsigned status, const char *type, const char *detail)
 {
 	struct problem p = { .status = status, .type = type, .detail = detail };
@@ -22,7 +25,7 @@ void admin_problem(struct exchange *x, unsigned status, const char *type, const 
 
 void admin_reply_json(struct exchange *x, unsigned status, const char *type, json_t *body)
 {
-	char *text = body ? json_dumps(body, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+	char *text = body ? json_dumps(body, NUMBERS | JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
 
 	json_decref(body);
 	if (!text) {
@@ -130,12 +133,12 @@ static json_t *labels_of(const struct registry_site *site)
 	return labels;
 }
 
-/* Other sites' services are told over the mesh by a later version; of one's own all are known. */
+/* Other sites' services are told over the mesh by a later version: unknown; of one's own all are known. */
 static json_t *services_of(const struct exchange *x, size_t site)
 {
-	json_t *names = json_array();
+	json_t *names = site == x->view->reg->local ? json_array() : json_null();
 
-	for (size_t i = 0; site == x->view->reg->local && i < x->view->conf->service_count; i++)
+	for (size_t i = 0; json_is_array(names) && i < x->view->conf->service_count; i++)
 		json_array_append_new(names, admin_text_json(x->view->conf->services[i].name));
 	return names;
 }
@@ -423,6 +426,9 @@ static const struct {
 	{ "/v1/certificates", "GET", admin_get_certificates },
 	{ "/v1/reload", "POST", admin_post_reload },
 	{ "/v1/log", "PUT", admin_put_log },
+	{ "/v1/carriers", "GET", admin_get_carriers },
+	{ "/v1/carriers/watch", "GET", admin_get_watches },
+	{ "/v1/carriers/watch", "POST", admin_post_watch },
 };
 #define PATHS (sizeof(paths) / sizeof(paths[0]))
 
@@ -439,8 +445,8 @@ static bool no_such_path(struct exchange *x)
 /* Which row answers; false: answered already. */
 static bool find_path(struct exchange *x, size_t *row_r)
 {
-	char detail[64];
 	bool get = x->req.is_head || span_eq(x->req.method, SPAN("GET"));
+	const char *answers = NULL, *detail;
 
 	for (size_t i = 0; i < PATHS; i++) {
 		bool reads = span_eq(span_of(paths[i].method), SPAN("GET"));
@@ -450,11 +456,16 @@ static bool find_path(struct exchange *x, size_t *row_r)
 		*row_r = i;
 		if (reads ? get : span_eq(x->req.method, span_of(paths[i].method)))
 			return true;
-		snprintf(detail, sizeof(detail), "this path answers %s", reads ? "GET and HEAD" : paths[i].method);
-		admin_problem(x, 405, "bad-request", detail);
-		return false;
+		answers = arena_printf(&x->arena, "%s%s%s", answers ? answers : "", answers ? ", " : "",
+		                       reads ? "GET and HEAD" : paths[i].method);
+		if (!answers)
+			break;
 	}
-	return no_such_path(x);
+	if (!answers)
+		return no_such_path(x);
+	detail = arena_printf(&x->arena, "this path answers %s", answers);
+	admin_problem(x, 405, "bad-request", detail ? detail : "another method is needed");
+	return false;
 }
 
 /* All of the content into x->replay. */
@@ -506,7 +517,7 @@ static bool send_continue(struct exchange *x)
 enum exchange_step admin_handle(struct exchange *x)
 {
 	bool writes, open;
-	size_t row;
+	size_t row = 0;
 
 	if (!find_path(x, &row))
 		return STEP_NEXT;

@@ -77,6 +77,7 @@ struct exchange {
 	const struct conf_service *svc;
 	size_t svc_index;
 	struct span scope_text;   /* as it travels on; empty: none */
+	const struct scope *scope; /* the same as a tree, where this proxy interprets it */
 	bool has_scope, scope_explicit;
 	const struct conf_carrier *carrier; /* that brought it; NULL: none, a fixed scope, or a peer */
 	bool correlated;          /* its values are remembered */
