@@ -3,11 +3,12 @@
 
     survey.py [--scopemeshd FILE] [--folder DIR] [APPLICATION ...]
 
-Starts each application with two scopemeshd before it, and asks for front: dc1, store: dc2 once for each carrier with
-that carrier alone.  The answer shows which store was asked: that of dc2 if the scope reached the front's own call,
+Starts each application with two scopemeshd before it, and asks for front: dc1, store: dc2 once for each carrier, with
+that one and the header alone.  The answer shows which store was asked: that of dc2 if the scope reached the front's own call,
 that of dc1 if nothing carried it, since such a call is local.  Ends in a table and in "N passed, N failed, N skipped";
 what cannot be downloaded is skipped, with the reason.  Packages stay in the folder, the rest goes."""
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -27,7 +28,7 @@ SCOPE = {'X-Scope': 'front: dc1, store: dc2'}
 
 
 class Mesh:
-    """A scopemeshd at each site, with one carrier. The addresses stay when the carrier changes."""
+    """A scopemeshd at each site, with one carrier at a time beside the header."""
 
     def __init__(self, scopemeshd, run):
         self.scopemeshd, self.run, self.processes = scopemeshd, run, []
@@ -50,6 +51,7 @@ class Mesh:
             wait_for(lambda: self.ready(site), 20, f'scopemeshd of {site}')
 
     def write_configurations(self, carrier):
+        carriers = ['header'] + [carrier] * (carrier != 'header')      # the client's own way in
         for site in SITES:
             services = ''.join(
                 f'  {s}: {{listen: "{self.at[s + " proxy", site]}", instances: {self.instances[s, site]}}}\n'
@@ -58,7 +60,7 @@ class Mesh:
                 f.write(f'site: {site}\nstate: ./state-{site}\nworkers: 1\nservices:\n{services}'
                         f'mesh: {{listen: "{self.at["mesh", site]}", tls: {{insecure: true}}}}\n'
                         f'registry: {{file: sites.yaml}}\nadmin: {{listen: "{self.at["admin", site]}"}}\n'
-                        f'scope: {{carriers: ["{carrier}"]}}\nlog: {{access: "off"}}\n')
+                        f'scope: {{carriers: {json.dumps(carriers)}}}\nlog: {{access: "off"}}\n')
 
     def use(self, carrier):
         """By a reload: applications keep their connections."""
