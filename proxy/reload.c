@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "base/log.h"
@@ -45,6 +44,7 @@ struct reload {
 	struct reload_report *report;
 	bool registry_only;      /* the configuration stays */
 	struct conf *conf;
+	struct collect *sites;   /* NULL: the server's own stays */
 	struct registry *reg;
 	struct bound_list listeners;
 	int *fds;
@@ -52,18 +52,6 @@ struct reload {
 	bool new_log;
 	struct access_log *log;
 };
-
-/* All 0 when there is no such file. */
-static struct file_state look_at(struct span path)
-{
-	struct file_state f = { 0, 0, 0 };
-	struct stat st;
-
-	if (path.n && !stat(path.p, &st))
-		f = (struct file_state){ (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
-			                 (uint64_t)st.st_size, st.st_ino };
-	return f;
-}
 
 static int load_conf(struct reload *r)
 {
@@ -83,7 +71,6 @@ static int load_conf(struct reload *r)
 static int load(struct reload *r)
 {
 	struct server *srv = r->srv;
-	struct conf *conf;
 	int rc = 0;
 
 	if (r->registry_only)
@@ -92,10 +79,14 @@ static int load(struct reload *r)
 		rc = load_conf(r);
 	if (rc)
 		return rc;
-	conf = r->conf;
-	srv->registry_read = look_at(conf->registry_file); /* before reading: what is written meanwhile is seen */
-	return registry_file_load(conf->registry_file.n ? conf->registry_file.p : NULL, conf->site, conf->labels,
-	                          conf->label_count, srv->reg, &r->reg, &r->report->errors);
+	if (r->registry_only)
+		rc = srv->sites->source->ops->resync(srv->sites->source, &r->report->errors);
+	else
+		rc = collect_open(&source_file, r->conf->registry_file, r->conf->site, r->conf->labels,
+		                  r->conf->label_count, srv->reg, &r->sites, &r->report->errors);
+	if (!rc)
+		r->reg = registry_ref(r->sites ? r->sites->now : srv->sites->now);
+	return rc;
 }
 
 static void add_address(struct buf *out, const struct bound *o)
@@ -196,8 +187,9 @@ static void discard(struct reload *r)
 		bound_list_close(&r->listeners, r->srv->worker_count, &r->fds);
 	bound_list_free(&r->listeners);
 	access_log_close(&r->log);
-	conf_unref(&r->conf);
 	registry_unref(&r->reg);
+	collect_close(&r->sites); /* borrows from the configuration */
+	conf_unref(&r->conf);
 }
 
 static void hand_out(struct reload *r)
@@ -255,10 +247,15 @@ static int put_in_force(struct reload *r)
 		srv->access_log = r->log;
 		r->log = old; /* discarded, which writes what waits */
 	}
-	conf_unref(&srv->conf);
 	registry_unref(&srv->reg);
-	srv->conf = conf_ref(r->conf);
 	srv->reg = registry_ref(r->reg);
+	if (r->sites) {
+		collect_close(&srv->sites);
+		srv->sites = r->sites;
+		r->sites = NULL;
+	}
+	conf_unref(&srv->conf);
+	srv->conf = conf_ref(r->conf);
 	bound_list_free(&srv->listeners);
 	srv->listeners = r->listeners;
 	r->listeners = (struct bound_list){ NULL, 0 };
@@ -363,25 +360,13 @@ int server_reload(struct server *srv, struct reload_report *report)
 	return ERR_DENIED;
 }
 
-static bool same_state(const struct file_state *a, const struct file_state *b)
-{
-	return a->mtime_ns == b->mtime_ns && a->size == b->size && a->inode == b->inode;
-}
-
-void server_note_registry(struct server *srv)
-{
-	srv->registry_read = srv->registry_seen = look_at(srv->conf->registry_file);
-}
-
 void server_watch_registry(struct server *srv)
 {
-	struct file_state now = look_at(srv->conf->registry_file);
-	bool settled = same_state(&now, &srv->registry_seen);
+	struct source *source = srv->sites->source;
 	struct reload_report report;
 	struct reload r = { .srv = srv, .report = &report, .registry_only = true };
 
-	srv->registry_seen = now;
-	if (!settled || same_state(&now, &srv->registry_read) || atomic_load(&srv->draining))
+	if (!source->ops->has_news || atomic_load(&srv->draining) || !source->ops->has_news(source))
 		return;
 	reload_report_init(&report);
 	run(&r);

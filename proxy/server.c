@@ -378,17 +378,18 @@ static void server_fini(struct server *srv)
 	sem_destroy(&srv->change_taken);
 	conf_unref(&srv->conf);
 	registry_unref(&srv->reg);
+	collect_close(&srv->sites);
 }
 
-int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
+int server_run(const char *conf_path, struct conf *conf, struct collect *sites)
 {
-	struct server srv = { .conf = conf, .reg = reg, .conf_path = conf_path, .state_fd = -1 };
+	struct server srv = { .conf = conf, .sites = sites, .conf_path = conf_path, .state_fd = -1 };
 	int rc;
 
 	srv.started_us = clock_mono_us();
 	srv.started_wall_ms = clock_wall_ms();
 	sem_init(&srv.change_taken, 0, 0);
-	server_note_registry(&srv);
+	srv.reg = registry_ref(sites->now);
 	atomic_store(&srv.last_reload_good, true);
 	log_set_level(conf->log_level);
 	rc = lock_state(&srv);
