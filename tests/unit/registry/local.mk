@@ -1,10 +1,16 @@
 REGISTRY_TEST_LIBS = registry/libregistry.a base/libbase.a $(FYAML_LIBS) $(JANSSON_LIBS) $(CMOCKA_LIBS)
-check_PROGRAMS += tests/unit/registry/test_registry tests/unit/registry/test_source
+check_PROGRAMS += tests/unit/registry/test_registry
 tests_unit_registry_test_registry_SOURCES = tests/unit/registry/test_registry.c
 tests_unit_registry_test_registry_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_registry_test_registry_LDADD = $(REGISTRY_TEST_LIBS)
 TESTS += tests/unit/registry/test_registry
+check_PROGRAMS += tests/unit/registry/test_source
 tests_unit_registry_test_source_SOURCES = tests/unit/registry/test_source.c
 tests_unit_registry_test_source_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_registry_test_source_LDADD = $(REGISTRY_TEST_LIBS)
 TESTS += tests/unit/registry/test_source
+check_PROGRAMS += tests/unit/registry/test_announce
+tests_unit_registry_test_announce_SOURCES = tests/unit/registry/test_announce.c
+tests_unit_registry_test_announce_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_registry_test_announce_LDADD = $(REGISTRY_TEST_LIBS)
+TESTS += tests/unit/registry/test_announce
