@@ -103,7 +103,7 @@ int buf_reserve(struct buf *b, size_t bytes)
 		}
 		if (!mem)
 			return fail(b, ERR_NOMEM);
-		if (len)
+		if (len) /* NOLINTNEXTLINE(clang-analyzer-*): len is 0 without mem */
 			memcpy(mem, b->mem + b->rd, len);
 		release(b, b->mem, b->cap);
 		b->mem = mem;
@@ -149,7 +149,7 @@ void buf_addf(struct buf *b, const char *fmt, ...)
 	va_start(ap, fmt);
 	n = vsnprintf(small, sizeof(small), fmt, ap);
 	va_end(ap);
-	if (n < 0) {
+	if (n < 0) { /* NOLINT(bugprone-branch-clone): told apart from a text over the limit */
 		b->failed = true;
 	} else if ((size_t)n < sizeof(small)) {
 		buf_add(b, small, (size_t)n);

@@ -216,7 +216,7 @@ static void print_uint(const struct opt *o, const void *value, struct buf *out)
 static int parse_duration(struct opt_reader *r, const struct opt *o, struct span text, void *value,
                           struct err *e)
 {
-	int64_t us;
+	int64_t us = 0;
 
 	(void)r;
 	if (opt_parse_duration(text, &us, e))

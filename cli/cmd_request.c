@@ -312,7 +312,7 @@ static int on_seek(void *arg, curl_off_t offset, int origin)
 static FILE *output(struct request *r)
 {
 	if (!r->out)
-		r->out = r->out_path && strcmp(r->out_path, "-") ? fopen(r->out_path, "we") : stdout;
+		r->out = r->out_path && strcmp(r->out_path, "-") != 0 ? fopen(r->out_path, "we") : stdout;
 	if (!r->out && !r->write_failed)
 		cli_complain("%s: %s", r->out_path, strerror(errno));
 	r->write_failed |= !r->out;

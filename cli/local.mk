@@ -32,6 +32,4 @@ if LLHTTP_FROM_SOURCES
 EXTRA_scopectl_DEPENDENCIES = http/libllhttp.a
 endif
 
-EXTRA_DIST += tests/system/test_scopectl.py
-TESTS += tests/system/test_scopectl.py
 dist_man_MANS += docs/scopectl.1

@@ -793,7 +793,7 @@ void relay_free(struct relay **r)
 	if (!*r)
 		return;
 	while ((*r)->conns)
-		conn_free((*r)->conns);
+		conn_free((*r)->conns); /* NOLINT(clang-analyzer-unix.Malloc): it unlinks itself */
 	while ((port = (*r)->ports)) {
 		(*r)->ports = port->next;
 		if (port->listener)

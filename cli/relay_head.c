@@ -9,7 +9,7 @@
 
 int relay_host_parse(struct span text, uint16_t default_port, struct relay_host *host_r)
 {
-	struct span name = text, port = { 0 };
+	struct span name, port;
 	unsigned long long number = default_port;
 	size_t at;
 

@@ -1,5 +1,1 @@
-EXTRA_DIST += \
-	examples/demo/compute.py \
-	examples/demo/demo.py \
-	examples/demo/image.py \
-	examples/demo/links.py
+EXTRA_DIST += examples/demo

@@ -294,8 +294,8 @@ int bound_list_open(const struct bound_list *list, unsigned workers, int **fds_r
 		fds[i] = -1;
 	rc = bind_all(list, workers, fds, e);
 	for (size_t i = 0; i < n && !rc; i++)
-		if (fds[i] >= 0 && listen(fds[i], LISTEN_BACKLOG))
-			rc = complain(&list->items[i % list->count], errno, e);
+		if (fds[i] >= 0 && listen(fds[i], LISTEN_BACKLOG)) /* NOLINT(clang-analyzer-*): n is not 0 */
+			rc = complain(&list->items[i % list->count], errno, e); /* NOLINT: nor is count */
 	if (rc)
 		bound_list_close(list, workers, fds_r);
 	return rc;
@@ -307,7 +307,7 @@ void bound_list_close(const struct bound_list *list, unsigned workers, int **fds
 
 	*fdsp = NULL;
 	for (size_t i = 0; fds && i < workers * list->count; i++) {
-		if (fds[i] < 0)
+		if (fds[i] < 0) /* NOLINT(clang-analyzer-*): bound_list_open has set them all */
 			continue;
 		close(fds[i]);
 		bound_unlink(&list->items[i % list->count].addr);

@@ -44,4 +44,3 @@ reference: proxy/print_reference
 	@$(MKDIR_P) docs
 	./proxy/print_reference >docs/reference.tmp && mv docs/reference.tmp $(srcdir)/docs/reference.md
 CLEANFILES += proxy/print_reference
-EXTRA_DIST += docs/reference.md

@@ -146,13 +146,13 @@ static void print_durations(const struct sum *list, struct buf *out)
 		bool first = true;
 
 		for (const struct sum *t = list; t != s; t = t->next)
-			first = first && strcmp(t->name->service, s->name->service);
+			first = first && strcmp(t->name->service, s->name->service) != 0;
 		for (int op = 0; first && op < OP_COUNT; op++) {
 			uint64_t bucket[STATS_BUCKETS + 1] = { 0 }, sum_us = 0, count = 0;
 			struct buf labels;
 
 			for (const struct sum *t = s; t; t = t->next) {
-				if (strcmp(t->name->service, s->name->service))
+				if (strcmp(t->name->service, s->name->service) != 0)
 					continue;
 				for (int i = 0; i <= STATS_BUCKETS; i++)
 					bucket[i] += t->duration[op].bucket[i];

@@ -57,12 +57,13 @@ void pools_free(struct worker *w)
 		struct upstream *u;
 
 		while ((u = TAILQ_FIRST(&pool->idle))) {
+			/* NOLINTNEXTLINE(clang-analyzer-*): a list of queue.h, whose links it does not follow */
 			TAILQ_REMOVE(&pool->idle, u, link);
 			deadline_clear(&w->deadlines, &u->deadline);
 			conn_close(&u->c, false);
 			free(u);
 		}
-		HASH_DEL(w->pools, pool);
+		HASH_DEL(w->pools, pool); /* NOLINT(clang-analyzer-*): uthash's links, likewise */
 		free(pool);
 	}
 }

@@ -500,7 +500,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 int worker_init(struct worker *w, struct server *server, unsigned index, struct conf *conf,
                 struct registry *reg, struct err *e)
 {
-	struct view *v;
+	struct view *v = NULL;
 
 	memset(w, 0, sizeof(*w));
 	w->server = server;
@@ -530,6 +530,8 @@ int worker_init(struct worker *w, struct server *server, unsigned index, struct 
 	set_view(w, v);
 	return 0;
 fail:
+	if (v)
+		view_unref(&v);
 	return err_set(e, ERR_NOMEM, "an event loop cannot be made: %s", strerror(errno));
 }
 
@@ -580,7 +582,7 @@ void worker_fini(struct worker *w)
 
 	reap(w);
 	while ((l = TAILQ_FIRST(&w->listeners)))
-		listener_free(l);
+		listener_free(l); /* NOLINT(clang-analyzer-unix.Malloc): it left the list */
 	pools_free(w);
 	reap(w);
 	if (w->view)

