@@ -6,5 +6,6 @@ registry_libregistry_a_SOURCES = \
 	registry/announce.c registry/announce.h \
 	registry/collect.c registry/collect.h \
 	registry/file.c \
+	registry/marks.c registry/marks.h \
 	registry/registry.c registry/registry.h \
 	registry/source.h
