@@ -71,6 +71,7 @@ struct exchange {
 	size_t replay_sent;
 	bool replay_lost;
 	bool from_mesh;
+	bool between_sites;       /* no request of a user: neither counted nor logged */
 
 	/* where it goes */
 	const struct conf_service *svc;

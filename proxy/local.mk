@@ -3,7 +3,8 @@ proxy_libproxy_a_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS)
 proxy_libproxy_a_SOURCES = \
 	proxy/access_line.c \
 	proxy/access_log.c proxy/access_log.h \
-	proxy/admin.c proxy/admin_int.h proxy/admin_write.c \
+	proxy/admin.c proxy/admin_int.h proxy/admin_sites.c proxy/admin_write.c \
+	proxy/ask.c proxy/ask.h \
 	proxy/bound.c proxy/bound.h \
 	proxy/carrier.c proxy/carrier.h \
 	proxy/conf.c proxy/conf.h proxy/conf_int.h \
@@ -21,6 +22,8 @@ proxy_libproxy_a_SOURCES = \
 	proxy/io.c proxy/io.h \
 	proxy/lookup.c proxy/lookup.h \
 	proxy/metrics.c proxy/metrics.h \
+	proxy/peer.c proxy/peer.h proxy/peer_int.h \
+	proxy/peer_answer.c proxy/peer_judge.c proxy/peer_self.c \
 	proxy/probe.c proxy/probe.h \
 	proxy/reload.c proxy/reload.h \
 	proxy/route.c \

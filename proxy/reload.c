@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "proxy/peer.h"
 #include "proxy/probe.h"
 
 #define TAKE_MS 2000
@@ -84,9 +85,11 @@ static int load(struct reload *r)
 	else
 		rc = collect_open(&source_file, r->conf->registry_file, r->conf->site, r->conf->labels,
 		                  r->conf->label_count, srv->reg, &r->sites, &r->report->errors);
-	if (!rc)
-		r->reg = registry_ref(r->sites ? r->sites->now : srv->sites->now);
-	return rc;
+	if (rc)
+		return rc;
+	r->reg = registry_ref(r->sites ? r->sites->now : srv->sites->now);
+	marks_apply(&srv->marks, r->reg); /* before any request sees it */
+	return 0;
 }
 
 static void add_address(struct buf *out, const struct bound *o)
@@ -238,8 +241,8 @@ static int put_in_force(struct reload *r)
 	hand_out(r);
 	rc = await_workers(srv);
 	probes_stop(&srv->probes); /* before the new ones begin: both mark the instances as probed */
-	srv->probes = probes_start(srv->workers[0].base, r->conf, r->reg);
-	if (!srv->probes)
+	srv->probes = probes_start(srv->workers[0].base, r->conf);
+	if (!srv->probes || peers_update(srv->peers, r->conf, r->reg))
 		rc = ERR_NOMEM;
 	if (r->new_log) {
 		struct access_log *old = srv->access_log;

@@ -3,7 +3,7 @@
 #include "proxy/carrier.h"
 #include "proxy/exchange_int.h"
 #include "proxy/lookup.h"
-#include "proxy/probe.h"
+#include "proxy/peer.h"
 
 /* Sites a request may have passed. */
 #define HOPS_MOST 8
@@ -346,12 +346,24 @@ static int use_scope(struct exchange *x, const struct scope_lookup *lookup)
 
 /* ---- who may come in from other sites ------------------------------------------------------------------------------- */
 
+static bool is_barred(struct exchange *x, struct span from)
+{
+	const struct registry *reg = x->view->reg;
+
+	for (size_t i = 0; i < reg->site_count; i++)
+		if (site_live_is_barred(reg->sites[i].live) && token_is(x, from, reg->sites[i].name))
+			return true;
+	return false;
+}
+
 static int check_peer(struct exchange *x)
 {
 	struct span rest = x->trace, member, from = { NULL, 0 };
 
 	while (http_list_next(&rest, &member))
 		from = member;
+	if (is_barred(x, from))
+		return refuse(x, 503, "unreachable", "an operator here has fenced or detached the site that asks");
 	if (x->svc->sites_rule == CONF_SITES_ALL)
 		return 0;
 	for (size_t i = 0; x->svc->sites_rule == CONF_SITES_LIST && i < x->svc->sites_count; i++)
@@ -364,8 +376,9 @@ static int route_from_mesh(struct exchange *x)
 {
 	const struct http_field *scope = http_find(&x->req, HTTP_X_SCOPEMESH_SCOPE);
 
-	if (span_eq(x->req.path, SPAN(PROBE_MESH_PATH))) {
-		exchange_reply(x, 204, NULL);
+	if (span_starts(x->req.path, SPAN(PEER_PATHS))) {
+		x->between_sites = true;
+		peer_answer(x);
 		return ERR_EXISTS; /* answered */
 	}
 	if (check_loop(x) || find_service_by_name(x) || check_peer(x))

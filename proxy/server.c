@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "config.h"
 #include "proxy/instance.h"
+#include "proxy/peer.h"
 #include "proxy/probe.h"
 #include "proxy/reload.h"
 
@@ -79,6 +80,22 @@ static int lock_state(struct server *srv)
 	if (ftruncate(srv->state_fd, 0) || pwrite(srv->state_fd, pid, (size_t)n, 0) < 0)
 		log_warn("%s: %s", file, strerror(errno));
 	return 0;
+}
+
+/* Marks of operators are in force from the first request on. */
+static int open_state(struct server *srv)
+{
+	const char *folder = srv->conf->state.p;
+	struct err e;
+	int rc = marks_open(&srv->marks, folder, &e);
+
+	if (!rc)
+		rc = identity_open(&srv->identity, folder, clock_wall_ms(), &e);
+	if (rc)
+		log_error("%s", rc == ERR_NOMEM ? err_text(rc) : e.text);
+	else
+		marks_apply(&srv->marks, srv->reg);
+	return rc;
 }
 
 /* ---- listeners ------------------------------------------------------------------------------------------------- */
@@ -360,6 +377,7 @@ static void server_fini(struct server *srv)
 	for (unsigned i = 1; i <= srv->started; i++)
 		pthread_join(srv->workers[i].thread, NULL);
 	probes_stop(&srv->probes);
+	peers_free(&srv->peers);
 	access_log_close(&srv->access_log);
 	free_event(srv->on_term);
 	free_event(srv->on_int);
@@ -376,6 +394,8 @@ static void server_fini(struct server *srv)
 		close(srv->state_fd);
 	bound_list_free(&srv->listeners);
 	sem_destroy(&srv->change_taken);
+	marks_close(&srv->marks);
+	identity_close(&srv->identity);
 	conf_unref(&srv->conf);
 	registry_unref(&srv->reg);
 	collect_close(&srv->sites);
@@ -394,6 +414,8 @@ int server_run(const char *conf_path, struct conf *conf, struct collect *sites)
 	log_set_level(conf->log_level);
 	rc = lock_state(&srv);
 	if (!rc)
+		rc = open_state(&srv);
+	if (!rc)
 		rc = find_addresses(&srv);
 	if (!rc)
 		rc = make_workers(&srv);
@@ -401,9 +423,11 @@ int server_run(const char *conf_path, struct conf *conf, struct collect *sites)
 		rc = open_listeners(&srv);
 	if (!rc)
 		rc = watch_signals(&srv);
+	if (!rc && !(srv.peers = peers_new(srv.workers[0].base, srv.conf, srv.reg, &srv.marks, &srv.identity)))
+		rc = ERR_NOMEM;
 	if (!rc)
 		rc = start_workers(&srv);
-	if (!rc && !(srv.probes = probes_start(srv.workers[0].base, srv.conf, srv.reg)))
+	if (!rc && !(srv.probes = probes_start(srv.workers[0].base, srv.conf)))
 		rc = ERR_NOMEM;
 	if (!rc) {
 		atomic_store(&srv.ready, true);

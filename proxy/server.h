@@ -9,6 +9,7 @@
 #include "proxy/conf.h"
 #include "proxy/worker.h"
 #include "registry/collect.h"
+#include "registry/marks.h"
 
 /* Exit statuses (spec section 6). */
 enum { EXIT_STOPPED = 0, EXIT_CONFIG = 1, EXIT_USAGE = 2, EXIT_CANNOT_START = 3 };
@@ -27,6 +28,9 @@ struct server {
 	struct access_log_queue **queues;
 	struct access_log *access_log;
 	struct probes *probes;
+	struct marks marks;        /* of operators, on disk */
+	struct identity identity;
+	struct peers *peers;       /* made before the workers run, freed after */
 	int state_fd;              /* the lock of the state folder */
 	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick, *watch_tick;
 	int64_t started_us, drain_until_us;

@@ -13,7 +13,7 @@
  *     down      failed   unreachable for timeouts.fail_after; or confirmed: nothing but refusals for ALIVE_CONFIRM_US,
  *                        or the registry's source or every other site that can be asked says so as well.
  *                        Never while isolated (the time does not count either), while it asks us something (one way is
- *                        cut, it is alive), or for an autonomous site
+ *                        cut, it is alive) or answers that it has barred us, or for an autonomous site
  *
  * The mark that is shown:
  *
@@ -93,6 +93,12 @@ static void settle(struct aliveness *a, int64_t now_us)
 	a->settled_us = now_us;
 }
 
+/* Somebody answered there: the way is open. */
+static bool shows_open_way(enum alive_miss miss)
+{
+	return miss == MISS_REFUSED || miss == MISS_STRANGER || miss == MISS_BARRED;
+}
+
 /* ---- what pings meet --------------------------------------------------------------------------------------------- */
 
 void alive_asked(struct aliveness *a, int64_t now_us)
@@ -129,7 +135,7 @@ void alive_missed(struct aliveness *a, int64_t now_us, enum alive_miss miss)
 		a->refused_us = now_us;
 	if (miss != MISS_REFUSED)
 		a->refused_us = 0;
-	if (miss == MISS_REFUSED || miss == MISS_BROKEN || miss == MISS_STRANGER)
+	if (miss != MISS_NO_CONNECTION && miss != MISS_SILENT)
 		a->bad++;
 }
 
@@ -190,7 +196,7 @@ static bool is_confirmed(const struct aliveness *a, int64_t now_us, const struct
 
 static bool has_failed(const struct aliveness *a, int64_t now_us, const struct alive_evidence *e)
 {
-	if (a->good || e->isolated || a->one_way || e->marks & MARK_AUTONOMOUS)
+	if (a->good || e->isolated || a->one_way || a->last_miss == MISS_BARRED || e->marks & MARK_AUTONOMOUS)
 		return false;
 	return is_confirmed(a, now_us, e) || now_us - a->asked_us - a->excused_us >= e->fail_after_us;
 }
@@ -272,18 +278,16 @@ const char *alive_reason(const struct aliveness *a, bool isolated)
 		return NULL;
 	if (a->one_way)
 		return "one way: it reaches this site, this site does not reach it";
-	if (isolated && a->last_miss != MISS_REFUSED && a->last_miss != MISS_STRANGER)
+	if (isolated && !shows_open_way(a->last_miss))
 		return "own link: most sites were lost together, so this site seems to be cut off itself";
 	if (a->last_miss == MISS_NONE)
 		return "silent: no answer for longer than any before";
 	return texts[a->last_miss];
 }
 
-/* A refusal is an answer of its host, and so is a stranger: the way there is open. */
 static bool is_doubtful(const struct aliveness *a, int64_t now_us)
 {
-	return a->asked_us && now_us - a->asked_us >= ALIVE_DOUBT_US && a->last_miss != MISS_REFUSED &&
-	       a->last_miss != MISS_STRANGER && !a->one_way;
+	return a->asked_us && now_us - a->asked_us >= ALIVE_DOUBT_US && !shows_open_way(a->last_miss) && !a->one_way;
 }
 
 bool alive_isolated(const struct aliveness *const *all, size_t count, int64_t now_us)
@@ -296,7 +300,7 @@ bool alive_isolated(const struct aliveness *const *all, size_t count, int64_t no
 			last = all[i]->asked_us;
 	for (size_t i = 0; i < count; i++) {
 		if (!is_doubtful(all[i], now_us))
-			reached += all[i]->reach == REACH_UP || all[i]->last_miss == MISS_REFUSED;
+			reached += all[i]->reach == REACH_UP || shows_open_way(all[i]->last_miss);
 		else if (all[i]->samples && all[i]->reach != REACH_FAILED && last - all[i]->asked_us <= ALIVE_TOGETHER_US)
 			together++; /* one that was never met was not lost */
 	}

@@ -12,7 +12,8 @@
 	X(MISS_SILENT, "silent: its host takes the connection, and it does not answer (paused, overloaded, or a way " \
 	               "that is cut)") \
 	X(MISS_BROKEN, "broken: the connection ends before the answer") \
-	X(MISS_STRANGER, "stranger: what answers at its address is not this site")
+	X(MISS_STRANGER, "stranger: what answers at its address is not this site") \
+	X(MISS_BARRED, "barred: it lets this site in no more (fenced there, or not in its registry)")
 
 enum alive_miss {
 #define ALIVE_MISS(value, text) value,

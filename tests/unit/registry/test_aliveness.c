@@ -12,7 +12,7 @@
 #define SECOND 1000000
 
 /* A site under test: a ping each second, met by what `way` says. */
-enum way { ANSWERS, REFUSES, NOBODY, PAUSED, BREAKS, STRANGER };
+enum way { ANSWERS, REFUSES, NOBODY, PAUSED, BREAKS, STRANGER, BARRED };
 
 struct site {
 	struct aliveness a;
@@ -43,6 +43,9 @@ static void attempt(struct site *s, enum way way)
 		break;
 	case STRANGER:
 		alive_missed(&s->a, s->now_us, MISS_STRANGER);
+		break;
+	case BARRED:
+		alive_missed(&s->a, s->now_us, MISS_BARRED);
 		break;
 	case NOBODY:
 	case PAUSED:
@@ -244,6 +247,19 @@ static void an_autonomous_site_never_fails(void **state)
 	s.e.marks = MARK_AUTONOMOUS;
 	run(&s, REFUSES, 1);
 	assert_int_equal(s.a.reach, REACH_DOWN);
+}
+
+static void one_that_bars_us_is_alive(void **state)
+{
+	struct site s;
+
+	(void)state;
+	begin_up(&s);
+	expect_within(&s, BARRED, REACH_DOWN, 2, 2);
+	run(&s, BARRED, 100);
+	assert_int_equal(s.a.reach, REACH_DOWN);
+	assert_non_null(strstr(alive_reason(&s.a, false), "barred"));
+	expect_within(&s, REFUSES, REACH_FAILED, 1, 12);
 }
 
 static void a_slow_way_is_not_a_dead_one(void **state)
@@ -448,7 +464,7 @@ static void whatever_comes_the_rules_hold(void **state)
 		begin(&s);
 		for (unsigned i = 0; i < 600; i++) {
 			enum site_reach before = s.a.reach;
-			enum way way = (enum way)pick(6);
+			enum way way = (enum way)pick(7);
 
 			s.now_us += pick(20) ? 1 + pick(SECOND) : 1 + pick(20 * SECOND);
 			s.rtt_us = 1 + pick(SECOND);
@@ -495,6 +511,7 @@ int main(void)
 		cmocka_unit_test(isolation_fails_nobody_and_its_time_does_not_count),
 		cmocka_unit_test(one_way_is_no_death),
 		cmocka_unit_test(an_autonomous_site_never_fails),
+		cmocka_unit_test(one_that_bars_us_is_alive),
 		cmocka_unit_test(a_slow_way_is_not_a_dead_one),
 		cmocka_unit_test(a_link_that_flaps_does_not_take_the_mark_along),
 		cmocka_unit_test(requests_that_find_nobody_hasten_the_loss),
