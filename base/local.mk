@@ -8,7 +8,7 @@ base_libbase_a_SOURCES = \
 	base/file.c base/file.h \
 	base/log.c base/log.h \
 	base/nearest.c base/nearest.h \
-	base/opt.c base/opt.h \
+	base/opt.c base/opt.h base/opt_int.h base/opt_print.c base/opt_read.c base/opt_value.c \
 	base/percent.c base/percent.h \
 	base/span.h \
 	base/yaml.c base/yaml.h

@@ -1,5 +1,8 @@
 #include "base/log.h"
 
+#include <assert.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -7,8 +10,10 @@
 #include "base/clock.h"
 
 #define LOG_LINE_BYTES 4096
+static_assert(LOG_LINE_BYTES <= PIPE_BUF, "a line is written whole");
 
 static _Atomic int current_level = LOG_INFO;
+static _Atomic unsigned lost_lines;
 
 static const char *const level_names[] = {
 #define LOG_NAME(name, text) text,
@@ -63,6 +68,27 @@ static size_t escape(const char *text, char *out, size_t room)
 	return n;
 }
 
+/* Never waits: an event loop may be the caller, and standard error a pipe that nobody reads.  A pipe that is writable
+ * at all takes PIPE_BUF bytes, which is no less than a line. There is nowhere to report what is lost but afterwards. */
+static void write_line(const char *line, size_t n)
+{
+	struct pollfd err = { .fd = STDERR_FILENO, .events = POLLOUT };
+	char text[96];
+	unsigned lost;
+	int m;
+
+	if (poll(&err, 1, 0) == 0) {
+		atomic_fetch_add_explicit(&lost_lines, 1, memory_order_relaxed);
+		return;
+	}
+	lost = atomic_exchange_explicit(&lost_lines, 0, memory_order_relaxed);
+	if (write(STDERR_FILENO, line, n) < 0 || !lost || poll(&err, 1, 0) == 0)
+		return;
+	m = snprintf(text, sizeof(text), "(%u lines before this one could not be logged)\n", lost);
+	if (write(STDERR_FILENO, text, (size_t)m) < 0)
+		return;
+}
+
 void log_write(enum log_level level, const char *fmt, ...)
 {
 	char text[LOG_LINE_BYTES - 128], line[LOG_LINE_BYTES], when[CLOCK_TEXT_BYTES];
@@ -76,7 +102,5 @@ void log_write(enum log_level level, const char *fmt, ...)
 	n = (size_t)snprintf(line, sizeof(line), "%s %-5s ", when, log_level_text(level));
 	n += escape(text, line + n, sizeof(line) - n - 1);
 	line[n++] = '\n';
-	/* Nowhere to report it if standard error itself cannot be written. */
-	if (write(STDERR_FILENO, line, n) < 0)
-		return;
+	write_line(line, n);
 }

@@ -564,9 +564,20 @@ bool yaml_is_empty(const struct yaml_node *node)
 	                                         span_eq(node->text, SPAN("null"))));
 }
 
+/* What some reader of YAML takes for a number, a truth value or nothing. */
+static bool is_no_text(struct span text)
+{
+	static const char *const words[] = { "y", "n", "yes", "no", "on", "off", "true", "false", "null" };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (span_ieq(text, span_of(words[i])))
+			return true;
+	return text.n && text.p[0] >= '0' && text.p[0] <= '9';
+}
+
 void yaml_print_scalar(struct span text, struct buf *out)
 {
-	bool plain = text.n > 0 && text.p[0] != '-' && text.p[0] != '.';
+	bool plain = text.n > 0 && text.p[0] != '-' && text.p[0] != '.' && !is_no_text(text);
 
 	for (size_t i = 0; i < text.n && plain; i++)
 		plain = (text.p[i] >= 'a' && text.p[i] <= 'z') || (text.p[i] >= 'A' && text.p[i] <= 'Z') ||

@@ -88,11 +88,14 @@ static int ask(const struct cli *cli, const struct admin_request *rq, struct adm
 	char why[CURL_ERROR_SIZE] = "";
 	CURL *curl = curl_easy_init();
 	CURLcode rc = CURLE_OUT_OF_MEMORY;
+	long os_error = 0;
 
 	*answer_r = (struct admin_answer){ 0 };
 	buf_init(&answer_r->body, NULL, ADMIN_BODY_MAX);
-	if (curl)
+	if (curl) {
 		rc = fetch(curl, cli, rq, why, answer_r);
+		curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_error);
+	}
 	curl_easy_cleanup(curl);
 	if (rc == CURLE_OUT_OF_MEMORY || rc == CURLE_WRITE_ERROR) {
 		cli_complain("%s: %s", cli->admin, curl_easy_strerror(rc));
@@ -104,6 +107,9 @@ static int ask(const struct cli *cli, const struct admin_request *rq, struct adm
 		return CLI_USAGE;
 	}
 	if (rc != CURLE_OK) {
+		/* of a socket in the file system curl speaks as if it were port 80 */
+		if (os_error && strncmp(cli->admin, "unix:", 5) == 0)
+			snprintf(why, sizeof(why), "%s", strerror((int)os_error));
 		cli_complain("the daemon cannot be reached at %s: %s", cli->admin,
 		             *why ? why : curl_easy_strerror(rc));
 		return CLI_NO_DAEMON;

@@ -5,6 +5,7 @@
  *	  CARET
  *	expected: ...
  *	hint: ...
+ *	known: ...
  *	nearest: ...
  *
  * Without a lookup only the form is checked: sites and @names are the daemon's to know. */
@@ -31,6 +32,9 @@ static void print_error(struct span text, const struct scope_error *e, FILE *out
 	print_line(out, "  ", buf_span(&caret));
 	print_line(out, "expected: ", span_of(e->expected));
 	print_line(out, "hint: ", span_of(e->hint));
+	for (unsigned i = 0; i < e->known_count; i++)
+		fprintf(out, "%s%.*s%s", i ? ", " : "known: ", SPAN_ARG(e->known[i]),
+			i + 1 == e->known_count ? "\n" : "");
 	print_line(out, "nearest: ", e->nearest);
 	buf_fini(&line);
 	buf_fini(&caret);

@@ -138,6 +138,14 @@ bool http_list_has(struct span list, struct span token)
 	return false;
 }
 
+bool http_upgrade_next(struct span *rest, struct span *protocol_r)
+{
+	while (http_list_next(rest, protocol_r))
+		if (!span_ieq(*protocol_r, SPAN("h2c")))
+			return true;
+	return false;
+}
+
 static bool is_hop_by_hop(enum http_field_id id)
 {
 	switch (id) {

@@ -243,6 +243,8 @@ static void note_expectation(struct summary *s, struct span list)
 
 static void note_field(struct summary *s, const struct http_field *f)
 {
+	struct span list, protocol;
+
 	switch ((enum http_field_id)f->id) {
 	case HTTP_HOST:
 		if (s->hosts++ == 0)
@@ -260,7 +262,8 @@ static void note_field(struct summary *s, const struct http_field *f)
 		note_connection(s, f->value);
 		break;
 	case HTTP_UPGRADE:
-		s->upgrade_field |= f->value.n > 0;
+		list = f->value;
+		s->upgrade_field |= http_upgrade_next(&list, &protocol);
 		break;
 	case HTTP_EXPECT:
 		note_expectation(s, f->value);
@@ -508,6 +511,27 @@ static int read_status_line(struct http_head *h, struct span line, struct http_r
 	return 0;
 }
 
+/* A server switches to what its client has offered, and to nothing else (RFC 9110 7.8). */
+static bool was_offered(const struct http_head *to, struct span protocol)
+{
+	for (size_t i = 0; i < to->field_count; i++)
+		if (to->fields[i].id == HTTP_UPGRADE && http_list_has(to->fields[i].value, protocol))
+			return true;
+	return false;
+}
+
+/* The first protocol named is the one; others below it may be named as well (RFC 2817 3.3). */
+static bool switches_as_asked(const struct http_head *h, const struct http_head *to)
+{
+	const struct http_field *f = http_find(h, HTTP_UPGRADE);
+	struct span list, protocol;
+
+	if (!h->upgrade || !to || !to->upgrade || !f)
+		return false;
+	list = f->value;
+	return http_upgrade_next(&list, &protocol) && was_offered(to, protocol);
+}
+
 /* RFC 9112 6.3, rules 1, 2 and 8: what ends with the head whatever its fields say, and what ends
  * with the connection. */
 static int judge_response_body(struct http_head *h, const struct http_head *to,
@@ -516,7 +540,7 @@ static int judge_response_body(struct http_head *h, const struct http_head *to,
 	bool announced = h->framing != HTTP_NO_BODY;
 	bool tunnel = to && to->is_connect && h->status / 100 == 2;
 
-	if (h->status == 101 && (!h->upgrade || !to || !to->upgrade))
+	if (h->status == 101 && !switches_as_asked(h, to))
 		return refuse(why, 400, "the response switches protocols unasked");
 	if (h->status / 100 == 1 && announced)
 		return refuse(why, 400, "an interim response announces content");

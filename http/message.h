@@ -146,7 +146,7 @@ struct http_head {
 	/* both */
 	unsigned minor;          /* HTTP/1.minor: 0 or 1 */
 	bool keep_alive;         /* what the message says of its connection (RFC 9112 9.3) */
-	bool upgrade;            /* Connection: upgrade and an Upgrade field */
+	bool upgrade;            /* Connection: upgrade, and an Upgrade field that names a protocol (http_upgrade_next) */
 	enum http_framing framing;
 	uint64_t content_length; /* with HTTP_LENGTH; for answers to HEAD and 304 what was announced */
 	bool has_content_length; /* a Content-Length was there, whatever the framing */
@@ -182,6 +182,10 @@ struct http_field *http_find_name(const struct http_head *head, struct span name
 bool http_list_next(struct span *rest, struct span *member_r);
 /* True when the list holds this token, compared without case. */
 bool http_list_has(struct span list, struct span token);
+
+/* Next protocol of an Upgrade field that may be switched to.  h2c is passed over: through such a tunnel requests would
+ * pass unseen, and the mechanism is obsolete (RFC 9113 3.1). */
+bool http_upgrade_next(struct span *rest, struct span *protocol_r);
 
 /* Marks as dropped what may not travel on (RFC 9110 7.6.1): Connection and every field it names,
  * Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade, Content-Length (framing is

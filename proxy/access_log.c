@@ -1,5 +1,9 @@
 /* One writer thread takes the workers' lines and writes them in one call per worker and turn.  It looks every
- * FLUSH_MS; a worker never waits for it but for the swap of a buffer under its queue's lock. */
+ * FLUSH_MS; a worker never waits for it but for the swap of a buffer under its queue's lock.
+ *
+ * Requests matter more than their lines.  What cannot be written (a full disk, a reader that has gone) is lost, said
+ * once when it begins and, with the number, once when it is over; the file never holds half a line before a whole one.
+ * A reader that does not read blocks the writer alone, and at the exit for CLOSE_MS at most. */
 #include "proxy/access_log.h"
 
 #include <errno.h>
@@ -12,17 +16,21 @@
 #include "base/log.h"
 
 #define FLUSH_MS 100
+#define CLOSE_MS 1000
 
 struct access_log {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	bool stopping;
+	bool abandoned;            /* nobody waits for the thread any more, and the queues are not its own */
 	int fd;
 	char *path;                /* NULL: standard output */
 	struct access_log_queue **queues;
 	size_t count;
 	bool broken;               /* the last write failed; said once */
+	bool torn;                 /* a line of which a part was written */
+	uint64_t lost;             /* lines, since it is broken */
 };
 
 void access_log_queue_init(struct access_log_queue *q)
@@ -49,39 +57,82 @@ void access_log_add(struct access_log_queue *q, struct span line)
 	pthread_mutex_unlock(&q->lock);
 }
 
-static void write_all(struct access_log *log, struct span text)
+/* What was not written of text, a part of a line perhaps first. */
+static struct span write_text(struct access_log *log, struct span text)
 {
 	while (text.n) {
 		ssize_t n = write(log->fd, text.p, text.n);
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0) {
-			if (!log->broken)
-				log_error("the access log cannot be written: %s", strerror(errno));
-			log->broken = true;
-			return;
-		}
+		if (n < 0)
+			break;
+		log->torn = text.p[n - 1] != '\n';
 		text = span_from(text, (size_t)n);
 	}
-	if (log->broken)
-		log_info("the access log can be written again");
-	log->broken = false;
+	return text;
+}
+
+static uint64_t count_lines(struct span text)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < text.n; i++)
+		n += text.p[i] == '\n';
+	return n;
+}
+
+static void write_all(struct access_log *log, struct span text)
+{
+	struct span left = text;
+	bool began = true;
+
+	if (!text.n)
+		return;
+	if (log->torn)
+		began = write_text(log, SPAN("\n")).n == 0;
+	if (began)
+		left = write_text(log, text);
+	if (left.n) {
+		if (!log->broken)
+			log_error("the access log cannot be written: %s; requests go on, their lines are lost",
+			          strerror(errno));
+		log->broken = true;
+		log->lost += count_lines(left);
+	} else if (log->broken) {
+		log_warn("the access log can be written again; %llu lines were lost", (unsigned long long)log->lost);
+		log->broken = false;
+		log->lost = 0;
+	}
 }
 
 static void flush_queue(struct access_log *log, struct access_log_queue *q)
 {
-	uint64_t dropped = atomic_exchange(&q->dropped, 0);
 	struct buf lines;
+	uint64_t dropped;
 
+	pthread_mutex_lock(&log->lock);
+	if (log->abandoned) {
+		pthread_mutex_unlock(&log->lock);
+		return;
+	}
+	dropped = atomic_exchange(&q->dropped, 0);
 	pthread_mutex_lock(&q->lock);
 	lines = q->lines;
 	buf_init(&q->lines, NULL, ACCESS_LOG_BYTES);
 	pthread_mutex_unlock(&q->lock);
+	pthread_mutex_unlock(&log->lock);
 	write_all(log, buf_span(&lines));
 	buf_fini(&lines);
 	if (dropped)
 		log_warn("the access log fell behind: %llu lines dropped", (unsigned long long)dropped);
+}
+
+static void add_ms(struct timespec *t, long ms)
+{
+	t->tv_nsec += ms * 1000000L;
+	t->tv_sec += t->tv_nsec / 1000000000L;
+	t->tv_nsec %= 1000000000L;
 }
 
 static void *run(void *arg)
@@ -93,9 +144,7 @@ static void *run(void *arg)
 		struct timespec until;
 
 		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += FLUSH_MS * 1000000L;
-		until.tv_sec += until.tv_nsec / 1000000000L;
-		until.tv_nsec %= 1000000000L;
+		add_ms(&until, FLUSH_MS);
 		pthread_mutex_lock(&log->lock);
 		if (!log->stopping)
 			pthread_cond_timedwait(&log->wake, &log->lock, &until);
@@ -107,9 +156,14 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* A pipe by name that nobody reads is refused, not waited for. */
 static int open_path(const char *path)
 {
-	return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0640);
+
+	if (fd >= 0)
+		(void)fcntl(fd, F_SETFL, O_APPEND);
+	return fd;
 }
 
 int access_log_open(struct span where, struct access_log_queue **queues, size_t count,
@@ -161,20 +215,34 @@ void access_log_reopen(struct access_log *log)
 		close(fd);
 }
 
+/* False: the thread is stuck in a write and keeps what it uses. */
+static bool end_thread(struct access_log *log)
+{
+	struct timespec until;
+
+	pthread_mutex_lock(&log->lock);
+	log->stopping = true;
+	pthread_cond_signal(&log->wake);
+	pthread_mutex_unlock(&log->lock);
+	clock_gettime(CLOCK_REALTIME, &until);
+	add_ms(&until, CLOSE_MS);
+	if (pthread_timedjoin_np(log->thread, NULL, &until) == 0)
+		return true;
+	pthread_mutex_lock(&log->lock);
+	log->abandoned = true;
+	pthread_mutex_unlock(&log->lock);
+	pthread_detach(log->thread);
+	log_warn("the access log is not read: its last lines are lost");
+	return false;
+}
+
 void access_log_close(struct access_log **logp)
 {
 	struct access_log *log = *logp;
 
 	*logp = NULL;
-	if (!log)
+	if (!log || (log->thread && !end_thread(log)))
 		return;
-	if (log->thread) {
-		pthread_mutex_lock(&log->lock);
-		log->stopping = true;
-		pthread_cond_signal(&log->wake);
-		pthread_mutex_unlock(&log->lock);
-		pthread_join(log->thread, NULL);
-	}
 	if (log->path)
 		close(log->fd);
 	pthread_mutex_destroy(&log->lock);

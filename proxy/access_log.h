@@ -31,7 +31,7 @@ int access_log_open(struct span where, struct access_log_queue **queues, size_t 
                     struct access_log **log_r, struct err *e) MUST_CHECK;
 /* Opens the file again (after rotation); the old one stays when that fails. */
 void access_log_reopen(struct access_log *log);
-/* Writes what waits, ends the thread. */
+/* Writes what waits, ends the thread; gives up after a second when the log is not read. */
 void access_log_close(struct access_log **log);
 
 /* A whole line with its newline. */

@@ -338,7 +338,9 @@ static enum exchange_step read_content(struct exchange *x)
 		exchange_request_unreadable(x, 413, "too-large", "the content is longer than 64 KiB");
 	else if (ev == HTTP_BODY_BAD)
 		exchange_request_unreadable(x, 400, "bad-request", reason);
-	else if (!x->req_done && !client->eof && !io_want_read(&client->io, true)) {
+	else if (!x->req_done && (client->eof || io_want_read(&client->io, true)))
+		exchange_client_gone(x);
+	else if (!x->req_done) {
 		worker_deadline(x->w, &x->s->deadline, DEADLINE_BODY, clock_mono_us());
 		return STEP_WAIT;
 	}

@@ -403,16 +403,18 @@ static const struct opt rows[] = {
 
 	TIMEOUT(connect, MS, "2s", "For a connection to an instance or a site."),
 	TIMEOUT(header, MS, "10s", "For the whole head of a request."),
-	TIMEOUT(body, MS, "30s", "Between two pieces of a body."),
+	TIMEOUT(body, MS, "30s", "Between two pieces of a body, of requests and responses alike."),
 	TIMEOUT(response, MS, "60s", "From the end of a request to the head of its response."),
 	TIMEOUT(idle, MS, "60s", "How long an idle connection is kept."),
 	TIMEOUT(drain, 0, "30s", "How long requests in flight may take when the daemon is stopped."),
 	TIMEOUT(fail_after, MS, "30s", "How long a site is unreachable before it counts as failed."),
 
 	{ .path = "limits.connections", .type = &opt_count, AT(limit_connections), .min = 1,
-	  .max = 10000000, .value = "10000", .doc = "Client connections at a time." },
+	  .max = 10000000, .value = "10000", .doc = "Client connections at a time; the oldest idle or incomplete one is "
+					       "closed for a new one." },
 	{ .path = "limits.per_client", .type = &opt_count, AT(limit_per_client), .max = 10000000,
-	  .value = "0", .doc = "Connections at a time from one address; 0: no limit." },
+	  .value = "0", .doc = "Connections at a time from one address to the services' listeners, over all "
+				     "workers; IPv6 addresses count by their /64. 0: no limit." },
 	{ .path = "limits.header_bytes", .type = &opt_size, AT(limit_header_bytes), .min = 1024,
 	  .max = 16 << 20, .value = "64k", .doc = "Longest head of a message; a request line may take half of it." },
 	{ .path = "limits.body_bytes", .type = &opt_size, AT(limit_body_bytes), .value = "0",

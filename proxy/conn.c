@@ -33,6 +33,7 @@ enum conn_read conn_read(struct conn *c, size_t limit)
 	n = io_read(&c->io, p, room);
 	if (n > 0) {
 		buf_commit(&c->in, (size_t)n);
+		c->filled = (size_t)n == room;
 		return CONN_READ_SOME;
 	}
 	if (!have)

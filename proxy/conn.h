@@ -1,7 +1,7 @@
 /* A connection: a byte stream with what was received and not yet consumed, and what could not be
  * written yet.  Both buffers own no memory while they are empty.
  *
- * Bound: in grows to CONN_BLOCK, but while a head is read (to limits.header_bytes); out holds what one
+ * Bound: in grows to CONN_BLOCK, but while a head is read (to limits.header_bytes, between sites HEAD_ROOM more); out holds what one
  * gathered write left over: at most a block of the other side's input, its chunk framing and a head. */
 #ifndef PROXY_CONN_H
 #define PROXY_CONN_H
@@ -10,11 +10,15 @@
 #include "proxy/io.h"
 
 #define CONN_BLOCK 16384
+/* What one proxy lets in the next one takes: on the mesh a head may be longer by this much, for what proxies add to it
+ * (the scope, its carriers, Via).  At most CONN_BLOCK, which heads are read beyond their limit. */
+#define HEAD_ROOM 16384
 
 struct conn {
 	struct io io;
 	struct buf in, out;
 	bool eof; /* the peer has ended its side */
+	bool filled; /* the last read took all it had room for: there may be more */
 };
 
 enum conn_read {

@@ -14,6 +14,7 @@
 	X(DEADLINE_HEADER, "header") \
 	X(DEADLINE_BODY, "body") \
 	X(DEADLINE_RESPONSE, "response") \
+	X(DEADLINE_UPSTREAM_BODY, "upstream body") \
 	X(DEADLINE_IDLE, "idle") \
 	X(DEADLINE_UPSTREAM_IDLE, "upstream idle") \
 	X(DEADLINE_MESH_IDLE, "mesh idle") \

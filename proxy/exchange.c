@@ -75,9 +75,17 @@ static void exchange_bury(struct exchange *x)
 	TAILQ_INSERT_TAIL(&x->w->dead_exchanges, x, link);
 }
 
+#define SORRY "{\n  \"type\": \"urn:scopemesh:no-memory\",\n  \"status\": 503,\n" \
+	"  \"detail\": \"out of memory; nothing was executed\"\n}\n"
+static_assert(sizeof(SORRY) - 1 == 108, "its length is in the head");
+
+/* What can be said without memory: between two messages the socket has room for it. */
 static void no_memory(struct session *s)
 {
-	session_exchange_done(s, false, true);
+	const struct span sorry = SPAN("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
+	                               "Content-Length: 108\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n" SORRY);
+
+	session_exchange_done(s, false, conn_send(&s->c, &sorry, 1) != 0);
 }
 
 void exchange_start(struct session *s, struct span head)
@@ -257,7 +265,9 @@ void exchange_run(struct exchange *x)
 	} while (step == STEP_NEXT);
 	if (step == STEP_DONE) {
 		struct session *s = x->s;
-		bool keep = x->keep && x->req_done && !x->cut, cut = x->cut;
+		bool keep = x->keep && x->req_done && !x->cut;
+		/* A reset would take the answers before it along; it is needed to tell a cut message from a whole one */
+		bool cut = x->cut && (x->res_started || !s->c.eof);
 
 		s->client_closes = x->has_req && x->req_done && !x->req_bad && !x->req.keep_alive;
 		exchange_bury(x);
@@ -283,9 +293,11 @@ static void client_gone(struct exchange *x)
 	exchange_run(x);
 }
 
-void exchange_abort(struct exchange *x)
+void exchange_abort(struct exchange *x, const char *reason)
 {
-	client_gone(x);
+	exchange_client_gone(x);
+	x->reason = reason;
+	exchange_run(x);
 }
 
 bool exchange_has_whole_request(const struct exchange *x)
@@ -428,7 +440,7 @@ void exchange_on_upstream_writable(struct exchange *x)
 		return;
 	}
 	if (u->c.io.writing)
-		worker_deadline(x->w, &u->deadline, DEADLINE_RESPONSE, clock_mono_us());
+		worker_deadline(x->w, &u->deadline, DEADLINE_UPSTREAM_BODY, clock_mono_us());
 	else if (!exchange_pump_request(x))
 		exchange_run(x);
 }

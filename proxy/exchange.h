@@ -30,8 +30,8 @@ void exchange_on_upstream_readable(struct exchange *x);
 void exchange_on_upstream_writable(struct exchange *x);
 void exchange_on_upstream_deadline(struct exchange *x);
 
-/* Ends it where it stands, the connections reset. */
-void exchange_abort(struct exchange *x);
+/* Ends it where it stands, the connections reset. reason: a short fixed word for the log. */
+void exchange_abort(struct exchange *x, const char *reason);
 /* Frees what is over. */
 void exchanges_reap(struct worker *w);
 

@@ -55,38 +55,15 @@ void exchange_target_end(struct exchange *x, const char *reason)
 	t->reason = reason;
 }
 
-static uint64_t load_of(const struct pool *pool)
+static size_t pick_instance(struct exchange *x)
 {
-	return atomic_load_explicit(&pool->instance->outstanding, memory_order_relaxed);
+	return instance_choose(&x->view->group[x->svc_index], x->instances_tried, clock_mono_us(), &x->w->random);
 }
 
-/* A probe found it down: it is not asked at all. */
-static bool is_out(const struct instance *inst)
+void exchange_note_instance(struct exchange *x, enum instance_event event)
 {
-	return atomic_load_explicit(&inst->probed, memory_order_relaxed) &&
-	       atomic_load_explicit(&inst->health, memory_order_relaxed) == INSTANCE_DOWN;
-}
-
-/* The instance with the fewest requests outstanding that was not tried yet; those whose last connect
- * failed come last.  -1: none. */
-static int pick_instance(struct exchange *x, int64_t now_us)
-{
-	struct pool **pools = x->view->instance[x->svc_index];
-	bool best_down = false;
-	int best = -1;
-
-	for (size_t i = 0; i < x->svc->instance_count && i < 64; i++) {
-		bool down = pools[i]->down_until_us > now_us;
-
-		if (x->instances_tried & (uint64_t)1 << i || is_out(pools[i]->instance))
-			continue;
-		if (best < 0 || (best_down && !down) ||
-		    (best_down == down && load_of(pools[i]) < load_of(pools[best]))) {
-			best = (int)i;
-			best_down = down;
-		}
-	}
-	return best;
+	if (x->pool && !x->pool->mesh)
+		instance_note(x->pool->instance, &x->view->group[x->svc_index], event, clock_mono_us());
 }
 
 static unsigned outcome_status(const struct exchange *x)
@@ -94,7 +71,7 @@ static unsigned outcome_status(const struct exchange *x)
 	const struct exchange_target *t = x->target_count ? &x->targets[x->target_count - 1] : NULL;
 	bool timeout = t && t->reason && !strcmp(t->reason, "timeout");
 
-	return exchange_is_safe(x) && !timeout ? 502 : 504;
+	return x->bad_answer || (exchange_is_safe(x) && !timeout) ? 502 : 504;
 }
 
 /* One line on each site that was tried: "dc2: refused; dc3: timeout". */
@@ -126,10 +103,12 @@ static void exhausted(struct exchange *x)
 
 	if (x->outcome_unknown) {
 		p.status = outcome_status(x);
-		p.type = "outcome-unknown";
+		p.type = x->bad_answer ? "bad-response" : "outcome-unknown";
 		p.detail = arena_printf(&x->arena,
-		                        "The request was sent and no whole answer came, so whether it was executed "
-		                        "is not known. Tried: %s.", list ? list : "");
+		                        "The request was sent and %s%s, so whether it was executed is not known. "
+		                        "Tried: %s.",
+		                        x->bad_answer ? "its answer was refused: " : "no whole answer came",
+		                        x->bad_answer ? x->bad_answer : "", list ? list : "");
 	} else {
 		p.status = 503;
 		p.type = no_instance ? "no-instance" : "unreachable";
@@ -143,10 +122,10 @@ static void exhausted(struct exchange *x)
 
 static void next_local(struct exchange *x)
 {
-	int i = pick_instance(x, clock_mono_us());
+	size_t i = pick_instance(x);
 
 	x->pool = NULL;
-	if (i < 0) {
+	if (i == INSTANCE_NONE) {
 		if (!x->instances_tried) {
 			target_begin(x);
 			exchange_target_end(x, "no instance");
@@ -225,7 +204,7 @@ static void repeat_same(struct exchange *x, bool at_once)
 
 void exchange_move_on(struct exchange *x, enum stats_reason reason)
 {
-	bool more_here = exchange_is_local(x) && pick_instance(x, 0) >= 0;
+	bool more_here = exchange_is_local(x) && pick_instance(x) != INSTANCE_NONE;
 
 	if (exchange_is_local(x) && !more_here)
 		x->site_at++;
@@ -241,6 +220,9 @@ void exchange_attempt_failed(struct exchange *x, enum exchange_outcome outcome, 
 {
 	bool reused = x->up && x->up->reused;
 
+	if (x->up && x->up->connected && !reused &&
+	    (reason == REASON_RESET || reason == REASON_TIMEOUT || reason == REASON_BAD_RESPONSE))
+		exchange_note_instance(x, INSTANCE_FAILED);
 	exchange_target_end(x, stats_reason_text(reason));
 	upstream_drop(&x->up, true);
 	deadline_clear(&x->w->deadlines, &x->s->deadline);
@@ -269,13 +251,24 @@ void exchange_attempt_failed(struct exchange *x, enum exchange_outcome outcome, 
 		same_again(x);
 	} else if (exchange_is_safe(x)) {
 		exchange_move_on(x, reason);
-	} else if (exchange_is_repeatable(x)) {
+	} else if (exchange_is_repeatable(x) && !x->bad_answer) { /* who answers badly would do so again */
 		count_reason(x, reason, false);
 		repeat_same(x, false);
 	} else {
 		x->site_at = x->site_count;
 		x->state = X_PICK;
 	}
+}
+
+/* What this process lacks says nothing of the other side. */
+static void note_not_reached(struct exchange *x, int code)
+{
+	if (code == ERR_LIMIT || code == ERR_NOMEM)
+		return;
+	if (exchange_is_local(x))
+		exchange_note_instance(x, INSTANCE_NOT_REACHED);
+	else
+		site_live_unreachable(x->view->reg->sites[x->site].live, clock_mono_us());
 }
 
 enum exchange_step exchange_step_connect(struct exchange *x)
@@ -291,8 +284,7 @@ enum exchange_step exchange_step_connect(struct exchange *x)
 		rc = upstream_take(x->pool, x->w, x, want, &x->up);
 	if (rc) {
 		x->up = NULL;
-		if (!exchange_is_local(x))
-			site_live_unreachable(x->view->reg->sites[x->site].live, clock_mono_us());
+		note_not_reached(x, rc);
 		exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED,
 		               rc == ERR_UNREACHABLE ? REASON_REFUSED : REASON_UNREACHABLE);
 		return STEP_NEXT;
@@ -312,8 +304,7 @@ void exchange_on_upstream_connected(struct exchange *x)
 
 void exchange_on_upstream_failed(struct exchange *x, int code)
 {
-	if (!exchange_is_local(x))
-		site_live_unreachable(x->view->reg->sites[x->site].live, clock_mono_us());
+	note_not_reached(x, code);
 	exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED,
 	               code == ERR_TIMEOUT       ? REASON_TIMEOUT
 	               : code == ERR_UNREACHABLE ? REASON_REFUSED

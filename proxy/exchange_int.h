@@ -89,6 +89,8 @@ struct exchange {
 	int64_t give_up_us;       /* until then an idempotent request is repeated */
 	unsigned repeats, retry_ticks; /* pauses taken; ticks left of the present one */
 	bool outcome_unknown;     /* an attempt may have been executed */
+	const char *bad_answer;   /* why the last response was refused; NULL: none came */
+	unsigned interim_count;   /* 1xx of this attempt */
 
 	/* the attempt under way */
 	struct upstream *up;
@@ -171,6 +173,8 @@ struct exchange_target *exchange_target_now(struct exchange *x);
 void exchange_target_end(struct exchange *x, const char *reason);
 /* The attempt brought no answer that could be passed on; the state says what comes next. */
 void exchange_attempt_failed(struct exchange *x, enum exchange_outcome outcome, enum stats_reason reason);
+/* What the attempt under way met, where it went to an instance. */
+void exchange_note_instance(struct exchange *x, enum instance_event event);
 void exchange_move_on(struct exchange *x, enum stats_reason reason);
 
 /* exchange_request.c */

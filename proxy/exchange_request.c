@@ -107,8 +107,6 @@ static bool take_content(struct exchange *x, struct span *in, struct pieces *p)
 
 static void await_client(struct exchange *x)
 {
-	if (x->s->c.eof)
-		return;
 	if (io_want_read(&x->s->c.io, true))
 		x->cut = true;
 	worker_deadline(x->w, &x->s->deadline, DEADLINE_BODY, clock_mono_us());
@@ -142,13 +140,23 @@ static enum pump_result upstream_full_stop(struct exchange *x)
 	return PUMP_WAIT;
 }
 
+/* The client says nothing until it has heard 100, which the instance has to say. */
+static bool awaits_continue(const struct exchange *x)
+{
+	return x->req.expect_continue && !x->continue_sent && !x->bytes_in;
+}
+
 static enum pump_result wait_for(struct exchange *x)
 {
 	struct upstream *u = x->up;
+	bool full = u->c.io.writing;
 
-	if (x->upstream_req_done || u->c.io.writing || x->hold) {
+	if (x->upstream_req_done || full || x->hold || awaits_continue(x)) {
 		deadline_clear(&x->w->deadlines, &x->s->deadline);
-		worker_deadline(x->w, &u->deadline, DEADLINE_RESPONSE, clock_mono_us());
+		worker_deadline(x->w, &u->deadline, full ? DEADLINE_UPSTREAM_BODY : DEADLINE_RESPONSE, clock_mono_us());
+	} else if (x->s->c.eof) {
+		exchange_client_gone(x); /* a pipelined request that the end of the connection cut short */
+		return PUMP_ENDED;
 	} else {
 		deadline_clear(&x->w->deadlines, &u->deadline);
 		await_client(x);
@@ -241,6 +249,8 @@ enum exchange_step exchange_step_send(struct exchange *x)
 	bool small = x->req_done || (x->req.framing == HTTP_LENGTH && x->req.content_length <= REPLAY_BYTES);
 
 	x->sent_any = x->upstream_req_done = x->req_abandoned = false;
+	x->interim_count = 0;
+	x->bad_answer = NULL;
 	x->up_chunked = x->req.framing == HTTP_CHUNKED;
 	x->hold = remote && !small && x->site_at < x->site_count;
 	if (heads_add_request(x, &x->up->c.out)) {

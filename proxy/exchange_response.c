@@ -5,7 +5,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-
+/* Their heads stay in the request's arena, which bounds them as well. */
+#define INTERIM_MOST 256
 
 static void start_relay(struct exchange *x)
 {
@@ -83,6 +84,7 @@ static void bad_response(struct exchange *x, const char *why)
 {
 	log_warn("%.*s at %.*s: response refused: %s", SPAN_ARG(x->svc->name),
 	         SPAN_ARG(x->view->reg->sites[x->site].name), why);
+	x->bad_answer = why;
 	exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_BAD_RESPONSE);
 }
 
@@ -105,7 +107,7 @@ static bool on_interim(struct exchange *x)
 		x->state = X_END;
 		return false;
 	}
-	return true;
+	return x->res.status != 100 || exchange_pump_request(x); /* from now on the client is waited for */
 }
 
 /* Reads heads off the upstream's input until the final one is there (true) or more is needed, or the attempt
@@ -113,16 +115,21 @@ static bool on_interim(struct exchange *x)
 static bool read_response_head(struct exchange *x)
 {
 	struct upstream *u = x->up;
+	size_t most = x->view->conf->limit_header_bytes + (x->pool->mesh ? HEAD_ROOM : 0);
 	struct http_refusal why;
+	enum guard_verdict verdict;
 	struct span head;
 	const char *reason;
 	int rc;
 
 	for (;;) {
-		switch (head_guard_feed(&u->guard, buf_span(&u->c.in), &reason)) {
+		verdict = head_guard_feed(&u->guard, buf_span(&u->c.in), &reason);
+		if (verdict != GUARD_REFUSED && u->guard.seen >= most) {
+			bad_response(x, "the header section is longer than limits.header_bytes");
+			return false;
+		}
+		switch (verdict) {
 		case GUARD_MORE:
-			if (buf_len(&u->c.in) >= x->view->conf->limit_header_bytes)
-				bad_response(x, "header section longer than limits.header_bytes");
 			return false;
 		case GUARD_REFUSED:
 			bad_response(x, reason);
@@ -140,6 +147,10 @@ static bool read_response_head(struct exchange *x)
 		u->guard = (struct head_guard){ 0 };
 		if (x->res.status >= 200 || x->res.status == 101)
 			return true;
+		if (++x->interim_count > INTERIM_MOST) {
+			bad_response(x, "more than 256 interim responses came before the final one");
+			return false;
+		}
 		if (!on_interim(x))
 			return false;
 		if (!buf_len(&u->c.in))
@@ -149,8 +160,12 @@ static bool read_response_head(struct exchange *x)
 
 void exchange_on_response_bytes(struct exchange *x)
 {
+	unsigned status;
+
 	if (!read_response_head(x))
 		return;
+	status = x->res.status;
+	exchange_note_instance(x, status >= 502 && status <= 504 ? INSTANCE_FAILED : INSTANCE_ANSWERED);
 	if (x->res.status == 101) {
 		if (x->req.upgrade && x->upstream_req_done)
 			exchange_start_tunnel(x);
@@ -286,7 +301,7 @@ enum exchange_step exchange_step_relay(struct exchange *x)
 			buf_fini(&x->up->c.in);
 		if (x->upstream_req_done)
 			deadline_clear(&x->w->deadlines, &x->s->deadline);
-		worker_deadline(x->w, &x->up->deadline, DEADLINE_RESPONSE, now);
+		worker_deadline(x->w, &x->up->deadline, DEADLINE_UPSTREAM_BODY, now);
 	}
 	if (!x->up->c.eof && io_want_read(&x->up->c.io, !client->io.writing))
 		exchange_cut_short(x, "memory");

@@ -46,7 +46,7 @@ bool exchange_splices_request(struct exchange *x)
 	uint64_t most = x->view->conf->limit_body_bytes;
 
 	return (x->state == X_AWAIT || x->state == X_RELAY) && x->up && x->up->connected && !x->hold &&
-	       x->replay_lost && x->req.framing == HTTP_LENGTH && (!most || x->req.content_length <= most) &&
+	       !x->req_abandoned && x->replay_lost && x->req.framing == HTTP_LENGTH && (!most || x->req.content_length <= most) &&
 	       is_ready(x, WAY_UP, &x->req_body, &x->s->c, &x->up->c);
 }
 
@@ -89,6 +89,7 @@ enum splice_result exchange_splice(struct exchange *x, enum exchange_way way)
 	if (way == WAY_DOWN) {
 		r = move(&x->pipe[way], &x->res_body, up, client, &moved);
 		x->bytes_out += moved;
+		up->filled = true; /* never more than the content was read */
 	} else {
 		r = move(&x->pipe[way], &x->req_body, client, up, &moved);
 		x->bytes_in += moved;

@@ -174,10 +174,18 @@ static void drop_request_fields(struct exchange *x)
 /* The one hop-by-hop pair that both sides take part in. */
 static void add_upgrade(const struct http_head *head, struct buf *out)
 {
-	buf_add_z(out, "Connection: upgrade\r\n");
-	for (size_t i = 0; i < head->field_count; i++)
-		if (head->fields[i].id == HTTP_UPGRADE)
-			add_field(out, "Upgrade", head->fields[i].value);
+	struct span rest, protocol;
+	const char *before = "Connection: upgrade\r\nUpgrade: ";
+
+	for (size_t i = 0; i < head->field_count; i++) {
+		if (head->fields[i].id != HTTP_UPGRADE)
+			continue;
+		for (rest = head->fields[i].value; http_upgrade_next(&rest, &protocol); before = ", ") {
+			buf_add_z(out, before);
+			buf_add_span(out, protocol);
+		}
+	}
+	buf_add(out, "\r\n", 2);
 }
 
 int heads_add_request(struct exchange *x, struct buf *out)
@@ -275,6 +283,26 @@ static void add_served_by(struct exchange *x, struct buf *out)
 	add_field(out, "X-Scope-Served-By", x->served_by);
 }
 
+/* IMF-fixdate (RFC 9110 5.6.7), written once a second. */
+static void add_date(struct buf *out)
+{
+	static const char *const days[] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+	static const char *const months[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+		                              "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+	static _Thread_local struct { time_t second; char line[96]; size_t n; } last;
+	time_t now = (time_t)(clock_wall_ms() / 1000);
+	struct tm tm;
+
+	if (now != last.second || !last.n) {
+		gmtime_r(&now, &tm);
+		last.n = (size_t)snprintf(last.line, sizeof(last.line), "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n",
+		                          days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900,
+		                          tm.tm_hour, tm.tm_min, tm.tm_sec);
+		last.second = now;
+	}
+	buf_add(out, last.line, last.n);
+}
+
 int heads_add_response(struct exchange *x, struct buf *out)
 {
 	drop_response_fields(x);
@@ -288,6 +316,8 @@ int heads_add_response(struct exchange *x, struct buf *out)
 	add_connection(x, out);
 	add_via(out, local_site(x));
 	add_served_by(x, out);
+	if (!http_find(&x->res, HTTP_DATE)) /* RFC 9110 6.6.1 */
+		add_date(out);
 	if (x->from_mesh && x->proxy_error)
 		add_field(out, "X-Scopemesh-Error", span_of(x->proxy_error));
 	buf_add(out, "\r\n", 2);
@@ -322,11 +352,13 @@ static const char *proxy_status_error(const char *type)
 		{ "no-instance", "destination_unavailable" },
 		{ "unreachable", "destination_unavailable" },
 		{ "outcome-unknown", "connection_terminated" },
+		{ "bad-response", "http_protocol_error" },
 		{ "timeout", "http_response_timeout" },
 		{ "loop", "proxy_loop_detected" },
 		{ "not-allowed", "http_request_denied" },
 		{ "no-service", "destination_not_found" },
 		{ "internal", "proxy_internal_error" },
+		{ "too-many-connections", "connection_limit_reached" },
 	};
 
 	for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)
@@ -344,23 +376,10 @@ static void add_proxy_status(struct exchange *x, struct buf *out)
 	buf_addf(out, "; error=%s; details=\"%s\"\r\n", proxy_status_error(x->proxy_error), x->proxy_error);
 }
 
-static void add_date(struct exchange *x, struct buf *out)
-{
-	static const char *const days[] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
-	static const char *const months[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
-		                              "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
-	time_t now = (time_t)(x->wall_ms / 1000);
-	struct tm tm;
-
-	gmtime_r(&now, &tm);
-	buf_addf(out, "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday], tm.tm_mday,
-	         months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
-}
-
 int heads_add_reply(struct exchange *x, const char *content_type, struct buf *out)
 {
 	add_status_line(out, x->status, span_of(http_reason(x->status)));
-	add_date(x, out);
+	add_date(out);
 	if (content_type) {
 		add_field(out, "Content-Type", span_of(content_type));
 		add_number_field(out, "Content-Length", buf_len(&x->reply));

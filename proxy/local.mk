@@ -7,6 +7,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/ask.c proxy/ask.h \
 	proxy/bound.c proxy/bound.h \
 	proxy/carrier.c proxy/carrier.h \
+	proxy/client_table.c proxy/client_table.h \
 	proxy/conf.c proxy/conf.h proxy/conf_int.h \
 	proxy/conf_cidr.c \
 	proxy/conf_options.c \
@@ -20,6 +21,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/heads.c \
 	proxy/instance.c proxy/instance.h \
 	proxy/io.c proxy/io.h \
+	proxy/listener.c \
 	proxy/lookup.c proxy/lookup.h \
 	proxy/metrics.c proxy/metrics.h \
 	proxy/peer.c proxy/peer.h proxy/peer_int.h \

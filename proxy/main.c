@@ -1,7 +1,9 @@
 /* scopemeshd: arguments, then server.c. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "config.h"
 #include "proxy/conf.h"
@@ -21,7 +23,7 @@ static int load(const char *path, struct conf **conf_r, struct collect **sites_r
 	struct buf errors;
 	int rc;
 
-	buf_init(&errors, NULL, 1 << 20);
+	buf_init(&errors, NULL, 0);
 	rc = conf_load(path, conf_r, &errors);
 	if (!rc) {
 		struct conf *conf = *conf_r;
@@ -31,7 +33,9 @@ static int load(const char *path, struct conf **conf_r, struct collect **sites_r
 		if (rc)
 			conf_unref(conf_r);
 	}
-	if (buf_len(&errors))
+	if (rc && !buf_len(&errors))
+		fprintf(stderr, "%s: %s\n", path, err_text(rc));
+	else if (buf_len(&errors))
 		fprintf(stderr, "%.*s", SPAN_ARG(buf_span(&errors)));
 	buf_fini(&errors);
 	return rc;
@@ -40,15 +44,18 @@ static int load(const char *path, struct conf **conf_r, struct collect **sites_r
 static int print_text(void (*print)(struct buf *), const struct conf *conf)
 {
 	struct buf out;
+	bool whole;
 
 	buf_init(&out, NULL, 0);
 	if (print)
 		print(&out);
 	else
 		conf_print(conf, &out);
-	fwrite(out.mem + out.rd, 1, buf_len(&out), stdout);
+	whole = !out.failed && fwrite(buf_span(&out).p, 1, buf_len(&out), stdout) == buf_len(&out) && !fflush(stdout);
+	if (!whole)
+		fprintf(stderr, "scopemeshd: %s\n", out.failed ? err_text(ERR_NOMEM) : strerror(errno));
 	buf_fini(&out);
-	return fflush(stdout) ? EXIT_CONFIG : EXIT_STOPPED;
+	return whole ? EXIT_STOPPED : EXIT_CONFIG;
 }
 
 static int wrong_usage(const char *what)

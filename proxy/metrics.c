@@ -257,6 +257,12 @@ static void print_connections(struct server *srv, struct buf *out)
 	         TOTAL(srv, connections_upstream_busy));
 	head(out, "connections_accepted_total", "counter", "Client connections accepted.");
 	buf_addf(out, "scopemesh_connections_accepted_total %" PRIu64 "\n", TOTAL(srv, accepted));
+	head(out, "connections_evicted_total", "counter", "Idle or incomplete connections closed to make room for others.");
+	buf_addf(out, "scopemesh_connections_evicted_total %" PRIu64 "\n", TOTAL(srv, evicted));
+	head(out, "connections_refused_total", "counter", "Connections answered 503 at once, for want of room.");
+	for (int r = 0; r < REFUSED_COUNT; r++)
+		buf_addf(out, "scopemesh_connections_refused_total{reason=\"%s\"} %" PRIu64 "\n", stats_refusal_text(r),
+		         total(srv, offsetof(struct stats, refused) + (size_t)r * sizeof(counter)));
 }
 
 static unsigned open_descriptors(void)

@@ -39,7 +39,7 @@ static void set_health(struct probe *p, enum instance_health health)
 	if (atomic_load_explicit(&p->instance->health, memory_order_relaxed) == (int)health)
 		return;
 	log_info("instance %s: %s", p->name, instance_health_text(health));
-	instance_set_health(p->instance, health);
+	instance_set_health(p->instance, health, clock_mono_us());
 }
 
 static void judge(struct probe *p, bool good)

@@ -249,6 +249,8 @@ static int put_in_force(struct reload *r)
 
 		srv->access_log = r->log;
 		r->log = old; /* discarded, which writes what waits */
+	} else if (!r->registry_only) {
+		access_log_reopen(srv->access_log); /* what rotates logs may know of reloads only */
 	}
 	registry_unref(&srv->reg);
 	srv->reg = registry_ref(r->reg);

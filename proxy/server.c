@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,6 +28,8 @@
 #define DRAIN_LOOK_US 20000
 #define DRAIN_GRACE_US 1000000
 #define WATCH_US 500000
+/* Descriptors kept free of clients, unless that were more than an eighth of all. */
+#define FDS_KEPT 256
 
 /* ---- state folder -------------------------------------------------------------------------------------------- */
 
@@ -96,6 +99,37 @@ static int open_state(struct server *srv)
 	else
 		marks_apply(&srv->marks, srv->reg);
 	return rc;
+}
+
+/* ---- descriptors --------------------------------------------------------------------------------------------- */
+
+/* The soft limit is a shell's habit and no decision of the operator: the hard one counts. */
+static void raise_descriptors(struct server *srv)
+{
+	struct rlimit lim = { 1024, 1024 }, raised;
+	rlim_t kept;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
+		raised = (struct rlimit){ lim.rlim_max, lim.rlim_max };
+		if (lim.rlim_cur < lim.rlim_max && setrlimit(RLIMIT_NOFILE, &raised) == 0)
+			lim = raised;
+	}
+	kept = lim.rlim_cur / 8 < FDS_KEPT ? lim.rlim_cur / 8 : FDS_KEPT;
+	srv->fd_full = lim.rlim_cur - kept;
+	if (lim.rlim_cur / 2 < srv->conf->limit_connections)
+		log_warn("RLIMIT_NOFILE is %llu, too few descriptors for limits.connections (%llu) with a connection to an "
+		         "instance each", (unsigned long long)lim.rlim_cur,
+		         (unsigned long long)srv->conf->limit_connections);
+}
+
+/* The kernel gives the lowest number that is free. */
+static uint64_t count_descriptors(void)
+{
+	int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return fd > 0 ? (uint64_t)fd : 0;
 }
 
 /* ---- listeners ------------------------------------------------------------------------------------------------- */
@@ -412,6 +446,7 @@ int server_run(const char *conf_path, struct conf *conf, struct collect *sites)
 	srv.reg = registry_ref(sites->now);
 	atomic_store(&srv.last_reload_good, true);
 	log_set_level(conf->log_level);
+	raise_descriptors(&srv);
 	rc = lock_state(&srv);
 	if (!rc)
 		rc = open_state(&srv);
@@ -430,6 +465,7 @@ int server_run(const char *conf_path, struct conf *conf, struct collect *sites)
 	if (!rc && !(srv.probes = probes_start(srv.workers[0].base, srv.conf)))
 		rc = ERR_NOMEM;
 	if (!rc) {
+		srv.fd_base = count_descriptors();
 		atomic_store(&srv.ready, true);
 		say_ready(&srv, &srv.listeners);
 		worker_run(&srv.workers[0]);

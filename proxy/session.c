@@ -17,12 +17,16 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "proxy/client_table.h"
 #include "proxy/exchange.h"
 
-#define LINGER_BYTES (1u << 20)
+/* What a client may still send after an answer that ends the connection, within the linger deadline: most send all they
+ * have before they listen. */
+#define LINGER_BYTES (64u << 20)
 
 static void on_readable(struct io *io);
 static void on_writable(struct io *io);
+static void refuse(struct session *s, unsigned status, const char *type, const char *detail);
 
 const struct io_handler session_io_handler = { on_readable, on_writable };
 
@@ -77,6 +81,12 @@ struct session *session_new(struct listener *l, const struct addr *peer)
 
 static void session_free(struct session *s)
 {
+	struct addr peer;
+
+	if (s->counted) {
+		session_peer(s, &peer);
+		client_leave(&peer);
+	}
 	listener_release(s->listener);
 	free(s);
 }
@@ -115,7 +125,7 @@ void sessions_watch(struct worker *w)
 	}
 }
 
-void session_begin(struct session *s)
+static void enlist(struct session *s)
 {
 	struct worker *w = s->worker;
 
@@ -123,25 +133,48 @@ void session_begin(struct session *s)
 	atomic_fetch_add_explicit(&open_sessions, 1, memory_order_relaxed);
 	counter_add(&w->stats.accepted, 1);
 	counter_add(&w->stats.connections_client, 1);
-	worker_deadline(w, &s->deadline, DEADLINE_HEADER, clock_mono_us());
+}
+
+void session_begin(struct session *s)
+{
+	enlist(s);
+	worker_deadline(s->worker, &s->deadline, DEADLINE_HEADER, clock_mono_us());
 	on_readable(&s->c.io);
 	watch_new(s);
 }
 
-void session_accept(struct listener *l, int fd, const struct addr *peer)
+/* The request, where it is here already, is read and dropped: a close with unread bytes would take the answer along. */
+static void begin_refused(struct session *s, const char *why)
+{
+	enlist(s);
+	s->refused = true;
+	if (conn_read(&s->c, CONN_BLOCK) == CONN_READ_BROKEN) {
+		session_close(s, false);
+		return;
+	}
+	buf_fini(&s->c.in);
+	refuse(s, 503, "too-many-connections", why);
+}
+
+void session_accept(struct listener *l, int fd, const struct addr *peer, bool counted, const char *refusal)
 {
 	struct session *s = session_new(l, peer);
 	int on = 1;
 
 	if (!s) {
 		close(fd);
+		if (counted)
+			client_leave(peer);
 		return;
 	}
+	s->counted = counted;
 	if (peer->ss.ss_family != AF_UNIX)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	s->stranger = l->worker->drain && !conf_is_neighbour(l->worker->view->conf, peer);
 	if (io_open_fd(&s->c.io, l->worker->base, fd, &session_io_handler))
 		session_free(s);
+	else if (refusal)
+		begin_refused(s, refusal);
 	else
 		session_begin(s);
 }
@@ -224,7 +257,7 @@ static bool line_too_long(const struct session *s, struct span head, size_t most
 
 static void read_head(struct session *s)
 {
-	size_t most = s->worker->view->conf->limit_header_bytes;
+	size_t most = s->worker->view->conf->limit_header_bytes + (s->kind == LISTEN_MESH ? HEAD_ROOM : 0);
 	struct span head;
 	const char *reason;
 
@@ -336,7 +369,7 @@ void session_exchange_done(struct session *s, bool keep, bool reset)
 		session_close(s, true);
 		return;
 	}
-	if (!keep && s->client_closes && !buf_len(&s->c.in)) {
+	if (!keep && (s->client_closes || s->refused) && !buf_len(&s->c.in)) {
 		session_close(s, false);
 		return;
 	}
@@ -378,7 +411,15 @@ void sessions_run_ready(struct worker *w)
 void session_abort(struct session *s)
 {
 	if (s->state == SESSION_BUSY)
-		exchange_abort(s->x);
+		exchange_abort(s->x, "client-gone");
+	else
+		session_close(s, false);
+}
+
+void session_evict(struct session *s)
+{
+	if (s->state == SESSION_BUSY)
+		exchange_abort(s->x, "evicted");
 	else
 		session_close(s, false);
 }

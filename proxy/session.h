@@ -40,11 +40,14 @@ struct session {
 	bool ready;                  /* pipelined bytes wait for the end of the loop turn */
 	bool stranger;               /* came during the drain and is none of this site's instances: 503 */
 	bool awaited;                /* its exchange was under way when the drain began */
+	bool counted;                /* in the table of clients (client_table.h) */
+	bool refused;                /* there was no room for it: a 503 and the close, without waiting */
 	TAILQ_ENTRY(session) link, ready_link; /* ready_link: ready or unwatched, never both */
 };
 
-/* Takes over fd, an accepted connection. */
-void session_accept(struct listener *l, int fd, const struct addr *peer);
+/* Takes over fd, an accepted connection.  counted: client_leave is owed for it. refusal: why there is no room for
+ * it, answered 503; NULL: it is served. */
+void session_accept(struct listener *l, int fd, const struct addr *peer, bool counted, const char *refusal);
 /* The same in two steps, for streams that are no descriptors: between them s->c.io is opened with this handler. */
 extern const struct io_handler session_io_handler;
 struct session *session_new(struct listener *l, const struct addr *peer);
@@ -55,6 +58,8 @@ void session_peer(const struct session *s, struct addr *addr_r);
 /* The exchange is over.  keep: the connection may carry another request. reset: it was cut short. */
 void session_exchange_done(struct session *s, bool keep, bool reset);
 void session_close(struct session *s, bool reset);
+/* Gives its place up to others: worker_evict. */
+void session_evict(struct session *s);
 /* At exit: the exchange, if any, is cut. */
 void session_abort(struct session *s);
 void session_on_deadline(struct session *s);

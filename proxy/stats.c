@@ -14,6 +14,17 @@ static const char *const reason_names[] = {
 #undef STATS_REASON_NAME
 };
 
+static const char *const refusal_names[] = {
+#define STATS_REFUSAL_NAME(value, name) name,
+	STATS_REFUSALS(STATS_REFUSAL_NAME)
+#undef STATS_REFUSAL_NAME
+};
+
+const char *stats_refusal_text(enum stats_refusal refusal)
+{
+	return refusal_names[refusal];
+}
+
 const int64_t stats_bucket_us[STATS_BUCKETS] = { 500,    1000,   2500,   5000,    10000,   25000,   50000,
 	                                         100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000 };
 

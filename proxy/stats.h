@@ -79,12 +79,26 @@ enum stats_reason {
 
 const char *stats_reason_text(enum stats_reason reason);
 
+#define STATS_REFUSALS(X) \
+	X(REFUSED_FULL, "full") \
+	X(REFUSED_PER_CLIENT, "per_client")
+
+/* Why a connection was answered 503 at once. */
+enum stats_refusal {
+#define STATS_REFUSAL(value, name) value,
+	STATS_REFUSALS(STATS_REFUSAL)
+#undef STATS_REFUSAL
+	REFUSED_COUNT
+};
+
+const char *stats_refusal_text(enum stats_refusal refusal);
+
 struct stats {
 	pthread_mutex_t lock;      /* guards the list of pairs while it grows or is read, nothing else */
 	struct stats_pair *pairs;
 	counter fallbacks[REASON_COUNT], retries[REASON_COUNT];
 	counter scope_errors[16];  /* by enum scope_error_kind, then others */
-	counter accepted, evicted;
+	counter accepted, evicted, refused[REFUSED_COUNT];
 	counter connections_client, connections_upstream_idle, connections_upstream_busy;
 };
 

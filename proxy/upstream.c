@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "proxy/exchange.h"
 
-/* After the first failed connect an address is passed over this long, doubling up to the last. */
+/* After the first failed connect a site is tried last this long, doubling up to the last. */
 #define DOWN_FIRST_US 500000
 #define PROVEN_IDLE_US 100000
 #define DOWN_MOST_US 8000000
@@ -22,6 +22,13 @@ static void on_readable(struct io *io);
 static void on_writable(struct io *io);
 
 static const struct io_handler upstream_handler = { on_readable, on_writable };
+
+static _Atomic uint64_t open_upstreams;
+
+uint64_t upstream_count_all(void)
+{
+	return atomic_load_explicit(&open_upstreams, memory_order_relaxed);
+}
 
 static struct upstream *of_io(struct io *io)
 {
@@ -46,6 +53,10 @@ struct pool *pool_get(struct worker *w, const struct addr *addr, bool mesh)
 	pool->mesh = mesh;
 	TAILQ_INIT(&pool->idle);
 	HASH_ADD(hh, w->pools, addr, sizeof(pool->addr), pool);
+	if (!pool->hh.tbl) { /* uthash had no memory for its table */
+		free(pool);
+		return NULL;
+	}
 	return pool;
 }
 
@@ -61,6 +72,7 @@ void pools_free(struct worker *w)
 			TAILQ_REMOVE(&pool->idle, u, link);
 			deadline_clear(&w->deadlines, &u->deadline);
 			conn_close(&u->c, false);
+			atomic_fetch_sub_explicit(&open_upstreams, 1, memory_order_relaxed);
 			free(u);
 		}
 		HASH_DEL(w->pools, pool); /* NOLINT(clang-analyzer-*): uthash's links, likewise */
@@ -80,6 +92,7 @@ static void bury(struct upstream *u, bool reset)
 {
 	deadline_clear(&u->worker->deadlines, &u->deadline);
 	conn_close(&u->c, reset);
+	atomic_fetch_sub_explicit(&open_upstreams, 1, memory_order_relaxed);
 	u->x = NULL;
 	TAILQ_INSERT_TAIL(&u->worker->dead_upstreams, u, link);
 }
@@ -108,12 +121,7 @@ static void clear_busy(struct upstream *u)
 	counter_add(&u->worker->stats.connections_upstream_busy, (uint64_t)-1);
 }
 
-static void note_health(struct pool *pool, enum instance_health health)
-{
-	if (!atomic_load_explicit(&pool->instance->probed, memory_order_relaxed))
-		instance_set_health(pool->instance, health);
-}
-
+/* Of instances instance_note is told. */
 static void mark_down(struct pool *pool)
 {
 	int64_t wait = DOWN_FIRST_US;
@@ -121,7 +129,6 @@ static void mark_down(struct pool *pool)
 	for (unsigned i = 0; i < pool->failures && wait < DOWN_MOST_US; i++)
 		wait *= 2;
 	pool->failures++;
-	note_health(pool, INSTANCE_DOWN);
 	pool->down_until_us = clock_mono_us() + wait;
 }
 
@@ -167,6 +174,7 @@ int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, enum 
 			mark_down(pool);
 		return rc;
 	}
+	atomic_fetch_add_explicit(&open_upstreams, 1, memory_order_relaxed);
 	set_busy(u, x);
 	worker_deadline(w, &u->deadline, DEADLINE_CONNECT, clock_mono_us());
 	*upstream_r = u;
@@ -182,7 +190,9 @@ void upstream_keep(struct upstream **up)
 	*up = NULL;
 	clear_busy(u);
 	deadline_clear(&u->worker->deadlines, &u->deadline);
-	if (buf_len(&u->c.in) || buf_len(&u->c.out) || u->c.eof || io_want_read(&u->c.io, true)) {
+	/* What stands behind the response is nobody's answer, least of all the next one's. */
+	if (buf_len(&u->c.in) || buf_len(&u->c.out) || u->c.eof || (u->c.filled && !io_quiet(&u->c.io)) ||
+	    io_want_read(&u->c.io, true)) {
 		bury(u, false);
 		return;
 	}
@@ -238,7 +248,6 @@ static void on_connected(struct upstream *u)
 	}
 	u->connected = true;
 	u->pool->failures = 0;
-	note_health(u->pool, INSTANCE_UP);
 	u->pool->down_until_us = 0;
 	exchange_on_upstream_connected(u->x);
 }

@@ -34,7 +34,7 @@ struct pool {
 	unsigned idle_count;
 	struct instance *instance; /* shared by all workers */
 	unsigned failures;         /* connects failed in a row */
-	int64_t down_until_us;     /* after a failed connect: tried last until then */
+	int64_t down_until_us;     /* after a failed connect: a site is tried last until then */
 	bool mesh;
 	UT_hash_handle hh;
 };
@@ -55,6 +55,8 @@ enum upstream_want {
  * (no descriptors), ERR_NOMEM. */
 int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, enum upstream_want want,
                   struct upstream **upstream_r) MUST_CHECK;
+/* Connections to instances and sites, of all workers. */
+uint64_t upstream_count_all(void);
 /* Back into the pool: the response is complete and the connection may be reused. */
 void upstream_keep(struct upstream **u);
 /* Closed and freed at the end of the loop turn. */

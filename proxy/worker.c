@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -16,16 +15,11 @@
 #include "proxy/upstream.h"
 
 #define TICK_US 50000
-#define ACCEPT_BATCH 64
-/* Evictions in a row: those just accepted get a turn to be read before they are the oldest. */
-#define EVICT_BATCH 4
 #define BLOCKS_KEPT 256
 /* A server closes idle connections on its own account, many after five seconds: be earlier. */
 #define UPSTREAM_IDLE_US 4000000
 #define LINGER_US 2000000
 #define RETRY_US 100000
-
-#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* ---- views ------------------------------------------------------------------------------------------------- */
 
@@ -33,7 +27,10 @@ static void view_free(struct view *v)
 {
 	for (size_t i = 0; v->instance && i < v->conf->service_count; i++)
 		free(v->instance[i]);
+	for (size_t i = 0; v->group && i < v->conf->service_count; i++)
+		free(v->group[i].items);
 	free(v->instance);
+	free(v->group);
 	free(v->site);
 	free(v->pair);
 	conf_unref(&v->conf);
@@ -41,23 +38,33 @@ static void view_free(struct view *v)
 	free(v);
 }
 
+static int view_fill_service(struct worker *w, struct view *v, size_t i)
+{
+	const struct conf_service *svc = &v->conf->services[i];
+	struct instance_group *g = &v->group[i];
+
+	v->instance[i] = calloc(svc->instance_count + 1, sizeof(*v->instance[i]));
+	g->items = calloc(svc->instance_count + 1, sizeof(struct instance *));
+	if (!v->instance[i] || !g->items)
+		return ERR_NOMEM;
+	for (size_t j = 0; j < svc->instance_count; j++) {
+		v->instance[i][j] = pool_get(w, &svc->instances[j].addr, false);
+		if (!v->instance[i][j])
+			return ERR_NOMEM;
+		g->items[g->count++] = v->instance[i][j]->instance;
+	}
+	return 0;
+}
+
 static int view_fill_instances(struct worker *w, struct view *v)
 {
 	v->instance = calloc(v->conf->service_count + 1, sizeof(*v->instance));
-	if (!v->instance)
+	v->group = calloc(v->conf->service_count + 1, sizeof(*v->group));
+	if (!v->instance || !v->group)
 		return ERR_NOMEM;
-	for (size_t i = 0; i < v->conf->service_count; i++) {
-		const struct conf_service *svc = &v->conf->services[i];
-
-		v->instance[i] = calloc(svc->instance_count + 1, sizeof(*v->instance[i]));
-		if (!v->instance[i])
+	for (size_t i = 0; i < v->conf->service_count; i++)
+		if (view_fill_service(w, v, i))
 			return ERR_NOMEM;
-		for (size_t j = 0; j < svc->instance_count; j++) {
-			v->instance[i][j] = pool_get(w, &svc->instances[j].addr, false);
-			if (!v->instance[i][j])
-				return ERR_NOMEM;
-		}
-	}
 	return 0;
 }
 
@@ -120,6 +127,7 @@ static void set_view(struct worker *w, struct view *v)
 	d[DEADLINE_HEADER] = conf->timeout_header_us;
 	d[DEADLINE_BODY] = conf->timeout_body_us;
 	d[DEADLINE_RESPONSE] = conf->timeout_response_us;
+	d[DEADLINE_UPSTREAM_BODY] = conf->timeout_body_us;
 	d[DEADLINE_IDLE] = conf->timeout_idle_us;
 	d[DEADLINE_UPSTREAM_IDLE] = conf->timeout_idle_us < UPSTREAM_IDLE_US ? conf->timeout_idle_us / 2
 	                                                                     : UPSTREAM_IDLE_US;
@@ -149,6 +157,7 @@ static void on_deadline(struct deadline *d)
 	switch (d->kind) {
 	case DEADLINE_CONNECT:
 	case DEADLINE_RESPONSE:
+	case DEADLINE_UPSTREAM_BODY:
 	case DEADLINE_UPSTREAM_IDLE:
 	case DEADLINE_MESH_IDLE:
 		upstream_on_deadline(container_of(d, struct upstream, deadline));
@@ -177,156 +186,6 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	worker_run_deadlines(w, clock_mono_us());
 	if (!deadlines_empty(&w->deadlines))
 		arm_tick(w);
-}
-
-/* ---- listeners ----------------------------------------------------------------------------------------------- */
-
-bool worker_evict(struct worker *w)
-{
-	static const enum deadline_kind kinds[] = { DEADLINE_LINGER, DEADLINE_HEADER, DEADLINE_IDLE,
-		                                    DEADLINE_UPSTREAM_IDLE, DEADLINE_MESH_IDLE };
-	struct deadline *oldest = NULL;
-	int64_t since = INT64_MAX;
-
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		struct deadline *d = TAILQ_FIRST(&w->deadlines.queue[kinds[i]]);
-		int64_t armed = d ? d->due_us - w->deadlines.duration_us[kinds[i]] : INT64_MAX;
-
-		if (d && armed < since) {
-			oldest = d;
-			since = armed;
-		}
-	}
-	if (!oldest)
-		return false;
-	counter_add(&w->stats.evicted, 1);
-	if (oldest->kind == DEADLINE_UPSTREAM_IDLE || oldest->kind == DEADLINE_MESH_IDLE)
-		upstream_on_deadline(container_of(oldest, struct upstream, deadline));
-	else
-		session_close(container_of(oldest, struct session, deadline), false);
-	return true;
-}
-
-/* Said once a second at most: an exhausted process must not fill its log. */
-static void warn_exhausted(struct worker *w, const char *what)
-{
-	int64_t now = clock_mono_us();
-
-	if (now - w->warned_us < 1000000)
-		return;
-	w->warned_us = now;
-	log_warn("%s: the oldest idle or incomplete connections are closed to serve others", what);
-}
-
-/* Makes room for one more connection.  False when that was not possible. */
-static bool make_room(struct worker *w)
-{
-	if (session_count_all() < w->view->conf->limit_connections)
-		return true;
-	warn_exhausted(w, "limits.connections is reached");
-	return worker_evict(w);
-}
-
-/* How many came; fewer than ACCEPT_BATCH: none wait. */
-static int accept_some(struct listener *l)
-{
-	int count = 0;
-
-	for (int evicted = 0; count < ACCEPT_BATCH && evicted < EVICT_BATCH;) {
-		struct addr peer = { .len = sizeof(peer.ss) };
-		int client = accept4(l->fd, (struct sockaddr *)&peer.ss, &peer.len,
-		                     SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (client < 0) {
-			if (errno == EINTR || errno == ECONNABORTED)
-				continue;
-			if ((errno == EMFILE || errno == ENFILE) && worker_evict(l->worker)) {
-				warn_exhausted(l->worker, "out of descriptors");
-				evicted++;
-				continue;
-			}
-			if (errno != EAGAIN)
-				warn_exhausted(l->worker, strerror(errno));
-			return count;
-		}
-		if (session_count_all() >= l->worker->view->conf->limit_connections) {
-			if (!make_room(l->worker)) {
-				close(client);
-				return count;
-			}
-			evicted++;
-		}
-		session_accept(l, client, &peer);
-		count++;
-	}
-	return count;
-}
-
-static void on_accept(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	accept_some(arg);
-}
-
-static void listener_close(struct listener *l)
-{
-	if (l->event)
-		event_free(l->event);
-	if (l->fd >= 0) {
-		close(l->fd);
-		bound_unlink(&l->addr);
-	}
-	l->event = NULL;
-	l->fd = -1;
-}
-
-static void listener_free(struct listener *l)
-{
-	TAILQ_REMOVE(&l->worker->listeners, l, link);
-	listener_close(l);
-	if (l->view)
-		view_unref(&l->view);
-	free(l->service);
-	free(l);
-}
-
-void listener_release(struct listener *l)
-{
-	if (!--l->sessions && l->view)
-		listener_free(l);
-}
-
-/* Those who wait in the kernel's queue were accepted by it: closing the socket would reset them. */
-static void listener_close_gently(struct listener *l)
-{
-	if (l->fd >= 0)
-		while (accept_some(l) == ACCEPT_BATCH)
-			;
-	listener_close(l);
-}
-
-int worker_listen(struct worker *w, const struct bound *o, int fd)
-{
-	struct listener *l = calloc(1, sizeof(*l));
-
-	if (!l) {
-		close(fd);
-		return ERR_NOMEM;
-	}
-	TAILQ_INSERT_TAIL(&w->listeners, l, link);
-	l->worker = w;
-	l->kind = o->kind;
-	l->addr = o->addr;
-	l->conf_addr = o->configured;
-	l->service = *o->service ? strdup(o->service) : NULL;
-	l->fd = fd;
-	l->event = event_new(w->base, l->fd, EV_READ | EV_PERSIST, on_accept, l);
-	if ((*o->service && !l->service) || !l->event || event_add(l->event, NULL)) {
-		listener_free(l);
-		return ERR_NOMEM;
-	}
-	return 0;
 }
 
 /* ---- changes --------------------------------------------------------------------------------------------------- */
@@ -443,6 +302,12 @@ void worker_tell_stop(struct worker *w)
 	wake(w);
 }
 
+void worker_tell_evict(struct worker *w)
+{
+	atomic_fetch_add(&w->evict_asked, 1);
+	wake(w);
+}
+
 void worker_tell_change(struct worker *w, struct change *change)
 {
 	pthread_mutex_lock(&w->inbox_lock);
@@ -490,6 +355,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 		worker_take_change(w, c);
 		sem_post(&w->server->change_taken);
 	}
+	for (unsigned asked = atomic_exchange(&w->evict_asked, 0); asked && worker_evict(w); asked--)
+		;
 	take_drain(w, drain);
 	if (stop)
 		w->stopping = true;
@@ -505,6 +372,7 @@ int worker_init(struct worker *w, struct server *server, unsigned index, struct 
 	memset(w, 0, sizeof(*w));
 	w->server = server;
 	w->index = index;
+	w->random = index + 1;
 	TAILQ_INIT(&w->listeners);
 	STAILQ_INIT(&w->inbox.changes);
 	TAILQ_INIT(&w->sessions);
@@ -524,8 +392,9 @@ int worker_init(struct worker *w, struct server *server, unsigned index, struct 
 		goto fail;
 	w->wake = event_new(w->base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
 	w->tick = evtimer_new(w->base, on_tick, w);
+	w->resume = evtimer_new(w->base, listeners_resume, w);
 	v = view_new(w, conf, reg);
-	if (!w->wake || !w->tick || !v || event_add(w->wake, NULL))
+	if (!w->wake || !w->tick || !w->resume || !v || event_add(w->wake, NULL))
 		goto fail;
 	set_view(w, v);
 	return 0;
@@ -546,8 +415,8 @@ void worker_turn(struct worker *w)
 {
 	sessions_run_ready(w);
 	reap(w);
+	atomic_store_explicit(&w->busy_told, w->busy_count, memory_order_release);
 	if (w->drain) {
-		atomic_store(&w->busy_told, w->busy_count);
 		atomic_store(&w->awaited_told, w->awaited_count);
 		atomic_store(&w->drain_told, (int)w->drain);
 	}
@@ -591,6 +460,8 @@ void worker_fini(struct worker *w)
 		event_free(w->wake);
 	if (w->tick)
 		event_free(w->tick);
+	if (w->resume)
+		event_free(w->resume);
 	if (w->base)
 		event_base_free(w->base);
 	if (w->wake_fd >= 0)

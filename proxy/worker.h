@@ -17,8 +17,11 @@
 #include "proxy/bound.h"
 #include "proxy/conf.h"
 #include "proxy/deadline.h"
+#include "proxy/instance.h"
 #include "proxy/stats.h"
 #include "registry/registry.h"
+
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 struct exchange;
 struct pool;
@@ -37,6 +40,7 @@ struct listener {
 	unsigned sessions;         /* connections that hold it */
 	struct view *view;         /* closed by a reload: the last view that had it */
 	struct event *event;
+	bool paused;               /* there was no room to accept: until worker->resume */
 	struct worker *worker;
 	TAILQ_ENTRY(listener) link;
 };
@@ -62,6 +66,7 @@ struct view {
 	struct conf *conf;
 	struct registry *reg;
 	struct pool ***instance;   /* [service][instance] */
+	struct instance_group *group; /* [service]: the same, as all workers know them */
 	struct pool **site;        /* [site], NULL without mesh address */
 	struct stats_pair **pair;  /* [service * sites + site], filled on first use */
 };
@@ -73,7 +78,7 @@ struct worker {
 	unsigned index;
 	pthread_t thread;
 	struct event_base *base;
-	struct event *wake, *tick;
+	struct event *wake, *tick, *resume;
 	int wake_fd;
 	bool tick_armed, stopping;
 	enum drain drain;
@@ -86,9 +91,11 @@ struct worker {
 	TAILQ_HEAD(, upstream) dead_upstreams;
 	TAILQ_HEAD(, exchange) dead_exchanges;
 	struct pool *pools;        /* uthash by address */
+	uint32_t random;           /* of instance_choose */
 	size_t busy_count;         /* exchanges under way */
 	size_t awaited_count;      /* of them: since before the drain */
-	int64_t warned_us;         /* when exhaustion was last said */
+	int64_t exhausted_said_us, refused_said_us; /* when the log was last told */
+	uint64_t refused_unsaid;   /* connections refused since */
 	struct stats stats;
 	struct access_log_queue log;
 
@@ -99,6 +106,7 @@ struct worker {
 	_Atomic bool change_failed;
 	_Atomic int drain_told;
 	_Atomic size_t busy_told, awaited_told;
+	_Atomic unsigned evict_asked; /* connections that other workers want closed */
 };
 
 int worker_init(struct worker *w, struct server *server, unsigned index, struct conf *conf,
@@ -115,10 +123,16 @@ void worker_fini(struct worker *w);
 int worker_listen(struct worker *w, const struct bound *o, int fd) MUST_CHECK;
 /* A connection of this listener is gone. */
 void listener_release(struct listener *l);
+void listener_free(struct listener *l);
+void listener_close_gently(struct listener *l);
+/* The callback of worker->resume: those that paused for want of room accept again. */
+void listeners_resume(evutil_socket_t fd, short what, void *worker);
 
 /* From any thread. */
 void worker_tell_drain(struct worker *w, enum drain drain);
 void worker_tell_stop(struct worker *w);
+/* Another worker has no room and nothing to close: worker_evict once. */
+void worker_tell_evict(struct worker *w);
 /* The change is taken; the worker stores its number in change_taken and posts server->change_taken. */
 void worker_tell_change(struct worker *w, struct change *change);
 /* The same at once, on the worker's thread. */
@@ -130,8 +144,9 @@ void change_free(struct change *change);
 struct view *view_ref(struct view *v);
 void view_unref(struct view **v);
 
-/* Closes the connection that has been of least use for longest: lingering, idle, or with a head that does not come.
- * False when there is none. For when descriptors or connections run out, so that honest requests are served. */
+/* Closes the connection that has been of least use for longest: lingering, idle, with a head that does not come or
+ * content that has stalled.  False when there is none. For when descriptors or connections run out, so that honest
+ * requests are served. */
 bool worker_evict(struct worker *w);
 
 /* Arms a deadline and the worker's tick with it. */

@@ -45,10 +45,14 @@ static void cut_whole(char *text, size_t bytes, int wanted)
 		text[start - 1] = '\0';
 }
 
-int error_set(struct scope_error *err, enum scope_error_kind kind, unsigned column,
-	      const char *expected, const char *fmt, ...)
+void error_expect(struct scope_error *err, const char *expected)
 {
-	va_list ap;
+	snprintf(err->expected, sizeof(err->expected), "%s", expected ? expected : "");
+}
+
+int error_vset(struct scope_error *err, enum scope_error_kind kind, unsigned column,
+	       const char *expected, const char *fmt, va_list ap)
+{
 	int n;
 
 	err->kind = kind;
@@ -56,12 +60,22 @@ int error_set(struct scope_error *err, enum scope_error_kind kind, unsigned colu
 	err->hint[0] = '\0';
 	err->nearest = (struct span){ NULL, 0 };
 	err->known_count = 0;
-	snprintf(err->expected, sizeof(err->expected), "%s", expected ? expected : "");
-	va_start(ap, fmt);
+	error_expect(err, expected);
 	n = vsnprintf(err->message, sizeof(err->message), fmt, ap);
-	va_end(ap);
 	cut_whole(err->message, sizeof(err->message), n);
 	return error_code(kind);
+}
+
+int error_set(struct scope_error *err, enum scope_error_kind kind, unsigned column,
+	      const char *expected, const char *fmt, ...)
+{
+	va_list ap;
+	int code;
+
+	va_start(ap, fmt);
+	code = error_vset(err, kind, column, expected, fmt, ap);
+	va_end(ap);
+	return code;
 }
 
 int error_nomem(struct scope_error *err)
@@ -160,7 +174,7 @@ void scope_error_caret(struct span text, unsigned column, struct buf *line_r, st
 	}
 	if (last < all)
 		buf_add_z(line_r, "...");
-	for (unsigned i = first > 1 ? first - 3 : 1; i < column; i++)
+	for (unsigned i = first; i < column + (first > 1 ? 3 : 0); i++)
 		buf_add_char(caret_r, ' ');
 	buf_add_char(caret_r, '^');
 }

@@ -126,9 +126,13 @@ static void bad_char(struct lex *lx, size_t at)
 	else if (!lex_char_bytes(rest, &point))
 		bad(lx, error_set(lx->err, SCOPE_SYNTAX, column, NULL,
 				  "control character U+%04X", point));
-	else
+	else {
 		bad(lx, error_set(lx->err, SCOPE_SYNTAX, column, NULL, "unexpected character \"%.*s\"",
 				  (int)sequence(rest, &point), rest.p));
+		if (point >= 0x80)
+			error_hint(lx->err, "names with other characters than A-Z a-z 0-9 _ . - "
+				   "are put in quotes");
+	}
 }
 
 /* A name of letters and digits: and, else are operators. */

@@ -42,7 +42,7 @@ int name_resolve(struct arena *arena, const struct scope_lookup *lookup,
 {
 	const struct scope_location *location;
 	struct span text;
-	char message[200];
+	char message[sizeof(err->message)];
 	int rc = check_chain(limits, node, chain, err);
 
 	if (rc)
@@ -61,8 +61,7 @@ int name_resolve(struct arena *arena, const struct scope_lookup *lookup,
 	}
 	if (rc == ERR_NOMEM)
 		return rc;
-	memcpy(message, err->message, sizeof(message) - 1);
-	message[sizeof(message) - 1] = '\0';
+	memcpy(message, err->message, sizeof(message));
 	return error_set(err, err->kind, node->column, NULL, "in @%.*s: %s", SPAN_ARG(node->name),
 			 message);
 }

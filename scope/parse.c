@@ -8,7 +8,6 @@
 #include "scope/scope_int.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 
 #define SHELL_HINT \
 	"the shell may have taken the rest: put the whole scope in quotes, " \
@@ -19,14 +18,14 @@
 
 int parse_syntax(struct parser *p, unsigned column, const char *expected, const char *fmt, ...)
 {
-	char message[200];
 	va_list ap;
+	int code;
 
 	va_start(ap, fmt);
-	vsnprintf(message, sizeof(message), fmt, ap);
+	code = error_vset(p->err, SCOPE_SYNTAX, column, expected, fmt, ap);
 	va_end(ap);
 	p->pending = 0;
-	return error_set(p->err, SCOPE_SYNTAX, column, expected, "%s", message);
+	return code;
 }
 
 int parse_nomem(struct parser *p)
@@ -42,6 +41,9 @@ int parse_unexpected(struct parser *p, const char *expected)
 
 	if (lx->token == TOKEN_BAD) {
 		p->pending = 0;
+		/* inside a quoted name the grammar expects nothing */
+		if (lx->code == ERR_SYNTAX && !strchr("'\"", lx->text.p[lx->start]))
+			error_expect(p->err, expected);
 		return lx->code;
 	}
 	if (lx->token == TOKEN_END) {
@@ -485,10 +487,13 @@ static int parse_complete(struct parser *p, struct scope_location **location_r)
 	p->sites = 0;
 	p->classes = p->names = false;
 	rc = parse_location(p, location_r);
-	if (rc || !p->classes || p->pending == error_code(SCOPE_UNKNOWN_FUNCTION))
+	if (rc || !p->classes)
 		return rc;
 	rc = check_classes(*location_r, &err);
 	if (rc && keeps(p, err.column)) {
+		/* of a function that there is not the tree has no arguments: no fix can be written */
+		if (p->pending == error_code(SCOPE_UNKNOWN_FUNCTION))
+			err.hint[0] = '\0';
 		*p->err = err;
 		p->pending = rc;
 	}
@@ -533,17 +538,17 @@ static int parse_binding(struct parser *p)
 /* What stands behind a location that is no part of it. */
 static int parse_behind(struct parser *p, bool braces, bool binding)
 {
+	const char *expected = !binding ? "an operator or the end" : braces ?
+		"an operator, \",\" or \"}\"" : "an operator, \",\" or the end";
 	int colon = p->lex.token == (enum token)':';
 	size_t next = p->lex.at;
-	int rc = parse_unexpected(p, !binding ? "an operator or the end" : braces ?
-				  "an operator, \",\" or \"}\"" : "an operator, \",\" or the end");
+	int rc = parse_unexpected(p, expected);
 
 	if (!colon)
 		return rc;
 	if (next < p->lex.text.n && ((p->lex.text.p[next] >= '0' && p->lex.text.p[next] <= '9') ||
 				     p->lex.text.p[next] == '/')) {
-		rc = parse_syntax(p, p->lex.column, p->err->expected,
-				  "a scope names sites, not addresses");
+		rc = parse_syntax(p, p->lex.column, expected, "a scope names sites, not addresses");
 		error_hint(p->err, "write the site's name alone: its addresses are in the registry");
 	} else {
 		error_hint(p->err, "bindings are apart by \",\"");

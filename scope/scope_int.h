@@ -160,6 +160,10 @@ void function_suggest(struct scope_error *err, struct span name);
 /* Fills err and returns the code of its kind. */
 int error_set(struct scope_error *err, enum scope_error_kind kind, unsigned column,
 	      const char *expected, const char *fmt, ...) PRINTF_LIKE(5, 6);
+int error_vset(struct scope_error *err, enum scope_error_kind kind, unsigned column,
+	       const char *expected, const char *fmt, va_list ap) PRINTF_LIKE(5, 0);
+/* expected: NULL for nothing */
+void error_expect(struct scope_error *err, const char *expected);
 int error_nomem(struct scope_error *err);
 int error_code(enum scope_error_kind kind);
 void error_hint(struct scope_error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -13,7 +13,7 @@ static struct machine m;
 static struct bed_end *client, *up;
 static struct buf sent; /* all that this upstream wrote */
 static bool simple;     /* one request, one upstream: its bytes can be held against the client's */
-static unsigned requests, which;
+static unsigned requests, which, first; /* first: what the one request was, while it is simple */
 
 static const char *const texts[] = {
 	"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -166,7 +166,9 @@ static struct reading read_response(struct span in, const struct http_head *to, 
 
 static void check_client(void)
 {
-	struct http_head to = { .method = SPAN("GET"), .is_head = which % TEXTS == 1, .upgrade = which % TEXTS == 4 };
+	struct http_field offer = { .name = SPAN("Upgrade"), .value = SPAN("x"), .id = HTTP_UPGRADE };
+	struct http_head to = { .method = SPAN("GET"), .is_head = first % TEXTS == 1, .upgrade = first % TEXTS == 4,
+		                .fields = &offer, .field_count = first % TEXTS == 4 };
 	struct reading got = read_response(buf_span(&client->from_proxy), &to,
 	                                   (client->closed || client->ended) && !client->reset);
 	struct reading gave = read_response(buf_span(&sent), &to, up && up->end_to_proxy && !up->reset_to_proxy);
@@ -191,7 +193,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	simple = true;
 	up = NULL;
 	requests = 0;
-	which = data[0];
+	first = which = data[0];
 	client = bed_client(&m.bed, &m.listener);
 	REQUIRE(client);
 	ask();

@@ -250,3 +250,10 @@ void bed_advance(struct bed *bed, int64_t us)
 		bed_settle(bed);
 	}
 }
+
+/* The order comes as from the main thread. */
+void bed_drain(struct bed *bed, enum drain drain)
+{
+	worker_tell_drain(&bed->worker, drain);
+	event_base_loop(bed->worker.base, EVLOOP_NONBLOCK);
+}

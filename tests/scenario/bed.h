@@ -41,5 +41,6 @@ struct bed_end *bed_client(struct bed *bed, const struct addr *listener);
 /* Runs every callback that is due until nothing changes. */
 void bed_settle(struct bed *bed);
 void bed_advance(struct bed *bed, int64_t us);
+void bed_drain(struct bed *bed, enum drain drain);
 
 #endif

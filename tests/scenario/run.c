@@ -291,6 +291,8 @@ static void command(struct play *p, int line, char *text)
 			fail(p, line, "the proxy dials", "");
 	} else if (!strcmp(word, "time") && verb) {
 		bed_advance(&p->bed, read_time(verb));
+	} else if (!strcmp(word, "drain") && verb) {
+		bed_drain(&p->bed, strcmp(verb, "last") ? DRAIN_BEGUN : DRAIN_LAST);
 	} else {
 		e = find(p, word);
 		if (!e || !verb || !end_verb(p, line, e, verb, arg))

@@ -4,8 +4,10 @@ A request goes one of two ways: 'alone' to the instance of the site that was ask
 instance of another site, so that two proxies stand between.  The sites are started once for a file; a row sets the
 handler of both instances.
 """
+import socket
+
 import harness
-from harness import Client, Reader, answer, eq, reset, wait_until    # noqa: F401 (re-exported)
+from harness import Client, Reader, answer, eq, group, reset, wait_until    # noqa: F401 (re-exported)
 
 WAYS = ('alone', 'scoped')
 SCOPE = {'alone': '', 'scoped': 'X-Scope: image: dc2\r\n'}
@@ -23,9 +25,26 @@ class Stage:
     def handle(self, handler=None):
         """Both instances answer so from now on; what they have seen is forgotten."""
         for name, o in (('dc1', self.origins['alone']), ('dc2', self.origins['scoped'])):
+            if o.serve != o.converse:
+                self.end_kept(o, o.converse)
             o.handler = handler or (lambda r, s, name=name: answer(name))
             o.requests.clear()
         return self
+
+    def raw(self, way, serve):
+        """New connections to that instance are serve(sock, reader)'s; kept ones have ended."""
+        self.end_kept(self.origins[way], lambda sock: serve(sock, Reader(sock)))
+
+    @staticmethod
+    def end_kept(o, serve):
+        o.serve = serve
+        with o.lock:
+            for sock in list(o.open):
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+        wait_until(lambda: not o.open, 'the end of kept connections')
 
     def client(self):
         return Client(self.addr)

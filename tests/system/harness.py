@@ -242,7 +242,7 @@ class Server:
         self.listen(port)
 
     def listen(self, port):
-        self.sock = socket.create_server((self.host, port), backlog=128)
+        self.sock = socket.create_server((self.host, port), backlog=1024)
         self.port = self.sock.getsockname()[1]
         self.addr = f'{self.host}:{self.port}'
         threading.Thread(target=self.accept, args=(self.sock,), daemon=True).start()
@@ -372,9 +372,11 @@ class Relay(Server):
 
 
 class Daemon:
-    """One scopemeshd with its configuration, its log and the addresses it listens on."""
+    """One scopemeshd with its configuration, its log and the addresses it listens on.  popen(arguments, **options)
+    starts it."""
 
-    def __init__(self, bed, site, config, wait=True):
+    def __init__(self, bed, site, config, wait=True, popen=subprocess.Popen):
+        self.popen = popen
         self.bed, self.site, self.dir = bed, site, os.path.join(bed.dir, site)
         os.makedirs(self.dir, exist_ok=True)
         self.config_path = bed.write(f'{site}/site.yaml', config)
@@ -386,8 +388,8 @@ class Daemon:
         self.out_path = os.path.join(self.dir, 'access.log')
         self.mark = os.path.getsize(self.err_path) if os.path.exists(self.err_path) else 0
         with open(self.err_path, 'ab') as err, open(self.out_path, 'ab') as out:
-            self.process = subprocess.Popen([SCOPEMESHD, '-c', self.config_path], stdin=subprocess.DEVNULL,
-                                            stdout=out, stderr=err, cwd=self.dir)
+            self.process = self.popen([SCOPEMESHD, '-c', self.config_path], stdin=subprocess.DEVNULL, stdout=out,
+                                      stderr=err, cwd=self.dir)
         self.bed.processes.append(self.process)
         if wait:
             self.ready()
@@ -480,8 +482,8 @@ class Bed:
         doc.update(top)
         return ''.join(f'{key}: {yaml_value(value)}\n' for key, value in doc.items())
 
-    def daemon(self, site, services, **kw):
-        return Daemon(self, site, self.config(site, services, **kw))
+    def daemon(self, site, services, popen=subprocess.Popen, **kw):
+        return Daemon(self, site, self.config(site, services, **kw), popen=popen)
 
     def mesh(self, sites, links=None, labels=None, **top):
         """Starts one daemon per site: sites = {'dc1': {'image': {...}}}.  links(site, addr) may return another
@@ -623,19 +625,37 @@ def dead_shared():
                  if p.poll() is not None), None)
 
 
+def group(names, title):
+    """The tests that names holds from here on are counted under this title."""
+    names[f'group {title}'] = title
+
+
+def show_groups(names, outcomes):
+    counts, title = {}, None
+    for name, value in names.items():
+        if name.startswith('group '):
+            title = value
+        elif title and name in outcomes:
+            counts.setdefault(title, []).append(outcomes[name] == 'passed')
+    for title, passed in counts.items():
+        print(f'     {title}: {sum(passed)} of {len(passed)}')
+
+
 def main(names):
     words = [a for a in sys.argv[1:] if not a.startswith('-')]
     tests = [(n, f) for n, f in names.items() if n.startswith('test_') and callable(f)
              and (not words or any(w in n for w in words))]
-    counts = {'passed': 0, 'failed': 0, 'skipped': 0}
+    counts, outcomes = {'passed': 0, 'failed': 0, 'skipped': 0}, {}
     if not os.access(SCOPEMESHD, os.X_OK):
         sys.exit(f'{SCOPEMESHD} is not there: run ./bootstrap build first')
     for name, function in tests:
-        counts[run_one(name, function)] += 1
+        outcomes[name] = run_one(name, function)
+        counts[outcomes[name]] += 1
     for bed, _, _ in shared_beds:
         problem = bed.close(False)
         if problem:
             counts['failed'] += 1
             print(f'FAIL {bed.name}\n     {problem}')
+    show_groups(names, outcomes)
     print(', '.join(f'{n} {word}' for word, n in counts.items()), flush=True)
     sys.exit(1 if counts['failed'] or not tests else 0)

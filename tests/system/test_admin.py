@@ -3,7 +3,9 @@
 import os
 import re
 import signal
+import socket
 import stat
+import subprocess
 import threading
 import time
 
@@ -52,6 +54,14 @@ def test_print_shows_an_effective_configuration_that_checks(bed):
     eq(run_program(harness.SCOPEMESHD, '--print', '-c', again).stdout, p.stdout, 'printed again')
 
 
+def test_what_cannot_be_printed_is_no_success(bed):
+    for argv in (['--manual'], ['--print', '-c', bed.write('c.yaml', minimal(bed))]):
+        with open('/dev/full', 'wb') as full:
+            p = subprocess.run([harness.SCOPEMESHD, *argv], stdout=full, stderr=subprocess.PIPE, text=True,
+                               timeout=harness.DEADLINE)
+        eq((p.returncode, 'No space left' in p.stderr), (1, True), argv)
+
+
 def test_wrong_usage_is_2(bed):
     for argv in (['--frob'], [], ['-c'], ['-c', 'a', 'b']):
         p = run_program(harness.SCOPEMESHD, *argv)
@@ -87,6 +97,18 @@ def test_the_state_folder_is_private(bed):
     os.chmod(os.path.join(d.dir, 'state'), 0o755)
     d.start()
     eq(stat.S_IMODE(os.stat(os.path.join(d.dir, 'state')).st_mode), 0o700)
+
+
+def test_a_pipelined_post_that_the_client_cuts_short_ends_and_the_admin_interface_goes_on(bed):
+    d = bed.daemon('dc1', {'image': {}})
+    with Client(d.addr('admin')) as c:
+        c.send('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nPOST /v1/reload HTTP/1.1\r\nHost: localhost\r\n'
+               'Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{')
+        c.sock.shutdown(socket.SHUT_WR)
+        eq(c.reader.message('GET').status, 200)
+        c.sock.settimeout(harness.DEADLINE)
+        eq(c.sock.recv(1), b'')
+    eq(ask(d.addr('admin'), 'GET', '/healthz').status, 200)
 
 
 def test_sigterm_ends_at_once_when_only_idle_connections_are_open(bed):

@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """Requests by RFC 9110 and 9112: what is refused, what passes on and in which form, what ends at the proxy."""
 import harness
-from conform import (Client, Reader, Stage, answer, eq, get, is_own_error, scoped, stage, table, wait_until)
+from conform import (Client, Reader, Stage, answer, eq, get, group, is_own_error, scoped, stage, table, wait_until)
 
 POST = 'POST / HTTP/1.1\r\nHost: x\r\n'
 SMUGGLED = '0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n'
 
 
-# --- refused: a head that could be read in two ways -------------------------------------------------------------
+# --- refused: a head that could be read in two ways -----------------------------------------------------------------
+group(globals(), 'heads refused')
 
 def refused(way, status, raw, rest=''):
     """An own error, the connection ends, and the instance has seen nothing."""
@@ -122,6 +123,7 @@ table(globals(), 'refused', [
 ], refused, ways=('alone',))
 
 
+group(globals(), 'bad chunks')
 # A chunked body is checked as it streams: the proxies in between have sent the head on already, so the instance may
 # have seen the beginning of a request, never the end of one and never what stood behind it.
 def bad_chunks(way, body):
@@ -159,7 +161,8 @@ table(globals(), 'bad_chunks', [
 ], bad_chunks)
 
 
-# --- passes: what looks odd and is right -------------------------------------------------------------------------
+# --- passes: what looks odd and is right ----------------------------------------------------------------------------
+group(globals(), 'odd and right')
 
 def passes(way, raw, check=None):
     """The request arrives, and the connection carries another one."""
@@ -189,6 +192,7 @@ table(globals(), 'passes', [
     ('no_blank_after_the_colon', get('alone', 'X-A:b\r\n'), has(x_a='b')),
     ('blanks_around_a_value', get('alone', 'X-A: \t b \t\r\n'), has(x_a='b')),
     ('empty_value', get('alone', 'X-A:\r\n'), has(x_a='')),
+    ('long_head', get('alone', 'X-A: ' + 'a' * 65400 + '\r\n'), has(x_a='a' * 65400)),
     ('latin1_value', get('alone', 'X-A: \xe4\r\n'), has(x_a='\xe4')),
     ('repeated_field_in_order', get('alone', 'X-A: 1\r\nX-B: 2\r\nX-A: 3\r\n'),
      lambda m: eq((m.all('x-a'), m.get('x-b')), (['1', '3'], '2'))),
@@ -237,7 +241,8 @@ table(globals(), 'method', [(m.lower().replace('-', '_'), m) for m in (
     lambda way, method: passes(way, get('alone', method=method), lambda m: eq(m.method, method)))
 
 
-# --- what ends at the proxy ---------------------------------------------------------------------------------------
+# --- what ends at the proxy -----------------------------------------------------------------------------------------
+group(globals(), 'fields that end here or are added')
 
 def gone(way, fields, *names):
     t = stage()
@@ -332,6 +337,7 @@ table(globals(), 'forwarded', [
 
 
 # --- TRACE, OPTIONS and Max-Forwards (RFC 9110 7.6.2, 9.3.8) --------------------------------------------------------
+group(globals(), 'TRACE, OPTIONS and Max-Forwards')
 
 def max_forwards(way, method, n, alone, through):
     """alone, through: what the instance sees; an int: the status of the proxy's own answer."""
@@ -367,6 +373,7 @@ def test_trace_that_ends_here_shows_the_request_without_its_secrets(bed):
 
 
 # --- limits ---------------------------------------------------------------------------------------------------------
+group(globals(), 'limits')
 
 def small(bed):
     return Stage(bed, limits={'header_bytes': 4096, 'body_bytes': 1000})
@@ -419,7 +426,8 @@ def test_body_too_long_that_is_announced_is_refused_before_it_is_sent_and_after_
         eq(r.interim, [])
 
 
-# --- own errors ------------------------------------------------------------------------------------------------------
+# --- own errors -----------------------------------------------------------------------------------------------------
+group(globals(), 'own errors')
 
 def own_error(way, status, raw):
     """Where the request was read whole the connection goes on."""

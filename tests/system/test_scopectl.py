@@ -229,6 +229,10 @@ class Admin(Base):
             done = self.expect(scopectl(verb, SCOPEMESH_ADMIN=nobody), 3)
             self.assertIn(nobody, done.stderr)
 
+    def test_a_socket_that_is_not_there(self):
+        done = self.expect(scopectl("sites", SCOPEMESH_ADMIN="unix:/nonexistent/admin.sock"), 3)
+        self.assertIn("unix:/nonexistent/admin.sock: No such file or directory\n", done.stderr)
+
     def test_something_else_listens_there(self):
         other = serve(self)
         for args in (["explain", "image: dc1"], ["sites"], ["services"], ["status"]):
@@ -242,6 +246,10 @@ class Explain(Base):
         done = self.expect(scopectl("explain", "image: dc1 &", SCOPEMESH_ADMIN="http://127.0.0.1:1"), 2)
         self.assertRegex(done.stderr, r"(?m)^  image: dc1 &\n +\^$")
         self.assertEqual(done.stdout, "")
+
+    def test_an_unknown_function_shows_those_there_are(self):
+        done = self.expect(scopectl("explain", "image: AROUND(dc1, 1ms)", SCOPEMESH_ADMIN="http://127.0.0.1:1"), 2)
+        self.assertIn("known: around, all, any, eventual, quorum, strong, weak\nnearest: around\n", done.stderr)
 
     def test_without_daemon_the_text_and_its_tree(self):
         done = self.expect(scopectl("explain", "image:", "dc1", "and", "dc2",

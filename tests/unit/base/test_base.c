@@ -170,11 +170,18 @@ static void nearest_word_within_a_third_of_its_length(void **state)
 	assert_int_equal(nearest_distance(SPAN("listen"), SPAN("lisetn")), 1);
 	assert_int_equal(nearest_distance(SPAN("kitten"), SPAN("sitting")), 3);
 	assert_int_equal(nearest_distance(SPAN(""), SPAN("abc")), 3);
+	assert_int_equal(nearest_distance(SPAN("DC1"), SPAN("dc1")), 0);
+	assert_int_equal(nearest_distance(SPAN("@"), SPAN("`")), 1);
 	nearest_offer(&n, SPAN("instnaces"), SPAN("listen"));
 	assert_int_equal(n.best.n, 0);
 	nearest_offer(&n, SPAN("instnaces"), SPAN("instances"));
 	nearest_offer(&n, SPAN("instnaces"), SPAN("instance"));
 	assert_true(span_eq(n.best, SPAN("instances")));
+	n = (struct nearest){ 0 };
+	nearest_offer(&n, SPAN("d"), SPAN("a"));
+	assert_int_equal(n.best.n, 0);
+	nearest_offer(&n, SPAN("d"), SPAN("D"));
+	assert_true(span_eq(n.best, SPAN("D")));
 }
 
 static void times_are_rfc3339(void **state)

@@ -257,6 +257,25 @@ static void what_is_printed_reads_back(void **state)
 	buf_fini(&b);
 }
 
+/* no: false elsewhere, 010: a number; here both are names, and stay so for other readers too */
+static void names_that_other_readers_mistake_are_quoted(void **state)
+{
+	static const struct { const char *text, *printed; } cases[] = {
+		{ "no", "\"no\"" }, { "Yes", "\"Yes\"" }, { "null", "\"null\"" }, { "010", "\"010\"" },
+		{ "1e3", "\"1e3\"" }, { "", "\"\"" }, { "north", "north" }, { "dc1", "dc1" }, { "/v2", "/v2" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct buf b;
+
+		buf_init(&b, NULL, 0);
+		yaml_print_scalar(span_of(cases[i].text), &b);
+		assert_string_equal(buf_cstr(&b), cases[i].printed);
+		buf_fini(&b);
+	}
+}
+
 static void differences_name_what_needs_a_restart(void **state)
 {
 	struct thing before, after;
@@ -298,6 +317,7 @@ int main(void)
 		cmocka_unit_test(all_problems_are_shown_in_order),
 		cmocka_unit_test(what_is_no_plain_tree_is_refused),
 		cmocka_unit_test(what_is_printed_reads_back),
+		cmocka_unit_test(names_that_other_readers_mistake_are_quoted),
 		cmocka_unit_test(differences_name_what_needs_a_restart),
 	};
 

@@ -365,6 +365,12 @@ static void point_5_upgrades_are_told_apart(void **state)
 	assert_no_response("HTTP/1.1 101 Switching Protocols\r\n\r\n", &to);
 	assert_no_response("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", &to);
 	assert_no_response("HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", NULL);
+	assert_no_response("HTTP/1.1 101 x\r\nUpgrade: other\r\nConnection: upgrade\r\n\r\n", &to);
+	assert_response("HTTP/1.1 101 x\r\nUpgrade: WebSocket, HTTP/1.1\r\nConnection: upgrade\r\n\r\n", &to);
+	assert_request(GET_HOST "Upgrade: h2c\r\nConnection: upgrade\r\n\r\n");
+	assert_false(head.upgrade);
+	assert_request(GET_HOST "Upgrade: h2c, x\r\nConnection: upgrade\r\n\r\n");
+	assert_true(head.upgrade);
 	assert_request(POST_HOST "Upgrade: x\r\nConnection: upgrade\r\nContent-Length: 3\r\n\r\n");
 	assert_true(head.upgrade);
 	assert_int_equal(head.framing, HTTP_LENGTH);

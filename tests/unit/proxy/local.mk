@@ -17,3 +17,9 @@ tests_unit_proxy_test_deadline_SOURCES = tests/unit/proxy/test_deadline.c
 tests_unit_proxy_test_deadline_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_proxy_test_deadline_LDADD = proxy/libproxy.a $(CMOCKA_LIBS)
 TESTS += tests/unit/proxy/test_deadline
+
+check_PROGRAMS += tests/unit/proxy/test_instance
+tests_unit_proxy_test_instance_SOURCES = tests/unit/proxy/test_instance.c
+tests_unit_proxy_test_instance_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_proxy_test_instance_LDADD = proxy/libproxy.a base/libbase.a $(CMOCKA_LIBS)
+TESTS += tests/unit/proxy/test_instance

@@ -107,6 +107,7 @@ static const struct bad bad[] = {
 	{ "site: ''\n", "1:7: site: a value is missing", NULL },
 	{ "# x\nsite:\n", "2:1: site: a value is missing", NULL },
 	{ "site: \"a\\tb\"\n", "1:7: site: a name has at most 64 bytes", NULL },
+	{ "site: \"a\\x85b\"\n", "1:7: site: a name has at most 64 bytes and no control", NULL },
 	{ "site: [dc1]\n", "1:7: site: expected a name, not a list", NULL },
 	{ "site: dc1\nlabels: [eu]\n", "2:9: labels: expected a map of names", NULL },
 	{ "site: dc1\nlabels: {region: [eu]}\n", "2:18: labels: expected a name, not a list", NULL },
@@ -116,6 +117,7 @@ static const struct bad bad[] = {
 	/* services */
 	{ "site: dc1\nservices: [a]\n", "2:11: expected a map", NULL },
 	{ "site: dc1\nservices: {a: {}}\n", "2:12: \"listen\" is missing", NULL },
+	{ "site: dc1\nservices: {a: 127.0.0.1:1}\n", "2:15: expected a map of keys and values", NULL },
 	{ "site: dc1\nservices: {a: {listen: []}}\n", "2:24: listen: an address is missing", NULL },
 	{ "site: dc1\nservices: {'': {listen: 127.0.0.1:1}}\n", "2:12: a name is missing", NULL },
 	{ "site: dc1\nservices: {a: {listen: 127.0.0.1}}\n", "2:24: listen: \"127.0.0.1\" has no port", NULL },
@@ -561,7 +563,7 @@ static void a_reload_names_what_needs_a_restart(void **state)
 	(void)state;
 	buf_init(&b, NULL, 0);
 	conf_diff(before, after, true, &b);
-	assert_non_null(strstr(buf_cstr(&b), "site: changing it from no to dc1 needs a restart\n"));
+	assert_non_null(strstr(buf_cstr(&b), "site: changing it from \"no\" to dc1 needs a restart\n"));
 	assert_null(strstr(buf_cstr(&b), "workers"));
 	assert_null(strstr(buf_cstr(&b), "timeouts"));
 	assert_null(strstr(buf_cstr(&b), "services"));

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "scope/scope.h"
+#include "scope/scope_int.h"
 
 #include "accepted.h"
 #include "refused.h"
@@ -115,6 +115,57 @@ static void errors_show_the_way_out(void **state)
 	assert_string_equal(scope_error_name(SCOPE_SYNTAX), "scope-syntax");
 }
 
+static void what_is_no_token_says_what_was_expected(void **state)
+{
+	(void)state;
+	assert_int_equal(parse_error("a: |b"), ERR_SYNTAX);
+	assert_non_null(strstr(err.expected, "a site"));
+	assert_int_equal(parse_error("a: b || c"), ERR_SYNTAX);
+	assert_non_null(strstr(err.expected, "an operator"));
+	assert_int_equal(parse_error("a: ü"), ERR_SYNTAX);
+	assert_non_null(strstr(err.hint, "quotes"));
+	assert_int_equal(parse_error("a: 'x\x01'"), ERR_SYNTAX);
+	assert_string_equal(err.expected, "");
+	assert_int_equal(parse_error("image: dc1:9292"), ERR_SYNTAX);
+	assert_non_null(strstr(err.expected, "an operator"));
+}
+
+static void the_leftmost_error_wins_over_an_unknown_function(void **state)
+{
+	(void)state;
+	assert_int_equal(parse_error("a: strong(b) & c & foo(d)"), ERR_INVALID);
+	assert_int_equal(err.kind, SCOPE_CLASS_NESTED);
+	assert_int_equal(err.column, 4);
+	assert_string_equal(err.hint, "");
+	assert_int_equal(parse_error("a: foo(d) & strong(b)"), ERR_NOT_FOUND);
+	assert_int_equal(err.column, 4);
+}
+
+/* A long token is cut, but never inside a character: the message becomes JSON. */
+static void messages_hold_whole_characters(void **state)
+{
+	(void)state;
+	for (unsigned blanks = 0; blanks < 4; blanks++) {
+		struct buf b;
+		unsigned point;
+
+		buf_init(&b, NULL, 0);
+		buf_addf(&b, "a: x '%*s", (int)blanks, "");
+		for (unsigned i = 0; i < 200; i++)
+			buf_add_z(&b, "€");
+		buf_add_char(&b, '\'');
+		assert_int_equal(parse_error(buf_cstr(&b)), ERR_SYNTAX);
+		assert_true(strlen(err.message) > 200);
+		for (struct span rest = span_of(err.message); rest.n;) {
+			size_t n = lex_char_bytes(rest, &point);
+
+			assert_int_not_equal(n, 0);
+			rest = span_from(rest, n);
+		}
+		buf_fini(&b);
+	}
+}
+
 static void caret_is(const char *text, unsigned column, const char *want)
 {
 	struct buf line, caret, both;
@@ -143,14 +194,19 @@ static void caret_stands_below_the_column(void **state)
 	for (size_t i = 0; i < 200; i++)
 		text[i] = (char)('0' + (i + 1) % 10);
 	text[200] = '\0';
-	text[149] = '!';
-	buf_init(&line, NULL, 0);
-	buf_init(&caret, NULL, 0);
-	scope_error_caret(span_of(text), 150, &line, &caret);
-	assert_true(buf_len(&line) <= 80);
-	assert_int_equal(buf_span(&line).p[buf_len(&caret) - 1], '!');
-	buf_fini(&line);
-	buf_fini(&caret);
+	for (unsigned column = 1; column <= 200; column++) {
+		char was = text[column - 1];
+
+		text[column - 1] = '!';
+		buf_init(&line, NULL, 0);
+		buf_init(&caret, NULL, 0);
+		scope_error_caret(span_of(text), column, &line, &caret);
+		assert_true(buf_len(&line) <= 80);
+		assert_int_equal(buf_span(&line).p[buf_len(&caret) - 1], '!');
+		buf_fini(&line);
+		buf_fini(&caret);
+		text[column - 1] = was;
+	}
 }
 
 /* Limits --------------------------------------------------------------------------------------- */
@@ -654,6 +710,9 @@ int main(void)
 		TEST(accepted_texts_print_canonically),
 		TEST(refused_texts_say_kind_place_and_reason),
 		TEST(errors_show_the_way_out),
+		TEST(what_is_no_token_says_what_was_expected),
+		TEST(the_leftmost_error_wins_over_an_unknown_function),
+		TEST(messages_hold_whole_characters),
 		TEST(caret_stands_below_the_column),
 		TEST(limits_hold_to_the_last_one),
 		TEST(many_services_are_told_apart),
