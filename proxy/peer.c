@@ -403,7 +403,8 @@ static struct peer *peer_new(struct peers *all, const struct registry_site *site
 		peer_free(p);
 		return NULL;
 	}
-	arm(p->timer, 1000 + (int64_t)peers_random(all, 50000)); /* soon, and not all at once */
+	if (site->has_mesh)
+		arm(p->timer, 1000 + (int64_t)peers_random(all, 50000)); /* soon, and not all at once */
 	return p;
 }
 
@@ -412,7 +413,8 @@ static struct peer *take_kept(struct peers *all, const struct registry_site *sit
 	for (size_t i = 0; i < all->count; i++) {
 		struct peer *p = all->items[i];
 
-		if (p && p->live == site->live && addr_eq(&p->ask.addr, &site->mesh)) {
+		if (p && p->live == site->live &&
+		    (site->has_mesh ? addr_eq(&p->ask.addr, &site->mesh) : !p->ask.addr.len)) {
 			all->items[i] = NULL;
 			return p;
 		}
@@ -448,7 +450,7 @@ int peers_update(struct peers *all, struct conf *conf, struct registry *reg)
 	for (size_t i = 0; items && i < reg->site_count; i++) {
 		const struct registry_site *site = &reg->sites[i];
 
-		if (i == reg->local || !site->has_mesh)
+		if (i == reg->local)
 			continue;
 		items[n] = take_kept(all, site);
 		if (!items[n] && (items[n] = peer_new(all, site)))
@@ -476,6 +478,8 @@ int peers_update(struct peers *all, struct conf *conf, struct registry *reg)
 	forget_gone(all);
 	for (size_t i = 0; i < reg->site_count; i++)
 		peers_apply_ways(all, i);
+	for (size_t i = 0; i < n; i++)
+		peer_judge(all->items[i], clock_mono_us());
 	peers_announce(all, clock_mono_us());
 	return rc;
 }
@@ -544,7 +548,8 @@ static void fall_silent(struct peer *p)
 	alive_init(&p->alive);
 	p->wants_own = p->wants_digest = p->unheard = p->has_skew = false;
 	p->wanted_count = 0;
-	arm(p->timer, TURN_US);
+	if (p->ask.addr.len)
+		arm(p->timer, TURN_US);
 }
 
 int peers_mark(struct peers *all, struct span site, unsigned set, unsigned clear, struct err *e)

@@ -38,7 +38,7 @@ struct peers {
 	struct registry *reg;
 	struct marks *marks;
 	struct identity *id;
-	struct peer **items;       /* sites with an address, in the order of reg */
+	struct peer **items;       /* the others, in the order of reg; who has no address is not asked */
 	size_t count;
 	struct event *tick;
 	bool isolated;

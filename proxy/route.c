@@ -230,10 +230,19 @@ static size_t plan_size(const struct scope_plan *plan)
 	return n;
 }
 
+/* Not asked first: this worker's last connect failed, or the site is judged unreachable. */
+static bool is_known_down(const struct exchange *x, size_t site)
+{
+	const struct pool *pool = x->view->site[site];
+	enum site_reach reach = site_live_reach(x->view->reg->sites[site].live);
+
+	return site != x->view->reg->local &&
+	       ((pool && pool->down_until_us > x->start_us) || reach == REACH_DOWN || reach == REACH_FAILED);
+}
+
 /* Sites that are known to be down are tried last; the order stays otherwise. */
 static void put_down_last(struct exchange *x)
 {
-	int64_t now = x->start_us;
 	size_t *down, n = 0, k = 0;
 
 	if (x->site_count < 2)
@@ -242,9 +251,7 @@ static void put_down_last(struct exchange *x)
 	if (!down)
 		return;
 	for (size_t i = 0; i < x->site_count; i++) {
-		const struct pool *pool = x->view->site[x->sites[i]];
-
-		if (x->sites[i] != x->view->reg->local && pool && pool->down_until_us > now)
+		if (is_known_down(x, x->sites[i]))
 			down[n++] = x->sites[i];
 		else
 			x->sites[k++] = x->sites[i];

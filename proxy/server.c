@@ -27,7 +27,7 @@
 
 #define DRAIN_LOOK_US 20000
 #define DRAIN_GRACE_US 1000000
-#define WATCH_US 500000
+#define WATCH_US 250000
 /* Descriptors kept free of clients, unless that were more than an eighth of all. */
 #define FDS_KEPT 256
 
