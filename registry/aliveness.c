@@ -44,6 +44,8 @@
 #define ALIVE_PATIENCE_MORE_US 10000000
 #define ALIVE_CONFIRM_US 10000000
 #define ALIVE_HEARD_US 5000000
+/* Between lost and failed at the least: it may ask us, and others may tell what they see. */
+#define ALIVE_WITNESS_US 3500000
 #define ALIVE_PAUSE_US 3000000
 /* Lost together: within this time of the last one. */
 #define ALIVE_TOGETHER_US 15000000
@@ -198,7 +200,8 @@ static bool has_failed(const struct aliveness *a, int64_t now_us, const struct a
 {
 	if (a->good || e->isolated || a->one_way || a->last_miss == MISS_BARRED || e->marks & MARK_AUTONOMOUS)
 		return false;
-	return is_confirmed(a, now_us, e) || now_us - a->asked_us - a->excused_us >= e->fail_after_us;
+	return is_confirmed(a, now_us, e) || (now_us - a->down_us >= ALIVE_WITNESS_US &&
+	                                      now_us - a->asked_us - a->excused_us >= e->fail_after_us);
 }
 
 static void lose(struct aliveness *a, int64_t now_us)

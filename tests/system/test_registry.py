@@ -226,9 +226,9 @@ def test_an_autonomous_site_never_fails(bed):
     pairs.wait_connected()
     eq(pairs.post('dc1', 'dc2', 'autonomous').json()['state'], 'autonomous')
     eq(pairs.get('dc1', 'image: dc2').body, b'dc2', 'traffic goes on')
-    for here in ('dc1', 'dc3'):
-        pairs.links[here, 'dc2'].pause()
-    pairs.links['dc2', 'dc1'].pause()
+    for pair, link in pairs.links.items():
+        if 'dc2' in pair:
+            link.pause()
     pairs.wait_state('dc3', 'dc2', 'failed', 20)
     eq((pairs.state('dc1', 'dc2'), pairs.seen('dc1', 'dc2')['reachable']), ('autonomous', False))
     pairs.post('dc1', 'dc2', 'attended')

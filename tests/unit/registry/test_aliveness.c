@@ -180,6 +180,9 @@ static void silence_fails_after_fail_after(void **state)
 	begin_up(&s);
 	s.e.fail_after_us = 12 * SECOND;
 	expect_within(&s, NOBODY, REACH_FAILED, 12, 14);
+	begin_up(&s); /* shorter than it takes to be lost: some time is left for witnesses all the same */
+	s.e.fail_after_us = SECOND;
+	expect_within(&s, PAUSED, REACH_FAILED, 8, 11);
 }
 
 static void others_and_the_source_confirm(void **state)
