@@ -10,6 +10,7 @@ base_libbase_a_SOURCES = \
 	base/nearest.c base/nearest.h \
 	base/opt.c base/opt.h base/opt_int.h base/opt_print.c base/opt_read.c base/opt_value.c \
 	base/percent.c base/percent.h \
+	base/random.c base/random.h \
 	base/span.h \
 	base/yaml.c base/yaml.h
 base_libbase_a_CPPFLAGS = $(AM_CPPFLAGS) $(FYAML_CFLAGS)

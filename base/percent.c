@@ -55,6 +55,8 @@ bool percent_query_get(struct span path_query, struct span name, struct span *va
 
 void percent_encode(struct span in, const char *plain, struct buf *out)
 {
+	static const char digits[] = "0123456789ABCDEF";
+
 	for (size_t i = 0; i < in.n; i++) {
 		unsigned char c = (unsigned char)in.p[i];
 
@@ -62,6 +64,6 @@ void percent_encode(struct span in, const char *plain, struct buf *out)
 		    (c && strchr(plain, c)))
 			buf_add_char(out, (char)c);
 		else
-			buf_addf(out, "%%%02X", c);
+			buf_add(out, (char[]){ '%', digits[c >> 4], digits[c & 15] }, 3);
 	}
 }

@@ -16,12 +16,12 @@ scopectl_SOURCES = \
 	cli/cmd_request.c \
 	cli/cmd_reload.c cli/cmd_run.c \
 	cli/cmd_services.c \
-	cli/cmd_sites.c \
-	cli/cmd_status.c \
+	cli/cmd_site.c cli/cmd_sites.c \
+	cli/cmd_status.c cli/cmd_watch.c \
 	cli/dial.c cli/dial.h \
 	cli/main.c \
 	cli/options.c \
-	cli/relay.c cli/relay.h \
+	cli/relay.c cli/relay.h cli/relay_int.h cli/relay_conn.c cli/relay_pump.c \
 	cli/tls_client.c cli/tls_client.h
 scopectl_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS) $(EVENT_OPENSSL_CFLAGS) $(JANSSON_CFLAGS)
 scopectl_LDADD = cli/libcli.a scope/libscope.a http/libhttp.a base/libbase.a \

@@ -17,6 +17,16 @@ static const struct cli_verb verbs[] = {
 	{ "sites", "", "The sites, their state and distance",
 	  "The site whose proxy answers is marked with *.\n", cmd_sites },
 	{ "services", "", "The services of every site and their instances", "", cmd_services },
+	{ "watch", "[--interval SECONDS] [--count N]", "What changes of sites and instances, line by line",
+	  "First what there is, then a line per change, until it is stopped. With --json a line is an object.\n\n"
+	  "  --interval SECONDS    between two looks (1)\n"
+	  "  --count N             looks in all; without it, until it is stopped\n",
+	  cmd_watch },
+	{ "site", "fence|unfence|detach|autonomous|attended SITE", "Mark a site",
+	  "fence: nothing goes to the site or comes from it, until unfence.\n"
+	  "autonomous: the site is known to work offline, what waits for it never expires; until attended.\n"
+	  "detach: the site is gone for good; it returns only as an empty site.\n",
+	  cmd_site },
 	{ "reload", "", "Let the daemon take its configuration again",
 	  "Prints what changed and what needs a restart. When the file is refused, everything stays as\n"
 	  "it was, the errors are printed, and it exits 1.\n", cmd_reload },
@@ -56,8 +66,8 @@ static const struct cli_verb verbs[] = {
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
 /* Verbs of the contract that this version does not have yet. */
-static const char *const later[] = { "doctor", "replicas", "queue", "conflicts", "watch", "tap",
-	                             "ca", "site", "backup", "completion" };
+static const char *const later[] = { "doctor", "replicas", "queue", "conflicts", "tap",
+	                             "ca", "backup", "completion" };
 
 static int print_help(void)
 {

@@ -3,6 +3,7 @@
  * path, since queries carry tokens. */
 #include "base/clock.h"
 #include "proxy/exchange_int.h"
+#include "proxy/piggyback.h"
 
 static struct stats_pair *pair_of(struct exchange *x)
 {
@@ -64,11 +65,22 @@ static void add_targets(struct exchange *x, struct buf *out)
 	buf_add_char(out, ']');
 }
 
+/* The last one: what the proxy put in place of one that was no id stands behind it.  A value that may have a scope
+ * behind it is a credential. */
 static struct span field_value(struct exchange *x, enum http_field_id id)
 {
-	const struct http_field *f = x->has_req ? http_find(&x->req, id) : NULL;
+	for (size_t i = x->has_req ? x->req.field_count : 0; i-- > 0;)
+		if (x->req.fields[i].id == id && !piggyback_names(x->view->conf, x->req.fields[i].name))
+			return x->req.fields[i].value;
+	return span_make(NULL, 0);
+}
 
-	return f ? f->value : span_make(NULL, 0);
+/* How the scope came; of a peer's or a fixed one the log says nothing else. */
+static struct span carrier_of(const struct exchange *x)
+{
+	return !x->has_scope ? span_make(NULL, 0)
+	       : x->carrier  ? x->carrier->text
+	                     : span_of(x->from_mesh ? "mesh" : "fixed");
 }
 
 /* traceparent: version "-" trace-id "-" parent-id "-" flags (W3C Trace Context 3.2). */
@@ -93,6 +105,7 @@ static void write_json(struct exchange *x, const char *client, int64_t total_us,
 	buf_addf(out, ",\"status\":%u,\"bytes_in\":%llu,\"bytes_out\":%llu", x->status,
 	         (unsigned long long)x->bytes_in, (unsigned long long)x->bytes_out);
 	add_z(out, "scope", x->has_scope ? x->scope_text : span_make(NULL, 0));
+	add_z(out, "carrier", carrier_of(x));
 	add_z(out, "op", span_of(x->svc && x->site_count ? stats_op_text(x->op) : NULL));
 	add_targets(x, out);
 	buf_add_z(out, ",\"meta_id\":null");

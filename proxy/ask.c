@@ -11,6 +11,7 @@
 #include <event2/event.h>
 
 #include "base/clock.h"
+#include "proxy/io_loop.h"
 
 static void on_readable(struct io *io);
 static void on_writable(struct io *io);
@@ -66,7 +67,7 @@ static void connect_anew(struct ask *a)
 	buf_init(&a->c.out, NULL, 0);
 	a->c.eof = false;
 	errno = 0; /* tells a refusal from a way that is missing, which have one code */
-	rc = io_connect(&a->c.io, a->base, &a->addr, &ask_handler);
+	rc = io_connect(&a->c.io, a->loop, &a->addr, &ask_handler);
 	if (rc)
 		fail(a, rc == ERR_LIMIT || rc == ERR_NOMEM ? ASK_NOT_ASKED
 		        : errno == ECONNREFUSED            ? ASK_REFUSED
@@ -187,6 +188,12 @@ static void on_readable(struct io *io)
 		return;
 	case CONN_READ_NONE:
 		return;
+	case CONN_READ_NOMEM:
+		if (a->waiting)
+			fail(a, ASK_NOT_ASKED);
+		else
+			close_connection(a, false);
+		return;
 	case CONN_READ_FULL:
 	case CONN_READ_EOF:
 	case CONN_READ_BROKEN:
@@ -222,12 +229,12 @@ static void on_writable(struct io *io)
 
 /* ---- life --------------------------------------------------------------------------------------------------------- */
 
-int ask_init(struct ask *a, struct event_base *base, const struct addr *to,
+int ask_init(struct ask *a, struct io_loop *loop, const struct addr *to,
              void (*done)(struct ask *a, const struct ask_answer *answer))
 {
-	*a = (struct ask){ .base = base, .addr = *to, .done = done };
+	*a = (struct ask){ .loop = loop, .addr = *to, .done = done };
 	buf_init(&a->request, NULL, 0);
-	a->timer = evtimer_new(base, on_timer, a);
+	a->timer = evtimer_new(loop->base, on_timer, a);
 	return a->timer ? 0 : ERR_NOMEM;
 }
 

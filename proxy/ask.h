@@ -29,7 +29,7 @@ struct ask_answer {
 
 struct ask {
 	struct conn c;             /* first: the io handler casts back */
-	struct event_base *base;
+	struct io_loop *loop;
 	struct addr addr;
 	struct event *timer;
 	struct buf request;
@@ -43,7 +43,7 @@ struct ask {
 };
 
 /* 0 or ERR_NOMEM. */
-int ask_init(struct ask *a, struct event_base *base, const struct addr *to,
+int ask_init(struct ask *a, struct io_loop *loop, const struct addr *to,
              void (*done)(struct ask *a, const struct ask_answer *answer)) MUST_CHECK;
 void ask_fini(struct ask *a);
 /* GET of path at host.  most: bytes of content that are wanted; 0: none, the head decides.  Not while one is waited

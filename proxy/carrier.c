@@ -1,13 +1,15 @@
 #include "proxy/carrier.h"
 
 #include "base/percent.h"
+#include "proxy/piggyback.h"
 
-static enum carrier_found header_get(struct arena *arena, const struct http_head *head,
+static enum carrier_found header_get(struct arena *arena, const struct http_head *head, struct span name,
                                      struct span *text_r, const char **why_r)
 {
 	const struct http_field *f = http_find(head, HTTP_X_SCOPE);
 
 	(void)arena;
+	(void)name;
 	(void)why_r;
 	if (!f)
 		return CARRIER_NONE;
@@ -15,21 +17,28 @@ static enum carrier_found header_get(struct arena *arena, const struct http_head
 	return CARRIER_SCOPE;
 }
 
-static void drop_all(struct http_head *head, enum http_field_id id)
+static void drop_field(struct http_field *f, bool drop)
+{
+	f->drop = (uint8_t)(drop ? f->drop | CARRIER_DROP : f->drop & ~CARRIER_DROP);
+}
+
+static void drop_all(struct http_head *head, enum http_field_id id, bool drop)
 {
 	for (size_t i = 0; i < head->field_count; i++)
 		if (head->fields[i].id == id)
-			head->fields[i].drop = true;
+			drop_field(&head->fields[i], drop);
 }
 
-static void header_drop(struct http_head *head)
+static void header_drop(struct http_head *head, struct span name, bool drop)
 {
-	drop_all(head, HTTP_X_SCOPE);
+	(void)name;
+	drop_all(head, HTTP_X_SCOPE, drop);
 }
 
-static void header_put(const struct http_head *head, struct span scope, struct buf *out)
+static void header_put(const struct http_head *head, struct span name, struct span scope, struct buf *out)
 {
 	(void)head;
+	(void)name;
 	buf_add_z(out, "X-Scope: ");
 	buf_add_span(out, scope);
 	buf_add_z(out, "\r\n");
@@ -42,11 +51,12 @@ static bool member_is_scope(struct span member)
 	return span_eq(span_trim(span_head(member, span_find(member, '='))), SPAN("scope"));
 }
 
-static enum carrier_found baggage_get(struct arena *arena, const struct http_head *head,
+static enum carrier_found baggage_get(struct arena *arena, const struct http_head *head, struct span name,
                                       struct span *text_r, const char **why_r)
 {
 	enum carrier_found found = CARRIER_NONE;
 
+	(void)name;
 	for (size_t i = 0; i < head->field_count; i++) {
 		struct span rest = head->fields[i].value, member;
 
@@ -76,19 +86,21 @@ static enum carrier_found baggage_get(struct arena *arena, const struct http_hea
 	return found;
 }
 
-static void baggage_drop(struct http_head *head)
+static void baggage_drop(struct http_head *head, struct span name, bool drop)
 {
-	drop_all(head, HTTP_BAGGAGE);
+	(void)name;
+	drop_all(head, HTTP_BAGGAGE, drop);
 }
 
 /* baggage-octets that no library encodes differently in a way that matters; "%" itself is encoded. */
 #define BAGGAGE_PLAIN "-._~:&()=@*+/!"
 
 /* Our member first: lists that are too long are cut at their end. */
-static void baggage_put(const struct http_head *head, struct span scope, struct buf *out)
+static void baggage_put(const struct http_head *head, struct span name, struct span scope, struct buf *out)
 {
 	size_t begin, members = 1;
 
+	(void)name;
 	buf_add_z(out, "baggage: ");
 	begin = buf_len(out);
 	buf_add_z(out, "scope=");
@@ -111,24 +123,52 @@ static void baggage_put(const struct http_head *head, struct span scope, struct 
 	buf_add_z(out, "\r\n");
 }
 
-const struct carrier carrier_table[] = {
-	{ "header", true, header_get, header_drop, header_put },
-	{ "baggage", false, baggage_get, baggage_drop, baggage_put },
-	{ NULL, false, NULL, NULL, NULL },
-};
+/* ---- piggyback:NAME --------------------------------------------------------------------------------- */
 
-const struct carrier *carrier_find(struct span kind)
+static enum carrier_found ride_get(struct arena *arena, const struct http_head *head, struct span name,
+                                   struct span *text_r, const char **why_r)
 {
-	for (const struct carrier *c = carrier_table; c->kind; c++)
-		if (span_eq(kind, span_of(c->kind)))
-			return c;
-	return NULL;
+	(void)arena;
+	(void)why_r;
+	return piggyback_find(head, name, text_r) ? CARRIER_SCOPE : CARRIER_NONE;
 }
 
-bool carrier_on(const struct conf *conf, const struct carrier *c)
+static void ride_drop(struct http_head *head, struct span name, bool drop)
+{
+	for (size_t i = 0; i < head->field_count; i++)
+		if (span_ieq(head->fields[i].name, name))
+			drop_field(&head->fields[i], drop);
+}
+
+static void ride_put(const struct http_head *head, struct span name, struct span scope, struct buf *out)
+{
+	piggyback_put(head, name, scope, out);
+}
+
+const struct carrier carrier_table[CONF_CARRIER_KINDS] = {
+	[CONF_CARRIER_HEADER] = { true, header_get, header_drop, header_put },
+	[CONF_CARRIER_BAGGAGE] = { false, baggage_get, baggage_drop, baggage_put },
+	[CONF_CARRIER_PIGGYBACK] = { false, ride_get, ride_drop, ride_put },
+	[CONF_CARRIER_CORRELATE] = { false, NULL, NULL, NULL },
+};
+
+/* The service that checks piggybacked values gets them bare, as they are within the proxy. */
+static bool writes(const struct conf_carrier *c, const struct conf_service *svc)
+{
+	return carrier_table[c->kind].put && !(c->kind == CONF_CARRIER_PIGGYBACK && svc->piggyback_strip);
+}
+
+void carriers_drop(const struct conf *conf, const struct conf_service *svc, struct http_head *head, bool drop)
 {
 	for (size_t i = 0; i < conf->carrier_count; i++)
-		if (span_eq(conf->carriers[i].kind, span_of(c->kind)))
-			return true;
-	return false;
+		if (writes(&conf->carriers[i], svc))
+			carrier_table[conf->carriers[i].kind].drop(head, conf->carriers[i].name, drop);
+}
+
+void carriers_put(const struct conf *conf, const struct conf_service *svc, const struct http_head *head,
+                  struct span scope, struct buf *out)
+{
+	for (size_t i = 0; i < conf->carrier_count; i++)
+		if (writes(&conf->carriers[i], svc))
+			carrier_table[conf->carriers[i].kind].put(head, conf->carriers[i].name, scope, out);
 }

@@ -14,22 +14,28 @@
 
 enum carrier_found { CARRIER_NONE, CARRIER_SCOPE, CARRIER_REFUSED };
 
+/* A bit of http_field.drop: a carrier writes this field anew for an instance; another site gets it as it came. */
+#define CARRIER_DROP 2
+
+/* name: of the carriers that name a header. */
 struct carrier {
-	const char *kind;    /* as scope.carriers names it */
 	bool explicit_scope; /* what the client wrote itself: checked whole */
 	/* The scope in this request; on CARRIER_REFUSED *why_r says why. The text is in the head or the arena. */
-	enum carrier_found (*get)(struct arena *arena, const struct http_head *head, struct span *text_r,
-	                          const char **why_r);
-	/* Marks as dropped the fields that put writes anew. */
-	void (*drop)(struct http_head *head);
+	enum carrier_found (*get)(struct arena *arena, const struct http_head *head, struct span name,
+	                          struct span *text_r, const char **why_r);
+	/* Sets CARRIER_DROP on the fields that put writes anew, or clears it. */
+	void (*drop)(struct http_head *head, struct span name, bool drop);
 	/* Appends field lines that carry the scope. */
-	void (*put)(const struct http_head *head, struct span scope, struct buf *out);
+	void (*put)(const struct http_head *head, struct span name, struct span scope, struct buf *out);
 };
 
-/* NULL-kind entry last. */
-extern const struct carrier carrier_table[];
-/* The entry of a configured carrier, or NULL when this version has none of that kind. */
-const struct carrier *carrier_find(struct span kind);
-bool carrier_on(const struct conf *conf, const struct carrier *c);
+/* By enum conf_carrier_kind, whose order is that of precedence.  Correlation carries nothing in the message itself: its
+ * entry is empty, exchange_correlate.c does its part. */
+extern const struct carrier carrier_table[CONF_CARRIER_KINDS];
+
+/* What all carriers of this configuration write for a service's instance; and the fields they write anew. */
+void carriers_drop(const struct conf *conf, const struct conf_service *svc, struct http_head *head, bool drop);
+void carriers_put(const struct conf *conf, const struct conf_service *svc, const struct http_head *head,
+                  struct span scope, struct buf *out);
 
 #endif

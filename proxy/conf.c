@@ -176,14 +176,7 @@ static void check_services(struct opt_reader *r, struct conf *conf)
 		if (listen && !s->listen_count && yaml_is_empty(listen))
 			yaml_problem(r->yaml, listen->at, NULL, "listen: an address is missing");
 	}
-	for (size_t i = 0; i < conf->carrier_count; i++)
-		for (size_t j = 0; j < i && conf->carriers[i].kind.n; j++)
-			if (span_eq(conf->carriers[i].kind, conf->carriers[j].kind) &&
-			    span_eq(conf->carriers[i].name, conf->carriers[j].name)) {
-				yaml_problem(r->yaml, opt_place(r, &conf->carriers[i]), NULL,
-				             "carriers: \"%.*s\" is there twice", SPAN_ARG(conf->carriers[i].kind));
-				break;
-			}
+	conf_check_carriers(r, conf);
 }
 
 static struct yaml_place key_place(const struct yaml *y, struct span key)

@@ -56,9 +56,16 @@ struct conf_service {
 	size_t fallback_on_count;
 };
 
+/* In order of precedence. */
+enum conf_carrier_kind { CONF_CARRIER_HEADER, CONF_CARRIER_BAGGAGE, CONF_CARRIER_PIGGYBACK, CONF_CARRIER_CORRELATE };
+#define CONF_CARRIER_KINDS 4
+#define CONF_CARRIERS_MOST 16
+
 struct conf_carrier {
-	struct span kind;        /* "header", "baggage", "correlate", "piggyback" */
-	struct span name;        /* of correlate:NAME and piggyback:NAME, else empty */
+	enum conf_carrier_kind kind;
+	uint8_t values;          /* of correlate:NAME: enum correlation_kind */
+	struct span name;        /* of correlate:NAME and piggyback:NAME, lower case; else empty */
+	struct span text;        /* as the configuration says it: "correlate:traceparent" */
 };
 
 struct conf_named { struct span name, location; };
@@ -130,6 +137,8 @@ int conf_keep_fixed(struct conf *conf, const struct conf *before) MUST_CHECK;
 /* Whether this address is one of the site's own instances: scope.neighbours, else the addresses of the instances
  * (of those on loopback all of loopback). */
 bool conf_is_neighbour(const struct conf *conf, const struct addr *a);
+/* How many values a request brings at most to the table of correlate:NAME. */
+unsigned conf_correlation_keys(const struct conf *conf);
 /* False when no address at all is one. */
 bool conf_has_neighbours(const struct conf *conf);
 

@@ -12,4 +12,10 @@ extern const struct opt_table conf_options;
  * registry. Problems go to the document. ERR_NOMEM or 0. */
 int conf_check_scopes(struct opt_reader *r, struct conf *conf, const struct registry *reg) MUST_CHECK;
 
+/* scope.carriers: one of its elements, and what concerns all of them. */
+extern const struct opt_type conf_type_carrier;
+void conf_check_carriers(struct opt_reader *r, struct conf *conf);
+/* A character of a field name (RFC 9110 5.6.2: token). */
+bool conf_is_token_char(unsigned char c);
+
 #endif

@@ -141,29 +141,9 @@ static void print_cidr(const struct opt *o, const void *value, struct buf *out)
 	buf_addf(out, "\"%s\"", text);
 }
 
-static int parse_carrier(struct opt_reader *r, const struct opt *o, struct span text, void *value,
-                         struct err *e)
+bool conf_is_token_char(unsigned char c)
 {
-	struct conf_carrier *carrier = value;
-
-	(void)o;
-	carrier->kind = carrier->name = SPAN("");
-	if (span_starts(text, SPAN("correlate:")) || span_starts(text, SPAN("piggyback:")))
-		return err_set(e, ERR_INVALID, "%.9s needs a later version", text.p);
-	if (!span_eq(text, SPAN("header")) && !span_eq(text, SPAN("baggage")))
-		return err_set(e, ERR_INVALID, "\"%.*s\" is no carrier; expected header or baggage",
-		               SPAN_ARG(text));
-	return keep(r, text, &carrier->kind);
-}
-
-static void print_carrier(const struct opt *o, const void *value, struct buf *out)
-{
-	const struct conf_carrier *carrier = value;
-
-	(void)o;
-	buf_add_span(out, carrier->kind);
-	if (carrier->name.n)
-		buf_addf(out, ":%.*s", SPAN_ARG(carrier->name));
+	return c > ' ' && c < 127 && !strchr("\"(),/:;<=>?@[\\]{}", c);
 }
 
 /* A field name, RFC 9110 5.1. */
@@ -171,12 +151,9 @@ static int parse_field_name(struct opt_reader *r, const struct opt *o, struct sp
                             struct err *e)
 {
 	(void)o;
-	for (size_t i = 0; i < text.n; i++) {
-		unsigned char c = (unsigned char)text.p[i];
-
-		if (c <= ' ' || c >= 127 || strchr("\"(),/:;<=>?@[\\]{}", c))
+	for (size_t i = 0; i < text.n; i++)
+		if (!conf_is_token_char((unsigned char)text.p[i]))
 			return err_set(e, ERR_INVALID, "\"%.*s\" is no header name", SPAN_ARG(text));
-	}
 	if (!text.n)
 		return err_set(e, ERR_INVALID, "a header name is missing");
 	return keep(r, text, value);
@@ -284,8 +261,6 @@ static const struct opt_type type_target = { "path", sizeof(struct span), parse_
 static const struct opt_type type_instance = { "URL", sizeof(struct conf_instance), parse_instance,
 	                                       print_instance, NULL };
 static const struct opt_type type_cidr = { "CIDR", sizeof(struct cidr), parse_cidr, print_cidr, NULL };
-static const struct opt_type type_carrier = { "carrier", sizeof(struct conf_carrier), parse_carrier,
-	                                      print_carrier, NULL };
 static const struct opt_type type_field_name = { "header name", sizeof(struct span), parse_field_name,
 	                                         print_text, NULL };
 static const struct opt_type type_host = { "host", sizeof(struct span), parse_host, print_text, NULL };
@@ -346,8 +321,8 @@ static const struct opt rows[] = {
 	{ .path = "services.*.sites", .type = &type_sites, S_AT(sites_rule), .value_text = "`all`",
 	  .doc = "Sites whose requests may come in." },
 	{ .path = "services.*.piggyback_strip", .type = &opt_bool, S_AT(piggyback_strip), .value = "false",
-	  .doc = "Whether the service receives piggybacked header values bare; without effect as long as "
-		 "there is no such carrier." },
+	  .doc = "Whether the service, as the one that checks them, receives the values of all headers of "
+		 "piggyback:NAME without the scope." },
 	{ .path = "services.*.health.path", .type = &type_target, S_AT(health.path), .value = "",
 	  .doc = "Path that is asked for; empty: nothing is probed and every instance counts as usable." },
 	{ .path = "services.*.health.interval", .type = &opt_duration, S_AT(health.interval_us),
@@ -387,9 +362,12 @@ static const struct opt rows[] = {
 	{ .path = "admin.hosts", .type = &type_host, .flags = OPT_LIST, LIST_AT(admin_hosts, admin_host_count),
 	  .doc = "Names the admin interface may be called by (Host), beside localhost and loopback addresses." },
 
-	{ .path = "scope.carriers", .type = &type_carrier, .flags = OPT_LIST,
-	  LIST_AT(carriers, carrier_count), .words = "header|baggage", .value = "header, baggage",
-	  .doc = "How a scope travels on with the calls that services make." },
+	{ .path = "scope.carriers", .type = &conf_type_carrier, .flags = OPT_LIST,
+	  LIST_AT(carriers, carrier_count),
+	  .words = "header|baggage|piggyback:x-auth-token|correlate:traceparent|correlate:x-request-id|"
+		   "correlate:x-openstack-request-id|correlate:b3|correlate:x-b3-traceid",
+	  .value = "header, baggage, correlate:traceparent, correlate:x-request-id",
+	  .doc = "How a scope travels on with the calls that services make (docs/carriers.md)." },
 	{ .path = "scope.named", .type = &opt_text, .flags = OPT_PAIRS, LIST_AT(named, named_count),
 	  .doc = "Locations that scopes may call `@NAME`." },
 	{ .path = "scope.neighbours", .type = &type_cidr, .flags = OPT_LIST,

@@ -78,6 +78,8 @@ struct exchange {
 	size_t svc_index;
 	struct span scope_text;   /* as it travels on; empty: none */
 	bool has_scope, scope_explicit;
+	const struct conf_carrier *carrier; /* that brought it; NULL: none, a fixed scope, or a peer */
+	bool correlated;          /* its values are remembered */
 	struct span trace;        /* sites passed, from the mesh */
 	size_t *sites;            /* alternatives, by index in view->reg */
 	size_t site_count, site_at; /* site_at: the next one to try */
@@ -137,6 +139,14 @@ int route_request(struct exchange *x) MUST_CHECK;
 
 /* The answer to a scope that is wrong; text: the scope. Always an error. */
 int route_scope_problem(struct exchange *x, struct span text, const struct scope_error *e);
+
+/* exchange_correlate.c: the part of correlate:NAME.  The scope of a request that brings none itself: true when a value
+ * of it came in with one, and it comes from one of this site's instances. */
+bool correlate_find(struct exchange *x);
+/* Gives a request with a scope the headers it lacks.  0 or ERR_NOMEM. */
+int correlate_complete(struct exchange *x) MUST_CHECK;
+/* The request is about to reach an instance: its values stand for its scope from now on. */
+void correlate_remember(struct exchange *x);
 
 /* heads.c */
 int heads_add_request(struct exchange *x, struct buf *out) MUST_CHECK;

@@ -139,10 +139,12 @@ static bool read_response_head(struct exchange *x)
 		}
 		head = arena_dup(&x->arena, span_head(buf_span(&u->c.in), u->guard.seen));
 		rc = head.p ? http_response_parse(&x->arena, head, &x->req, &x->res, &why) : ERR_NOMEM;
-		if (rc) {
+		if (rc && x->arena.nomem)
+			exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_NO_MEMORY);
+		else if (rc)
 			bad_response(x, rc == ERR_NOMEM ? "too large to be held" : why.reason);
+		if (rc)
 			return false;
-		}
 		buf_consume(&u->c.in, head.n);
 		u->guard = (struct head_guard){ 0 };
 		if (x->res.status >= 200 || x->res.status == 101)

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "proxy/carrier.h"
 #include "proxy/exchange_int.h"
+#include "proxy/piggyback.h"
 
 static bool is_token_char(unsigned char c)
 {
@@ -38,18 +39,39 @@ static void add_field(struct buf *out, const char *name, struct span value)
 	buf_add(out, "\r\n", 2);
 }
 
+/* The field's line stands in the head the way we write one. */
+static bool is_as_written(const struct http_field *f)
+{
+	const char *blank = f->name.p + f->name.n + 1;
+
+	return f->value.n && f->value.p == blank + 1 && *blank == ' ' && !memcmp(f->value.p + f->value.n, "\r\n", 2);
+}
+
+/* Lines that follow each other in the head are copied together. */
 static void add_fields(const struct http_head *head, struct buf *out)
 {
+	struct span lines = { NULL, 0 };
+
 	for (size_t i = 0; i < head->field_count; i++) {
 		const struct http_field *f = &head->fields[i];
+		bool whole = is_as_written(f);
 
 		if (f->drop)
+			continue;
+		if (whole && lines.n && f->name.p == lines.p + lines.n) {
+			lines.n += f->name.n + f->value.n + 4;
+			continue;
+		}
+		buf_add_span(out, lines);
+		lines = whole ? span_make(f->name.p, f->name.n + f->value.n + 4) : span_make("", 0);
+		if (whole)
 			continue;
 		buf_add_span(out, f->name);
 		buf_add(out, ": ", 2);
 		buf_add_span(out, f->value);
 		buf_add(out, "\r\n", 2);
 	}
+	buf_add_span(out, lines);
 }
 
 /* Always 1.1, as the contract has it, also for what came in as HTTP/1.0: what we pass on is HTTP/1.1. */
@@ -149,9 +171,10 @@ static void add_mesh_fields(struct exchange *x, struct buf *out)
 
 static void add_scope(struct exchange *x, struct buf *out)
 {
-	for (const struct carrier *c = carrier_table; x->has_scope && c->kind; c++)
-		if (carrier_on(x->view->conf, c))
-			c->put(&x->req, x->scope_text, out);
+	if (!x->has_scope)
+		return;
+	carriers_put(x->view->conf, x->svc, &x->req, x->scope_text, out);
+	correlate_remember(x);
 }
 
 /* Drops what is written anew or ends here. */
@@ -166,9 +189,8 @@ static void drop_request_fields(struct exchange *x)
 			f->drop = true;
 	}
 	/* Another site's proxy writes the carriers for its instance; until then they stay as they came. */
-	for (const struct carrier *c = carrier_table; x->has_scope && !x->pool->mesh && c->kind; c++)
-		if (carrier_on(x->view->conf, c))
-			c->drop(&x->req);
+	if (x->has_scope)
+		carriers_drop(x->view->conf, x->svc, &x->req, !x->pool->mesh);
 }
 
 /* The one hop-by-hop pair that both sides take part in. */
@@ -252,6 +274,7 @@ static void drop_response_fields(struct exchange *x)
 	bool peer = x->pool->mesh;
 
 	http_drop_hop_by_hop(&x->res);
+	piggyback_bare(&x->res, x->view->conf); /* what a client is handed back and uses again later says no old scope */
 	for (size_t i = 0; i < x->res.field_count; i++) {
 		struct http_field *f = &x->res.fields[i];
 

@@ -315,7 +315,7 @@ int worker_listen(struct worker *w, const struct bound *o, int fd)
 	l->conf_addr = o->configured;
 	l->service = *o->service ? strdup(o->service) : NULL;
 	l->fd = fd;
-	l->event = event_new(w->base, l->fd, EV_READ | EV_PERSIST, on_accept, l);
+	l->event = event_new(w->loop.base, l->fd, EV_READ | EV_PERSIST, on_accept, l);
 	if ((*o->service && !l->service) || !l->event || event_add(l->event, NULL)) {
 		listener_free(l);
 		return ERR_NOMEM;

@@ -9,23 +9,27 @@ proxy_libproxy_a_SOURCES = \
 	proxy/carrier.c proxy/carrier.h \
 	proxy/client_table.c proxy/client_table.h \
 	proxy/conf.c proxy/conf.h proxy/conf_int.h \
+	proxy/conf_carrier.c \
 	proxy/conf_cidr.c \
 	proxy/conf_options.c \
 	proxy/conf_scope.c \
 	proxy/conn.c proxy/conn.h \
+	proxy/correlation.c proxy/correlation.h \
+	proxy/correlation_value.c proxy/correlation_value.h \
 	proxy/deadline.c proxy/deadline.h \
 	proxy/exchange.c proxy/exchange.h proxy/exchange_int.h \
 	proxy/exchange_splice.c proxy/io_pipe.c proxy/io_pipe.h \
 	proxy/exchange_attempt.c proxy/exchange_request.c proxy/exchange_response.c \
-	proxy/exchange_tunnel.c \
+	proxy/exchange_correlate.c proxy/exchange_tunnel.c \
 	proxy/heads.c \
 	proxy/instance.c proxy/instance.h \
-	proxy/io.c proxy/io.h \
+	proxy/io.c proxy/io.h proxy/io_loop.c proxy/io_loop.h \
 	proxy/listener.c \
 	proxy/lookup.c proxy/lookup.h \
 	proxy/metrics.c proxy/metrics.h \
 	proxy/peer.c proxy/peer.h proxy/peer_int.h \
 	proxy/peer_answer.c proxy/peer_judge.c proxy/peer_self.c \
+	proxy/piggyback.c proxy/piggyback.h \
 	proxy/probe.c proxy/probe.h \
 	proxy/reload.c proxy/reload.h \
 	proxy/route.c \

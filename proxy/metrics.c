@@ -265,6 +265,27 @@ static void print_connections(struct server *srv, struct buf *out)
 		         total(srv, offsetof(struct stats, refused) + (size_t)r * sizeof(counter)));
 }
 
+static void print_correlation(struct server *srv, struct buf *out)
+{
+	struct correlation_counts n;
+
+	correlation_count(srv->correlation, &n);
+	head(out, "correlation_lookups_total", "counter", "Calls without a scope, by what the values they carry gave.");
+	for (int k = 0; k < STATS_CORRELATION_COUNT; k++)
+		buf_addf(out, "scopemesh_correlation_lookups_total{outcome=\"%s\"} %" PRIu64 "\n",
+		         stats_correlation_text(k),
+		         total(srv, offsetof(struct stats, correlation) + (size_t)k * sizeof(counter)));
+	head(out, "correlation_entries", "gauge", "Values of correlate:NAME that are remembered.");
+	buf_addf(out, "scopemesh_correlation_entries %" PRIu64 "\n", n.entries);
+	head(out, "correlation_bytes", "gauge", "Their memory.");
+	buf_addf(out, "scopemesh_correlation_bytes %" PRIu64 "\n", n.bytes);
+	head(out, "correlation_dropped_total", "counter", "Values forgotten, by reason.");
+	buf_addf(out, "scopemesh_correlation_dropped_total{reason=\"room\"} %" PRIu64 "\n", n.evicted);
+	buf_addf(out, "scopemesh_correlation_dropped_total{reason=\"age\"} %" PRIu64 "\n", n.expired);
+	head(out, "correlation_conflicts_total", "counter", "Values that came in with a second scope.");
+	buf_addf(out, "scopemesh_correlation_conflicts_total %" PRIu64 "\n", n.conflicts);
+}
+
 static unsigned open_descriptors(void)
 {
 	DIR *d = opendir("/proc/self/fd");
@@ -309,6 +330,7 @@ void metrics_print(struct server *srv, const struct view *view, struct buf *out)
 	print_reasons(srv, out);
 	print_sites(view, out);
 	print_connections(srv, out);
+	print_correlation(srv, out);
 	head(out, "config_reloads_total", "counter", "Reloads of the configuration.");
 	buf_addf(out, "scopemesh_config_reloads_total{outcome=\"good\"} %" PRIu64 "\n",
 	         (uint64_t)atomic_load(&srv->reloads_good));

@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/percent.h"
+#include "proxy/io_loop.h"
 
 #define TURN_US 1000000
 #define TURN_MOST_US 3000000
@@ -395,11 +396,11 @@ static struct peer *peer_new(struct peers *all, const struct registry_site *site
 		return NULL;
 	p->all = all;
 	p->live = site_live_ref(site->live);
-	p->timer = evtimer_new(all->base, on_timer, p);
+	p->timer = evtimer_new(all->loop->base, on_timer, p);
 	snprintf(p->name, sizeof(p->name), "%.*s", SPAN_ARG(site->name));
 	addr_format(&site->mesh, p->host);
 	alive_init(&p->alive);
-	if (ask_init(&p->ask, all->base, &site->mesh, on_done) || !p->timer) {
+	if (ask_init(&p->ask, all->loop, &site->mesh, on_done) || !p->timer) {
 		peer_free(p);
 		return NULL;
 	}
@@ -484,7 +485,7 @@ int peers_update(struct peers *all, struct conf *conf, struct registry *reg)
 	return rc;
 }
 
-struct peers *peers_new(struct event_base *base, struct conf *conf, struct registry *reg, struct marks *marks,
+struct peers *peers_new(struct io_loop *loop, struct conf *conf, struct registry *reg, struct marks *marks,
                         struct identity *id)
 {
 	static const struct timeval tick = { 0, TICK_US };
@@ -492,7 +493,7 @@ struct peers *peers_new(struct event_base *base, struct conf *conf, struct regis
 
 	if (!all)
 		return NULL;
-	all->base = base;
+	all->loop = loop;
 	all->marks = marks;
 	all->id = id;
 	pthread_mutex_init(&all->lock, NULL);
@@ -503,7 +504,7 @@ struct peers *peers_new(struct event_base *base, struct conf *conf, struct regis
 		all->random = (uint64_t)clock_wall_ms();
 	all->random |= 1;
 	all->digest_us = clock_mono_us() + DIGEST_FIRST_US + (int64_t)peers_random(all, DIGEST_FIRST_US);
-	all->tick = event_new(base, -1, EV_PERSIST, on_tick, all);
+	all->tick = event_new(loop->base, -1, EV_PERSIST, on_tick, all);
 	if (!all->tick || event_add(all->tick, &tick) || peers_update(all, conf, reg))
 		peers_free(&all);
 	return all;

@@ -9,7 +9,7 @@
 #include "proxy/conf.h"
 #include "registry/marks.h"
 
-struct event_base;
+struct io_loop;
 struct exchange;
 struct peers;
 
@@ -20,7 +20,7 @@ struct peers;
 #define PEER_DIGEST "/.scopemesh/digest"
 
 /* Begins with the sites of this registry.  marks and id are the caller's and outlive it.  NULL without memory. */
-struct peers *peers_new(struct event_base *base, struct conf *conf, struct registry *reg, struct marks *marks,
+struct peers *peers_new(struct io_loop *loop, struct conf *conf, struct registry *reg, struct marks *marks,
                         struct identity *id);
 /* Another configuration or registry: sites that stay keep their connection and their history.  0; ERR_NOMEM:
  * some sites are not asked. */

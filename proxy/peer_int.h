@@ -33,7 +33,7 @@ struct peer {
 };
 
 struct peers {
-	struct event_base *base;
+	struct io_loop *loop;
 	struct conf *conf;
 	struct registry *reg;
 	struct marks *marks;

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "proxy/ask.h"
 #include "proxy/instance.h"
+#include "proxy/io_loop.h"
 
 struct probe {
 	struct ask ask;            /* first: its callback casts back */
@@ -21,7 +22,7 @@ struct probe {
 };
 
 struct probes {
-	struct event_base *base;
+	struct io_loop *loop;
 	struct conf *conf;
 	struct probe *items;
 	size_t count;
@@ -77,9 +78,9 @@ static int add_instance(struct probes *all, const struct conf_service *svc, cons
 	struct probe *p = &all->items[all->count];
 
 	p->instance = instance_get(&inst->addr);
-	if (!p->instance || ask_init(&p->ask, all->base, &inst->addr, on_done))
+	if (!p->instance || ask_init(&p->ask, all->loop, &inst->addr, on_done))
 		return ERR_NOMEM;
-	p->timer = evtimer_new(all->base, on_timer, p);
+	p->timer = evtimer_new(all->loop->base, on_timer, p);
 	all->count++;
 	p->path = svc->health.path;
 	p->host = inst->authority;
@@ -103,7 +104,7 @@ static int add_service(struct probes *all, const struct conf_service *svc)
 	return 0;
 }
 
-struct probes *probes_start(struct event_base *base, struct conf *conf)
+struct probes *probes_start(struct io_loop *loop, struct conf *conf)
 {
 	struct probes *all = calloc(1, sizeof(*all));
 	size_t most = 1;
@@ -112,7 +113,7 @@ struct probes *probes_start(struct event_base *base, struct conf *conf)
 		most += conf->services[i].instance_count;
 	if (!all)
 		return NULL;
-	all->base = base;
+	all->loop = loop;
 	all->conf = conf_ref(conf);
 	all->items = calloc(most, sizeof(*all->items));
 	for (size_t i = 0; all && all->items && i < conf->service_count; i++)

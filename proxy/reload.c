@@ -241,7 +241,7 @@ static int put_in_force(struct reload *r)
 	hand_out(r);
 	rc = await_workers(srv);
 	probes_stop(&srv->probes); /* before the new ones begin: both mark the instances as probed */
-	srv->probes = probes_start(srv->workers[0].base, r->conf);
+	srv->probes = probes_start(&srv->workers[0].loop, r->conf);
 	if (!srv->probes || peers_update(srv->peers, r->conf, r->reg))
 		rc = ERR_NOMEM;
 	if (r->new_log) {
@@ -261,6 +261,7 @@ static int put_in_force(struct reload *r)
 	}
 	conf_unref(&srv->conf);
 	srv->conf = conf_ref(r->conf);
+	correlation_set_keys(srv->correlation, conf_correlation_keys(srv->conf));
 	bound_list_free(&srv->listeners);
 	srv->listeners = r->listeners;
 	r->listeners = (struct bound_list){ NULL, 0 };

@@ -4,6 +4,7 @@
 #include "proxy/exchange_int.h"
 #include "proxy/lookup.h"
 #include "proxy/peer.h"
+#include "proxy/piggyback.h"
 
 /* Sites a request may have passed. */
 #define HOPS_MOST 8
@@ -174,33 +175,48 @@ static bool may_send_scope(const struct exchange *x)
 	return false;
 }
 
+/* What one carrier brings. 0: nothing, x->has_scope: a scope; else refused. */
+static int ask_carrier(struct exchange *x, const struct conf_carrier *configured)
+{
+	const struct carrier *c = &carrier_table[configured->kind];
+	const char *why;
+
+	if (c->explicit_scope && http_count(&x->req, HTTP_X_SCOPE) > 1)
+		return refuse(x, 400, "scope-multiple",
+		              "the request has more than one X-Scope field; one holds all bindings, apart by commas");
+	switch (c->get(&x->arena, &x->req, configured->name, &x->scope_text, &why)) {
+	case CARRIER_NONE:
+		return 0;
+	case CARRIER_REFUSED:
+		return refuse(x, 400, "scope-syntax", why);
+	case CARRIER_SCOPE:
+		break;
+	}
+	x->has_scope = true;
+	x->scope_explicit = c->explicit_scope;
+	x->carrier = configured;
+	if (!may_send_scope(x))
+		return refuse(x, 403, "not-allowed", "this address may not send a scope to this service (scope_from)");
+	return 0;
+}
+
 /* The text of the scope and how it came, in the fixed precedence. */
 static int find_scope(struct exchange *x)
 {
-	const char *why;
+	const struct conf *conf = x->view->conf;
 
-	for (const struct carrier *c = carrier_table; c->kind; c++) {
-		if (!carrier_on(x->view->conf, c))
-			continue;
-		if (c->explicit_scope && http_count(&x->req, HTTP_X_SCOPE) > 1)
-			return refuse(x, 400, "scope-multiple",
-			              "the request has more than one X-Scope field; one holds all bindings, "
-			              "apart by commas");
-		switch (c->get(&x->arena, &x->req, &x->scope_text, &why)) {
-		case CARRIER_NONE:
-			continue;
-		case CARRIER_REFUSED:
-			return refuse(x, 400, "scope-syntax", why);
-		case CARRIER_SCOPE:
-			break;
+	for (int kind = 0; kind < CONF_CARRIER_KINDS; kind++) {
+		for (size_t i = 0; i < conf->carrier_count && carrier_table[kind].get; i++) {
+			if ((int)conf->carriers[i].kind != kind)
+				continue;
+			if (ask_carrier(x, &conf->carriers[i]))
+				return ERR_DENIED;
+			if (x->has_scope)
+				return 0;
 		}
-		x->has_scope = true;
-		x->scope_explicit = c->explicit_scope;
-		if (!may_send_scope(x))
-			return refuse(x, 403, "not-allowed",
-			              "this address may not send a scope to this service (scope_from)");
-		return 0;
 	}
+	if (correlate_find(x))
+		return 0;
 	x->scope_text = x->svc->scope;
 	x->has_scope = x->scope_text.n > 0;
 	return 0;
@@ -406,7 +422,8 @@ static bool is_secret(const struct exchange *x, const struct http_field *f)
 		if (span_ieq(f->name, x->view->conf->log_redact[i]))
 			return true;
 	return f->id == HTTP_AUTHORIZATION || f->id == HTTP_COOKIE || f->id == HTTP_PROXY_AUTHORIZATION ||
-	       f->id == HTTP_X_SCOPEMESH_ANY || span_ieq(f->name, SPAN("X-Auth-Token"));
+	       f->id == HTTP_X_SCOPEMESH_ANY || span_ieq(f->name, SPAN("X-Auth-Token")) ||
+	       piggyback_names(x->view->conf, f->name);
 }
 
 /* TRACE: the request as it came, less what is nobody's business. OPTIONS: yes, we are here. */
@@ -446,6 +463,9 @@ int route_request(struct exchange *x)
 		lookup_init(&lookup, x->view->reg, x->view->conf);
 		rc = x->has_scope ? use_scope(x, &lookup.scope) : use_default(x, &lookup.scope);
 	}
+	piggyback_bare(&x->req, x->view->conf);
+	if (!rc && correlate_complete(x))
+		return refuse(x, 431, "too-large", "the request needs more memory than a request may use");
 	if (!rc && most && x->req.framing == HTTP_LENGTH && x->req.content_length > most)
 		return refuse(x, 413, "too-large", "the request body is longer than limits.body_bytes");
 	return rc;

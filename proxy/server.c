@@ -28,6 +28,7 @@
 #define DRAIN_LOOK_US 20000
 #define DRAIN_GRACE_US 1000000
 #define WATCH_US 250000
+#define SWEEPS 2 /* parts of the correlation table per look */
 /* Descriptors kept free of clients, unless that were more than an eighth of all. */
 #define FDS_KEPT 256
 
@@ -282,6 +283,8 @@ static void on_watch_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	server_watch_registry(arg);
+	for (int i = 0; i < SWEEPS; i++)
+		correlation_sweep(((struct server *)arg)->correlation, clock_mono_us());
 }
 
 static void on_hup(evutil_socket_t sig, short what, void *arg)
@@ -301,6 +304,10 @@ static int make_workers(struct server *srv)
 {
 	struct err e;
 
+	srv->correlation = correlation_new();
+	if (!srv->correlation)
+		return ERR_NOMEM;
+	correlation_set_keys(srv->correlation, conf_correlation_keys(srv->conf));
 	srv->worker_count = srv->conf->workers + 1;
 	srv->workers = calloc(srv->worker_count, sizeof(*srv->workers));
 	srv->queues = calloc(srv->worker_count, sizeof(struct access_log_queue *));
@@ -323,7 +330,7 @@ static int make_workers(struct server *srv)
 
 static struct event *on_signal(struct server *srv, int sig, event_callback_fn fn)
 {
-	struct event *ev = evsignal_new(srv->workers[0].base, sig, fn, srv);
+	struct event *ev = evsignal_new(srv->workers[0].loop.base, sig, fn, srv);
 
 	if (ev)
 		event_add(ev, NULL);
@@ -339,8 +346,8 @@ static int watch_signals(struct server *srv)
 	srv->on_int = on_signal(srv, SIGINT, on_stop_signal);
 	srv->on_hup = on_signal(srv, SIGHUP, on_hup);
 	srv->on_usr1 = on_signal(srv, SIGUSR1, on_usr1);
-	srv->drain_tick = evtimer_new(srv->workers[0].base, on_drain_tick, srv);
-	srv->watch_tick = event_new(srv->workers[0].base, -1, EV_PERSIST, on_watch_tick, srv);
+	srv->drain_tick = evtimer_new(srv->workers[0].loop.base, on_drain_tick, srv);
+	srv->watch_tick = event_new(srv->workers[0].loop.base, -1, EV_PERSIST, on_watch_tick, srv);
 	if (!srv->on_term || !srv->on_int || !srv->on_hup || !srv->on_usr1 || !srv->drain_tick || !srv->watch_tick)
 		return ERR_NOMEM;
 	return event_add(srv->watch_tick, &watch) ? ERR_NOMEM : 0;
@@ -422,6 +429,7 @@ static void server_fini(struct server *srv)
 	for (unsigned i = 0; i < srv->worker_count; i++)
 		worker_fini(&srv->workers[i]);
 	free(srv->workers);
+	correlation_free(&srv->correlation);
 	instances_free();
 	free(srv->queues);
 	if (srv->state_fd >= 0)
@@ -458,11 +466,11 @@ int server_run(const char *conf_path, struct conf *conf, struct collect *sites)
 		rc = open_listeners(&srv);
 	if (!rc)
 		rc = watch_signals(&srv);
-	if (!rc && !(srv.peers = peers_new(srv.workers[0].base, srv.conf, srv.reg, &srv.marks, &srv.identity)))
+	if (!rc && !(srv.peers = peers_new(&srv.workers[0].loop, srv.conf, srv.reg, &srv.marks, &srv.identity)))
 		rc = ERR_NOMEM;
 	if (!rc)
 		rc = start_workers(&srv);
-	if (!rc && !(srv.probes = probes_start(srv.workers[0].base, srv.conf)))
+	if (!rc && !(srv.probes = probes_start(&srv.workers[0].loop, srv.conf)))
 		rc = ERR_NOMEM;
 	if (!rc) {
 		srv.fd_base = count_descriptors();

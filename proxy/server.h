@@ -7,6 +7,7 @@
 #include "proxy/access_log.h"
 #include "proxy/bound.h"
 #include "proxy/conf.h"
+#include "proxy/correlation.h"
 #include "proxy/worker.h"
 #include "registry/collect.h"
 #include "registry/marks.h"
@@ -31,6 +32,7 @@ struct server {
 	struct marks marks;        /* of operators, on disk */
 	struct identity identity;
 	struct peers *peers;       /* made before the workers run, freed after */
+	struct correlation *correlation; /* what all workers remember for correlate:NAME */
 	int state_fd;              /* the lock of the state folder */
 	uint64_t fd_base, fd_full; /* descriptors of our own; in all, without those kept (listener.c) */
 	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick, *watch_tick;

@@ -12,7 +12,6 @@
 #include "proxy/session.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -91,6 +90,14 @@ static void session_free(struct session *s)
 	free(s);
 }
 
+/* There is no memory to hear more of it. */
+static void give_up(struct session *s)
+{
+	if (s->state != SESSION_BUSY && s->c.io.ops->is_socket)
+		exchange_say_sorry(s->c.io.fd);
+	session_abort(s);
+}
+
 /* Most clients have sent their request by the time they are accepted, and many connections carry but one: when that
  * is whole and answered within a tick, the event loop never hears of the descriptor. */
 static void watch_new(struct session *s)
@@ -103,7 +110,7 @@ static void watch_new(struct session *s)
 		s->unwatched = true;
 		TAILQ_INSERT_TAIL(&w->unwatched_sessions, s, ready_link);
 	} else if (!s->c.eof && s->state != SESSION_LINGER && io_want_read(&s->c.io, true)) {
-		session_abort(s);
+		give_up(s);
 	}
 }
 
@@ -148,7 +155,7 @@ static void begin_refused(struct session *s, const char *why)
 {
 	enlist(s);
 	s->refused = true;
-	if (conn_read(&s->c, CONN_BLOCK) == CONN_READ_BROKEN) {
+	if (conn_read(&s->c, CONN_BLOCK) >= CONN_READ_BROKEN) {
 		session_close(s, false);
 		return;
 	}
@@ -159,21 +166,19 @@ static void begin_refused(struct session *s, const char *why)
 void session_accept(struct listener *l, int fd, const struct addr *peer, bool counted, const char *refusal)
 {
 	struct session *s = session_new(l, peer);
-	int on = 1;
 
 	if (!s) {
+		if (l->kind != LISTEN_MESH)
+			exchange_say_sorry(fd);
 		close(fd);
 		if (counted)
 			client_leave(peer);
 		return;
 	}
 	s->counted = counted;
-	if (peer->ss.ss_family != AF_UNIX)
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	s->stranger = l->worker->drain && !conf_is_neighbour(l->worker->view->conf, peer);
-	if (io_open_fd(&s->c.io, l->worker->base, fd, &session_io_handler))
-		session_free(s);
-	else if (refusal)
+	io_open_fd(&s->c.io, &l->worker->loop, fd, &session_io_handler);
+	if (refusal)
 		begin_refused(s, refusal);
 	else
 		session_begin(s);
@@ -294,20 +299,18 @@ static void read_head(struct session *s)
 	}
 }
 
+/* Without a buffer: there may be no memory, which may be what the answer says. */
 static void linger(struct session *s)
 {
-	switch (conn_read(&s->c, CONN_BLOCK)) {
-	case CONN_READ_SOME:
-		s->drained += (uint32_t)buf_len(&s->c.in);
-		buf_fini(&s->c.in);
-		if (s->drained > LINGER_BYTES)
-			session_close(s, false);
+	char scrap[4096];
+	ssize_t n = io_read(&s->c.io, scrap, sizeof(scrap));
+
+	if (n == -EAGAIN)
 		return;
-	case CONN_READ_NONE:
-		return;
-	default:
+	if (n > 0)
+		s->drained += (uint32_t)n;
+	if (n <= 0 || s->drained > LINGER_BYTES)
 		session_close(s, false);
-	}
 }
 
 static void on_readable(struct io *io)
@@ -332,6 +335,10 @@ static void on_readable(struct io *io)
 	case CONN_READ_EOF:
 	case CONN_READ_BROKEN:
 		session_close(s, false);
+		return;
+	case CONN_READ_NOMEM:
+		buf_fini(&s->c.in);
+		refuse(s, 503, "no-memory", EXCHANGE_NO_MEMORY);
 		return;
 	}
 }

@@ -25,6 +25,12 @@ const char *stats_refusal_text(enum stats_refusal refusal)
 	return refusal_names[refusal];
 }
 
+static const char *const correlation_names[] = {
+#define STATS_CORRELATION_NAME(value, name) name,
+	STATS_CORRELATIONS(STATS_CORRELATION_NAME)
+#undef STATS_CORRELATION_NAME
+};
+
 const int64_t stats_bucket_us[STATS_BUCKETS] = { 500,    1000,   2500,   5000,    10000,   25000,   50000,
 	                                         100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000 };
 
@@ -36,6 +42,11 @@ const char *stats_op_text(enum stats_op op)
 const char *stats_reason_text(enum stats_reason reason)
 {
 	return reason_names[reason];
+}
+
+const char *stats_correlation_text(enum stats_correlation outcome)
+{
+	return correlation_names[outcome];
 }
 
 void histogram_add(struct histogram *h, int64_t us)

@@ -68,7 +68,8 @@ struct stats_pair {
 	X(REASON_RESET, "reset") \
 	X(REASON_BAD_RESPONSE, "bad-response") \
 	X(REASON_STATUS, "status") \
-	X(REASON_DOWN, "down")
+	X(REASON_DOWN, "down") \
+	X(REASON_NO_MEMORY, "no-memory")
 
 enum stats_reason {
 #define STATS_REASON(value, name) value,
@@ -93,11 +94,28 @@ enum stats_refusal {
 
 const char *stats_refusal_text(enum stats_refusal refusal);
 
+/* What became of a call without a scope that might have been given one (correlate:NAME). */
+#define STATS_CORRELATIONS(X) \
+	X(STATS_CORRELATION_FOUND, "found") \
+	X(STATS_CORRELATION_UNKNOWN, "unknown") \
+	X(STATS_CORRELATION_AMBIGUOUS, "ambiguous") \
+	X(STATS_CORRELATION_STRANGER, "stranger")
+
+enum stats_correlation {
+#define STATS_CORRELATION(value, name) value,
+	STATS_CORRELATIONS(STATS_CORRELATION)
+#undef STATS_CORRELATION
+	STATS_CORRELATION_COUNT
+};
+
+const char *stats_correlation_text(enum stats_correlation outcome);
+
 struct stats {
 	pthread_mutex_t lock;      /* guards the list of pairs while it grows or is read, nothing else */
 	struct stats_pair *pairs;
 	counter fallbacks[REASON_COUNT], retries[REASON_COUNT];
 	counter scope_errors[16];  /* by enum scope_error_kind, then others */
+	counter correlation[STATS_CORRELATION_COUNT];
 	counter accepted, evicted, refused[REFUSED_COUNT];
 	counter connections_client, connections_upstream_idle, connections_upstream_busy;
 };

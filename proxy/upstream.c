@@ -167,7 +167,7 @@ int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, enum 
 	u->pool = pool;
 	buf_init(&u->c.in, &w->blocks, 0);
 	buf_init(&u->c.out, &w->blocks, 0);
-	rc = io_connect(&u->c.io, w->base, &pool->addr, &upstream_handler);
+	rc = io_connect(&u->c.io, &w->loop, &pool->addr, &upstream_handler);
 	if (rc) {
 		free(u);
 		if (rc != ERR_LIMIT && rc != ERR_NOMEM)
@@ -241,9 +241,13 @@ static void on_connected(struct upstream *u)
 	if (rc == -EAGAIN)
 		return;
 	deadline_clear(&u->worker->deadlines, &u->deadline);
-	if (rc || io_want_write(&u->c.io, false) || io_want_read(&u->c.io, true)) {
+	if (rc) {
 		mark_down(u->pool);
-		exchange_on_upstream_failed(u->x, rc ? err_from_errno(-rc) : ERR_NOMEM);
+		exchange_on_upstream_failed(u->x, err_from_errno(-rc));
+		return;
+	}
+	if (io_want_write(&u->c.io, false) || io_want_read(&u->c.io, true)) {
+		exchange_on_upstream_failed(u->x, ERR_NOMEM);
 		return;
 	}
 	u->connected = true;

@@ -381,18 +381,18 @@ int worker_init(struct worker *w, struct server *server, unsigned index, struct 
 	TAILQ_INIT(&w->unwatched_sessions);
 	TAILQ_INIT(&w->dead_upstreams);
 	TAILQ_INIT(&w->dead_exchanges);
+	TAILQ_INIT(&w->spare_exchanges);
 	buf_pool_init(&w->blocks, CONN_BLOCK, BLOCKS_KEPT);
 	deadlines_init(&w->deadlines);
 	stats_init(&w->stats);
 	access_log_queue_init(&w->log);
 	pthread_mutex_init(&w->inbox_lock, NULL);
 	w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	w->base = event_base_new();
-	if (w->wake_fd < 0 || !w->base)
+	if (io_loop_init(&w->loop) || w->wake_fd < 0)
 		goto fail;
-	w->wake = event_new(w->base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
-	w->tick = evtimer_new(w->base, on_tick, w);
-	w->resume = evtimer_new(w->base, listeners_resume, w);
+	w->wake = event_new(w->loop.base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
+	w->tick = evtimer_new(w->loop.base, on_tick, w);
+	w->resume = evtimer_new(w->loop.base, listeners_resume, w);
 	v = view_new(w, conf, reg);
 	if (!w->wake || !w->tick || !w->resume || !v || event_add(w->wake, NULL))
 		goto fail;
@@ -425,7 +425,7 @@ void worker_turn(struct worker *w)
 void worker_run(struct worker *w)
 {
 	while (!w->stopping) {
-		event_base_loop(w->base, EVLOOP_ONCE);
+		io_loop_turn(&w->loop);
 		worker_turn(w);
 	}
 	while (!TAILQ_EMPTY(&w->sessions))
@@ -454,6 +454,7 @@ void worker_fini(struct worker *w)
 		listener_free(l); /* NOLINT(clang-analyzer-unix.Malloc): it left the list */
 	pools_free(w);
 	reap(w);
+	exchanges_fini(w);
 	if (w->view)
 		view_unref(&w->view);
 	if (w->wake)
@@ -462,8 +463,7 @@ void worker_fini(struct worker *w)
 		event_free(w->tick);
 	if (w->resume)
 		event_free(w->resume);
-	if (w->base)
-		event_base_free(w->base);
+	io_loop_fini(&w->loop);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
 	while ((c = STAILQ_FIRST(&w->inbox.changes))) {

@@ -1,6 +1,7 @@
 /* A worker: one event loop on one thread, with everything a request touches: its listeners,
  * connections, pools of kept connections, buffers, counters and its view of configuration and
- * registry.  Workers share nothing but what is immutable or atomic, so no request takes a lock.
+ * registry.  Workers share nothing but what is immutable or atomic, and two things under short locks
+ * (correlation.h, access_log.h), so no request waits for another.
  *
  * Worker 0 runs on the main thread and serves the admin interface only. */
 #ifndef PROXY_WORKER_H
@@ -18,6 +19,7 @@
 #include "proxy/conf.h"
 #include "proxy/deadline.h"
 #include "proxy/instance.h"
+#include "proxy/io_loop.h"
 #include "proxy/stats.h"
 #include "registry/registry.h"
 
@@ -77,7 +79,7 @@ struct worker {
 	struct server *server;
 	unsigned index;
 	pthread_t thread;
-	struct event_base *base;
+	struct io_loop loop;
 	struct event *wake, *tick, *resume;
 	int wake_fd;
 	bool tick_armed, stopping;
@@ -89,7 +91,8 @@ struct worker {
 	TAILQ_HEAD(, listener) listeners;
 	TAILQ_HEAD(, session) sessions, dead_sessions, ready_sessions, unwatched_sessions;
 	TAILQ_HEAD(, upstream) dead_upstreams;
-	TAILQ_HEAD(, exchange) dead_exchanges;
+	TAILQ_HEAD(, exchange) dead_exchanges, spare_exchanges;
+	unsigned spare_count;
 	struct pool *pools;        /* uthash by address */
 	uint32_t random;           /* of instance_choose */
 	size_t busy_count;         /* exchanges under way */

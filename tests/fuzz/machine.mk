@@ -14,3 +14,8 @@ tests_fuzz_fuzz_conf_SOURCES = tests/fuzz/fuzz_conf.c tests/fuzz/machine.h $(FUZ
 tests_fuzz_fuzz_conf_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS)
 tests_fuzz_fuzz_conf_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_conf_LDADD = $(scopemeshd_LDADD) $(HTTP_LLHTTP)
+
+check_PROGRAMS += tests/fuzz/fuzz_correlation
+tests_fuzz_fuzz_correlation_SOURCES = tests/fuzz/fuzz_correlation.c tests/fuzz/http_head.h $(FUZZ_MAIN)
+tests_fuzz_fuzz_correlation_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_correlation_LDADD = proxy/libproxy.a base/libbase.a

@@ -1,5 +1,6 @@
 check_PROGRAMS += tests/scenario/run
-tests_scenario_run_SOURCES = tests/scenario/run.c tests/scenario/bed.c tests/scenario/bed.h
+tests_scenario_run_SOURCES = tests/scenario/run.c tests/scenario/play.c tests/scenario/play.h tests/scenario/bed.c \
+	tests/scenario/bed.h
 tests_scenario_run_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS)
 tests_scenario_run_LDADD = $(scopemeshd_LDADD)
 TESTS += tests/scenario/all.sh

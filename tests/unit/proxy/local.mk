@@ -18,6 +18,11 @@ tests_unit_proxy_test_deadline_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_proxy_test_deadline_LDADD = proxy/libproxy.a $(CMOCKA_LIBS)
 TESTS += tests/unit/proxy/test_deadline
 
+check_PROGRAMS += tests/unit/proxy/test_correlation
+tests_unit_proxy_test_correlation_SOURCES = tests/unit/proxy/test_correlation.c
+tests_unit_proxy_test_correlation_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_proxy_test_correlation_LDADD = proxy/libproxy.a base/libbase.a $(CMOCKA_LIBS)
+TESTS += tests/unit/proxy/test_correlation
 check_PROGRAMS += tests/unit/proxy/test_instance
 tests_unit_proxy_test_instance_SOURCES = tests/unit/proxy/test_instance.c
 tests_unit_proxy_test_instance_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

@@ -192,10 +192,6 @@ static const struct bad bad[] = {
 	{ HEAD "admin: {token_file: t}\n", "3:21: token_file: this needs a later version", NULL },
 	{ HEAD "admin: {hosts: ['a:7401']}\n", "3:17: hosts: \"a:7401\" is no host; expected a name or address",
 	  NULL },
-	{ HEAD "scope: {carriers: [correlate:traceparent]}\n", "3:20: carriers: correlate needs a later version",
-	  NULL },
-	{ HEAD "scope: {carriers: ['piggyback:X-Auth-Token']}\n", "3:20: carriers: piggyback needs a later version",
-	  NULL },
 	{ HEAD "mesh: {listen: 127.0.0.1:2, tls: {insecure: true, key: k}}\n", "3:56: key: this needs a later", NULL },
 	/* mesh, registry, admin */
 	{ HEAD "mesh: {tls: {insecure: true}}\n", "3:1: mesh: \"listen\" is missing", NULL },
@@ -220,6 +216,17 @@ static const struct bad bad[] = {
 	  NULL },
 	/* scope */
 	{ HEAD "scope: {carriers: [hedder]}\n", "3:20: carriers: \"hedder\" is no carrier", "did you mean \"header\"?" },
+	{ HEAD "scope: {carriers: [correlate]}\n", "3:20: carriers: correlate needs a header; expected e.g. "
+	  "correlate:traceparent", NULL },
+	{ HEAD "scope: {carriers: ['piggyback:']}\n", "3:20: carriers: a header name of at most 64 characters is missing",
+	  NULL },
+	{ HEAD "scope: {carriers: ['header:x']}\n", "3:20: carriers: header names no header", NULL },
+	{ HEAD "scope: {carriers: ['corelate:traceparent']}\n", "3:20: carriers: \"corelate:traceparent\" is no carrier",
+	  "did you mean \"correlate:traceparent\"?" },
+	{ HEAD "scope: {carriers: ['correlate:x y']}\n", "3:20: carriers: \"x y\" is no header name", NULL },
+	{ HEAD "scope: {carriers: ['piggyback:Host']}\n", "3:20: carriers: \"Host\" cannot carry a scope", NULL },
+	{ HEAD "scope: {carriers: ['correlate:X-Scopemesh-A']}\n", "3:20: carriers: \"X-Scopemesh-A\" cannot", NULL },
+	{ HEAD "scope: {carriers: ['correlate:a', 'correlate:A']}\n", "3:35: carriers: \"correlate:a\" is there twice", NULL },
 	{ HEAD "scope: {carriers: [header, header]}\n", "3:28: carriers: \"header\" is there twice", NULL },
 	{ HEAD REG "scope: {named: {both: 'dc1 & dcc2'}}\n", "4:30: named: ", "did you mean \"dc2\"?" },
 	{ HEAD REG "scope: {named: {both: dc1 & }}\n", "4:28: named: ", "expected a site" },
@@ -406,7 +413,7 @@ static void check_rest(const struct conf *c)
 	assert_int_equal(c->admin_listen.ss.ss_family, AF_UNIX);
 	assert_path(span_of(((const struct sockaddr_un *)&c->admin_listen.ss)->sun_path), "run/admin");
 	assert_int_equal(c->carrier_count, 1);
-	assert_true(span_eq(c->carriers[0].kind, SPAN("baggage")));
+	assert_int_equal(c->carriers[0].kind, CONF_CARRIER_BAGGAGE);
 	assert_int_equal(c->named_count, 2);
 	assert_true(span_eq(c->named[1].name, SPAN("a b")) && span_eq(c->named[1].location, SPAN("@both; local")));
 	assert_int_equal(c->neighbour_count, 1);
@@ -469,8 +476,12 @@ static void six_lines_are_enough(void **state)
 	assert_int_equal(s->sites_rule, CONF_SITES_ALL);
 	assert_int_equal(s->health.path.n, 0);
 	assert_int_equal(s->scope.n, 0);
-	assert_int_equal(c->carrier_count, 2);
-	assert_true(span_eq(c->carriers[0].kind, SPAN("header")) && span_eq(c->carriers[1].kind, SPAN("baggage")));
+	assert_int_equal(c->carrier_count, 4);
+	assert_int_equal(c->carriers[0].kind, CONF_CARRIER_HEADER);
+	assert_int_equal(c->carriers[1].kind, CONF_CARRIER_BAGGAGE);
+	assert_true(span_eq(c->carriers[2].text, SPAN("correlate:traceparent")));
+	assert_true(span_eq(c->carriers[3].name, SPAN("x-request-id")));
+	assert_int_equal(conf_correlation_keys(c), 3);
 	assert_int_equal(addr_port(&c->admin_listen), 7401);
 	assert_int_equal(c->timeout_response_us, 60000000);
 	assert_int_equal(c->limit_spool_bytes, 10ull << 30);
