@@ -33,6 +33,7 @@
 /* Pings a second of all peers together, from some number of peers on. */
 #define TURNS_A_SECOND 50
 #define TURN_FAILED_US 2000000
+#define FIRST_TURNS 5
 #define TICK_US 500000
 #define DIGEST_FIRST_US 3000000
 #define DIGEST_LEAST_US 30000000
@@ -63,6 +64,8 @@ static int64_t turn_us(struct peer *p)
 	int64_t us = (int64_t)p->all->count * 1000000 / TURNS_A_SECOND;
 
 	us = us < TURN_US ? TURN_US : us > TURN_MOST_US ? TURN_MOST_US : us;
+	if (p->alive.good && p->alive.samples < ALIVE_SAMPLES)
+		us /= FIRST_TURNS; /* a distance wants more than one sample */
 	if (p->alive.reach == REACH_FAILED && !p->alive.good && us < TURN_FAILED_US)
 		us = TURN_FAILED_US;
 	return us - us / 10 + (int64_t)peers_random(p->all, (uint64_t)us / 5);
@@ -125,6 +128,14 @@ static void go_on(struct peer *p)
 	} else {
 		arm(p->timer, turn_us(p));
 	}
+}
+
+/* A request has met no connection since the last answer: what is there now is worth a look at once. */
+static bool is_suspect(const struct peer *p)
+{
+	return atomic_load_explicit(&p->live->last_failure_us, memory_order_relaxed) >
+	           atomic_load_explicit(&p->live->answered_us, memory_order_relaxed) &&
+	       p->alive.reach == REACH_UP && !p->ask.waiting && !is_fenced(p);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -368,8 +379,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	peers_judge_isolation(all, now);
-	for (size_t i = 0; i < all->count; i++)
+	for (size_t i = 0; i < all->count; i++) {
 		peer_judge(all->items[i], now);
+		if (is_suspect(all->items[i]))
+			send_ping(all->items[i]);
+	}
 	choose_digest(all, now);
 	expire(all, now);
 	peers_announce(all, now);

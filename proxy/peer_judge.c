@@ -70,6 +70,7 @@ void peer_judge(struct peer *p, int64_t now_us)
 	struct alive_evidence e = {
 		.fail_after_us = p->all->conf->timeout_fail_after_us,
 		.heard_us = atomic_load_explicit(&live->heard_us, memory_order_relaxed),
+		.seen_us = atomic_load_explicit(&live->seen_us, memory_order_relaxed),
 		.failure_us = atomic_load_explicit(&live->last_failure_us, memory_order_relaxed),
 		.isolated = p->all->isolated,
 		.source_failed = atomic_load_explicit(&live->source_failed, memory_order_relaxed),

@@ -1,8 +1,8 @@
 /* What this site announces: its services with their instances, how it sees the others, whom it has fenced.
  *
  * Looked at twice a second and made anew when it has changed: at once where others act on it (services, health, who is
- * unreachable or fenced), but no more than once in PUBLISH_SOON_US; for load and round trips alone no more than once in
- * PUBLISH_LATER_US.  Load is told in powers of two, so that it changes seldom. */
+ * reached, unreachable or fenced), but no more than once in PUBLISH_SOON_US; for load and how long the ways are alone no
+ * more than once in PUBLISH_LATER_US.  Load is told in powers of two, so that it changes seldom. */
 #include "proxy/peer_int.h"
 
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #include "proxy/instance.h"
 
 #define PUBLISH_SOON_US 400000
-#define PUBLISH_LATER_US 5000000
+#define PUBLISH_LATER_US 2000000
 #define SELF_BYTES (1u << 20)
 
 static uint64_t rounded(uint64_t load)
@@ -24,7 +24,8 @@ static uint64_t rounded(uint64_t load)
 	return load ? power : 0;
 }
 
-static void fill_instance(const struct conf_instance *from, struct announce_instance *to)
+/* quiet: without what others need not know at once. */
+static void fill_instance(const struct conf_instance *from, bool quiet, struct announce_instance *to)
 {
 	static const enum announce_health healths[] = {
 		[INSTANCE_UNKNOWN] = ANNOUNCE_UNKNOWN,
@@ -37,11 +38,11 @@ static void fill_instance(const struct conf_instance *from, struct announce_inst
 	if (!inst)
 		return;
 	to->health = healths[atomic_load_explicit(&inst->health, memory_order_relaxed)];
-	to->load = rounded(atomic_load_explicit(&inst->outstanding, memory_order_relaxed));
+	to->load = quiet ? 0 : rounded(atomic_load_explicit(&inst->outstanding, memory_order_relaxed));
 	to->since_ms = atomic_load_explicit(&inst->since_ms, memory_order_relaxed);
 }
 
-static bool fill_services(const struct conf *conf, struct announcement *a)
+static bool fill_services(const struct conf *conf, bool quiet, struct announcement *a)
 {
 	a->services = arena_zalloc(&a->arena, (conf->service_count + 1) * sizeof(*a->services));
 	if (!a->services)
@@ -56,12 +57,17 @@ static bool fill_services(const struct conf *conf, struct announcement *a)
 			return false;
 		for (size_t j = 0; j < from->instance_count && j < ANNOUNCE_LIST; j++)
 			if (from->instances[j].url.n <= ANNOUNCE_URL_BYTES)
-				fill_instance(&from->instances[j], &to->instances[to->count++]);
+				fill_instance(&from->instances[j], quiet, &to->instances[to->count++]);
 	}
 	return true;
 }
 
-static bool fill_sites(const struct registry *reg, struct announcement *a)
+static uint32_t bounded(int64_t us)
+{
+	return us > UINT32_MAX ? UINT32_MAX : us > 0 ? (uint32_t)us : 1;
+}
+
+static bool fill_sites(const struct registry *reg, bool quiet, struct announcement *a)
 {
 	a->ways = arena_alloc(&a->arena, (reg->site_count + 1) * sizeof(*a->ways));
 	a->unreachable = arena_alloc(&a->arena, (reg->site_count + 1) * sizeof(*a->unreachable));
@@ -79,20 +85,10 @@ static bool fill_sites(const struct registry *reg, struct announcement *a)
 			a->fenced[a->fenced_count++] = reg->sites[i].name;
 		else if (reach == REACH_DOWN || reach == REACH_FAILED)
 			a->unreachable[a->unreachable_count++] = reg->sites[i].name;
-		else if (reach == REACH_UP && us >= 0)
-			a->ways[a->way_count++] = (struct announce_way){
-				reg->sites[i].name, us > UINT32_MAX ? UINT32_MAX : us > 0 ? (uint32_t)us : 1 };
+		if (us >= 0) /* who is down is as far away as before */
+			a->ways[a->way_count++] = (struct announce_way){ reg->sites[i].name, quiet ? 0 : bounded(us) };
 	}
 	return true;
-}
-
-/* What others need not know at once. */
-static void leave_out_noise(struct announcement *a)
-{
-	a->way_count = 0;
-	for (size_t i = 0; i < a->service_count; i++)
-		for (size_t j = 0; j < a->services[i].count; j++)
-			a->services[i].instances[j].load = 0;
 }
 
 static bool take(struct peers *all, const struct announcement *a)
@@ -121,7 +117,7 @@ static void shorten(struct peers *all, struct announcement *a)
 		log_warn("what this site has to announce is longer than %u bytes: services are told without their instances",
 		         ANNOUNCE_BYTES);
 	all->too_long = true;
-	leave_out_noise(a);
+	a->way_count = 0;
 	for (size_t i = 0; i < a->service_count; i++)
 		a->services[i].count = 0;
 }
@@ -172,53 +168,34 @@ static void outdo(struct peers *all)
 		all->generation = 0;
 }
 
-/* The content as it will be told, and the part of it that must not wait. */
-static bool encode(struct peers *all, struct announcement *a, struct buf *content, struct buf *urgent)
+static bool fill(struct peers *all, bool quiet, struct announcement *a)
 {
-	struct announcement quiet;
-	uint64_t *loads;
-	size_t n = 0, ways = a->way_count;
+	*a = (struct announcement){ .site = all->conf->site, .incarnation = span_of(all->id->incarnation) };
+	arena_init(&a->arena, NULL, 0, SELF_BYTES);
+	return fill_services(all->conf, quiet, a) && fill_sites(all->reg, quiet, a);
+}
 
-	if (!announce_encode_content(a, content)) {
-		shorten(all, a);
-		ways = a->way_count;
-		if (!announce_encode_content(a, content))
-			return false;
-	}
-	for (size_t i = 0; i < a->service_count; i++)
-		n += a->services[i].count;
-	loads = arena_alloc(&a->arena, (n + 1) * sizeof(*loads));
-	if (!loads)
-		return false;
-	n = 0;
-	for (size_t i = 0; i < a->service_count; i++)
-		for (size_t j = 0; j < a->services[i].count; j++)
-			loads[n++] = a->services[i].instances[j].load;
-	quiet = *a;
-	leave_out_noise(&quiet);
-	if (!announce_encode_content(&quiet, urgent))
-		return false;
-	n = 0;
-	for (size_t i = 0; i < a->service_count; i++)
-		for (size_t j = 0; j < a->services[i].count; j++)
-			a->services[i].instances[j].load = loads[n++];
-	a->way_count = ways;
-	return true;
+static bool encode(struct peers *all, struct announcement *a, struct buf *out)
+{
+	if (announce_encode_content(a, out))
+		return true;
+	shorten(all, a);
+	return announce_encode_content(a, out);
 }
 
 void peers_announce(struct peers *all, int64_t now_us)
 {
-	struct announcement a = { .site = all->conf->site, .incarnation = span_of(all->id->incarnation) };
+	struct announcement a, quiet;
 	struct buf content, urgent;
 
 	outdo(all);
-	arena_init(&a.arena, NULL, 0, SELF_BYTES);
 	buf_init(&content, NULL, 0);
 	buf_init(&urgent, NULL, 0);
-	if (fill_services(all->conf, &a) && fill_sites(all->reg, &a) && encode(all, &a, &content, &urgent) &&
+	if (fill(all, false, &a) & fill(all, true, &quiet) && encode(all, &a, &content) && encode(all, &quiet, &urgent) &&
 	    is_due(all, &content, &urgent, now_us))
 		publish(all, &a, &content, &urgent, now_us);
 	buf_fini(&content);
 	buf_fini(&urgent);
 	arena_fini(&a.arena);
+	arena_fini(&quiet.arena);
 }

@@ -246,14 +246,24 @@ static size_t plan_size(const struct scope_plan *plan)
 	return n;
 }
 
+/* It has answered a ping since the last request that met no connection. */
+static bool has_come_back(const struct site_live *live)
+{
+	return atomic_load_explicit(&live->answered_us, memory_order_relaxed) >
+	       atomic_load_explicit(&live->last_failure_us, memory_order_relaxed);
+}
+
 /* Not asked first: this worker's last connect failed, or the site is judged unreachable. */
 static bool is_known_down(const struct exchange *x, size_t site)
 {
 	const struct pool *pool = x->view->site[site];
-	enum site_reach reach = site_live_reach(x->view->reg->sites[site].live);
+	const struct site_live *live = x->view->reg->sites[site].live;
+	enum site_reach reach = site_live_reach(live);
 
-	return site != x->view->reg->local &&
-	       ((pool && pool->down_until_us > x->start_us) || reach == REACH_DOWN || reach == REACH_FAILED);
+	if (site == x->view->reg->local)
+		return false;
+	return (pool && pool->down_until_us > x->start_us && !has_come_back(live)) || reach == REACH_DOWN ||
+	       reach == REACH_FAILED;
 }
 
 /* Sites that are known to be down are tried last; the order stays otherwise. */

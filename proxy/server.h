@@ -34,7 +34,8 @@ struct server {
 	struct peers *peers;       /* made before the workers run, freed after */
 	struct correlation *correlation; /* what all workers remember for correlate:NAME */
 	int state_fd;              /* the lock of the state folder */
-	uint64_t fd_base, fd_full; /* descriptors of our own; in all, without those kept (listener.c) */
+	_Atomic uint64_t fd_base;  /* descriptors of our own; counted once the workers run */
+	uint64_t fd_full;          /* in all, without those kept (listener.c) */
 	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick, *watch_tick;
 	int64_t started_us, drain_until_us;
 	int64_t drain_grace_until_us; /* 0: requests from before the drain are in flight */

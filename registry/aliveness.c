@@ -169,6 +169,13 @@ static void count_failure(struct aliveness *a, int64_t now_us, const struct aliv
 		a->bad++;
 }
 
+/* What answers requests is not silent, though its way be so full that pings take too long. */
+static void count_success(struct aliveness *a, const struct alive_evidence *e)
+{
+	if (a->asked_us && e->seen_us > a->asked_us)
+		a->asked_us = e->seen_us;
+}
+
 static bool is_lost(const struct aliveness *a, int64_t now_us)
 {
 	if (!a->asked_us)
@@ -226,6 +233,7 @@ enum site_reach alive_tick(struct aliveness *a, int64_t now_us, const struct ali
 	int64_t before_us = a->ticked_us;
 
 	forgive_pause(a, now_us);
+	count_success(a, e);
 	count_failure(a, now_us, e);
 	if (e->isolated && a->asked_us && before_us && now_us - before_us <= ALIVE_PAUSE_US)
 		a->excused_us += now_us - before_us;

@@ -46,6 +46,7 @@ struct aliveness {
 struct alive_evidence {
 	int64_t fail_after_us;     /* timeouts.fail_after */
 	int64_t heard_us;          /* when it asked something of us; 0: never */
+	int64_t seen_us;           /* when a request last had an answer of it; 0: never */
 	int64_t failure_us;        /* when a request last got no connection to it; 0: never */
 	bool isolated;             /* alive_isolated */
 	bool others_agree;         /* every site we reach that has tried says it is unreachable */

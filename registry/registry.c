@@ -165,6 +165,7 @@ void registry_tell_rtt(struct registry *reg, size_t from, size_t to, uint32_t us
 void site_live_seen(struct site_live *live)
 {
 	atomic_store_explicit(&live->last_seen_ms, clock_wall_ms(), memory_order_relaxed);
+	atomic_store_explicit(&live->seen_us, clock_mono_us(), memory_order_relaxed);
 }
 
 void site_live_unreachable(struct site_live *live, int64_t now_us)

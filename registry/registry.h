@@ -63,6 +63,7 @@ struct site_live {
 	_Atomic unsigned marks;          /* enum site_mark */
 	_Atomic int64_t rtt_us;          /* distance from here, -1: not measured */
 	_Atomic int64_t last_seen_ms;    /* wall clock, 0: never (any) */
+	_Atomic int64_t seen_us;         /* the same, monotonic */
 	_Atomic int64_t last_failure_us; /* a request met no connection: monotonic, 0: never (any) */
 	_Atomic int64_t answered_us;     /* it answered a ping: monotonic, 0: never */
 	_Atomic int64_t heard_us;        /* it asked something of us: monotonic, 0: never (any) */

@@ -327,6 +327,20 @@ static void requests_that_find_nobody_hasten_the_loss(void **state)
 	assert_int_equal(s.a.reach, REACH_UP);
 }
 
+static void requests_that_get_through_hold_the_mark(void **state)
+{
+	struct site s;
+
+	(void)state;
+	begin_up(&s);
+	for (int i = 0; i < 60; i++) {
+		s.e.seen_us = s.now_us;
+		run(&s, PAUSED, 1);
+		assert_int_equal(s.a.reach, REACH_UP);
+	}
+	expect_within(&s, PAUSED, REACH_DOWN, 4, 6);
+}
+
 static void our_own_pause_blames_nobody(void **state)
 {
 	struct site s;
@@ -478,6 +492,8 @@ static void whatever_comes_the_rules_hold(void **state)
 			if (!pick(8))
 				s.e.heard_us = s.now_us - pick(10 * SECOND);
 			if (!pick(8))
+				s.e.seen_us = s.now_us - pick(10 * SECOND);
+			if (!pick(8))
 				s.e.failure_us = s.now_us - pick(SECOND);
 			if (way == ANSWERS) {
 				least = s.rtt_us < least ? s.rtt_us : least;
@@ -518,6 +534,7 @@ int main(void)
 		cmocka_unit_test(a_slow_way_is_not_a_dead_one),
 		cmocka_unit_test(a_link_that_flaps_does_not_take_the_mark_along),
 		cmocka_unit_test(requests_that_find_nobody_hasten_the_loss),
+		cmocka_unit_test(requests_that_get_through_hold_the_mark),
 		cmocka_unit_test(our_own_pause_blames_nobody),
 		cmocka_unit_test(most_lost_together_is_our_own_link),
 		cmocka_unit_test(marks_of_operators_and_queues_are_shown),
