@@ -10,8 +10,10 @@ cli_libcli_a_SOURCES = \
 bin_PROGRAMS += scopectl
 scopectl_SOURCES = \
 	cli/admin.c cli/admin.h \
+	cli/ca.c cli/ca.h \
 	cli/child.c cli/child.h \
 	cli/cli.h \
+	cli/cmd_ca.c \
 	cli/cmd_explain.c \
 	cli/cmd_request.c \
 	cli/cmd_reload.c cli/cmd_run.c \

@@ -31,6 +31,16 @@ static const struct cli_verb verbs[] = {
 	  "Prints what changed and what needs a restart. When the file is refused, everything stays as\n"
 	  "it was, the errors are printed, and it exits 1.\n", cmd_reload },
 	{ "loglevel", "error|warn|info|debug", "What the daemon logs, until the next reload", "", cmd_loglevel },
+	{ "ca", "init|issue SITE|revoke SITE [--dir DIR] [--days N]",
+	  "A private authority for the certificates between sites",
+	  "  init            DIR/ca.pem and DIR/ca.key; creates DIR, never overwrites an authority\n"
+	  "  issue SITE      DIR/SITE.pem and DIR/SITE.key; replaces the files of an earlier one\n"
+	  "  revoke SITE     puts all certificates issued to SITE so far on DIR/crl.pem\n\n"
+	  "  --dir DIR       the authority's folder (default: scopemesh-ca)\n"
+	  "  --days N        how long a site's certificate is valid (default: 825)\n\n"
+	  "ca.key and the keys of other sites never leave the folder; a site gets ca.pem, its own two\n"
+	  "files and, once there is one, crl.pem. Daemons read them again when they change.\n",
+	  cmd_ca },
 	{ "explain", "TEXT...", "What a scope means here, and what is wrong with it",
 	  "The words are one scope. A text that is no scope exits 2, without any daemon; when the\n"
 	  "daemon cannot be reached the text is still checked and its tree printed, and it exits 3.\n",
@@ -66,8 +76,7 @@ static const struct cli_verb verbs[] = {
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
 /* Verbs of the contract that this version does not have yet. */
-static const char *const later[] = { "doctor", "replicas", "queue", "conflicts", "tap",
-	                             "ca", "backup", "completion" };
+static const char *const later[] = { "doctor", "replicas", "queue", "conflicts", "tap", "backup", "completion" };
 
 static int print_help(void)
 {

@@ -13,6 +13,9 @@
 #include "proxy/metrics.h"
 #include "proxy/server.h"
 
+/* 0.401 and not 0.40100000000000002: 15 digits a double keeps exactly */
+#define NUMBERS JSON_REAL_PRECISION(15)
+
 void admin_problem(struct exchange *x, unsigned status, const char *type, const char *detail)
 {
 	struct problem p = { .status = status, .type = type, .detail = detail };
@@ -22,7 +25,7 @@ void admin_problem(struct exchange *x, unsigned status, const char *type, const 
 
 void admin_reply_json(struct exchange *x, unsigned status, const char *type, json_t *body)
 {
-	char *text = body ? json_dumps(body, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+	char *text = body ? json_dumps(body, NUMBERS | JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
 
 	json_decref(body);
 	if (!text) {
@@ -40,6 +43,16 @@ json_t *admin_text_json(struct span s)
 	json_t *t = json_stringn(s.p ? s.p : "", s.n);
 
 	return t ? t : json_string("\xef\xbf\xbd");
+}
+
+json_t *admin_time_json(int64_t wall_ms)
+{
+	char text[CLOCK_TEXT_BYTES];
+
+	if (!wall_ms)
+		return json_null();
+	clock_format(wall_ms, text);
+	return json_string(text);
 }
 
 /* ---- health -------------------------------------------------------------------------------------------------- */
@@ -266,6 +279,7 @@ static const struct {
 	{ "/v1/sites/*/attended", "POST", admin_post_site },
 	{ "/v1/services", "GET", admin_get_services },
 	{ "/v1/scope/explain", "GET", get_explain },
+	{ "/v1/certificates", "GET", admin_get_certificates },
 	{ "/v1/reload", "POST", admin_post_reload },
 	{ "/v1/log", "PUT", admin_put_log },
 };

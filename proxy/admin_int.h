@@ -13,6 +13,12 @@ void admin_reply_json(struct exchange *x, unsigned status, const char *type, jso
 /* Names may hold any byte but controls; what is no UTF-8 cannot stand in JSON. */
 json_t *admin_text_json(struct span s);
 
+/* NULL when it is not known (0). */
+json_t *admin_time_json(int64_t wall_ms);
+
+/* admin_certificates.c */
+void admin_get_certificates(struct exchange *x);
+
 /* admin_sites.c */
 json_t *admin_rtt_json(const struct registry *reg, size_t site);
 const char *admin_state_text(const struct registry *reg, size_t site);

@@ -25,16 +25,6 @@ const char *admin_state_text(const struct registry *reg, size_t site)
 	return site_state_text(site_live_state(reg->sites[site].live));
 }
 
-static json_t *time_or_null(int64_t wall_ms)
-{
-	char text[CLOCK_TEXT_BYTES];
-
-	if (!wall_ms)
-		return json_null();
-	clock_format(wall_ms, text);
-	return json_string(text);
-}
-
 static struct peers *peers_of(const struct exchange *x)
 {
 	return x->w->server->peers;
@@ -54,12 +44,12 @@ static json_t *labels_of(const struct registry_site *site)
 	return labels;
 }
 
-/* One's own as configured, others' as they have announced them. */
+/* One's own as configured, others' as they have announced them; null while they have not. */
 static json_t *services_of(const struct exchange *x, size_t site)
 {
 	const struct registry *reg = x->view->reg;
 	const struct announcement *a = peers_announcement(peers_of(x), reg->sites[site].name);
-	json_t *names = json_array();
+	json_t *names = a || site == reg->local ? json_array() : json_null();
 
 	for (size_t i = 0; site == reg->local && i < x->view->conf->service_count; i++)
 		json_array_append_new(names, admin_text_json(x->view->conf->services[i].name));
@@ -126,7 +116,7 @@ static json_t *site_json(const struct exchange *x, size_t i)
 	                      admin_state_text(reg, i), "rtt_ms", admin_rtt_json(reg, i), "labels", labels_of(site),
 	                      "services", services_of(x, i), "mesh",
 	                      site->has_mesh ? admin_text_json(site->mesh_text) : json_null(), "last_seen",
-	                      time_or_null(i == reg->local ? x->wall_ms : seen), "queued", 0, "fenced_by",
+	                      admin_time_json(i == reg->local ? x->wall_ms : seen), "queued", 0, "fenced_by",
 	                      fenced_by(x, i));
 
 	if (o)
@@ -184,7 +174,7 @@ void admin_get_sites(struct exchange *x)
 static json_t *instance_json(struct span url, const char *health, uint64_t load, int64_t since_ms)
 {
 	return json_pack("{s:o,s:s,s:I,s:o}", "url", admin_text_json(url), "health", health, "load", (json_int_t)load,
-	                 "since", time_or_null(since_ms));
+	                 "since", admin_time_json(since_ms));
 }
 
 static json_t *own_instance_json(const struct conf_instance *conf)

@@ -9,9 +9,12 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "proxy/io_loop.h"
+#include "proxy/io_tls.h"
+#include "proxy/mesh_version.h"
 
 static void on_readable(struct io *io);
 static void on_writable(struct io *io);
@@ -40,7 +43,13 @@ static void finish(struct ask *a, const struct ask_answer *answer)
 static void fail(struct ask *a, enum ask_result result)
 {
 	struct ask_answer answer = { .result = result };
+	char why[256];
 
+	if (io_is_open(&a->c.io) && io_is_refused(&a->c.io)) {
+		answer.result = ASK_UNTRUSTED;
+		snprintf(why, sizeof(why), "%s", io_tls_why(&a->c.io) ? io_tls_why(&a->c.io) : "refused");
+		answer.why = why;
+	}
 	close_connection(a, true);
 	finish(a, &answer);
 }
@@ -67,7 +76,7 @@ static void connect_anew(struct ask *a)
 	buf_init(&a->c.out, NULL, 0);
 	a->c.eof = false;
 	errno = 0; /* tells a refusal from a way that is missing, which have one code */
-	rc = io_connect(&a->c.io, a->loop, &a->addr, &ask_handler);
+	rc = io_connect_tls(&a->c.io, a->loop, &a->addr, &a->to, &ask_handler);
 	if (rc)
 		fail(a, rc == ERR_LIMIT || rc == ERR_NOMEM ? ASK_NOT_ASKED
 		        : errno == ECONNREFUSED            ? ASK_REFUSED
@@ -79,12 +88,15 @@ void ask_send(struct ask *a, struct span path, struct span host, size_t most, in
 	struct timeval patience = { timeout_us / 1000000, timeout_us % 1000000 };
 
 	buf_fini(&a->request);
-	buf_addf(&a->request, "GET %.*s HTTP/1.1\r\nHost: %.*s\r\nUser-Agent: scopemesh\r\n\r\n", SPAN_ARG(path),
+	buf_addf(&a->request, "GET %.*s HTTP/1.1\r\nHost: %.*s\r\nUser-Agent: scopemesh\r\n", SPAN_ARG(path),
 	         SPAN_ARG(host));
+	if (a->mesh)
+		mesh_version_add(&a->request);
+	buf_add_z(&a->request, "\r\n");
 	a->most = most;
 	a->waiting = true;
 	event_add(a->timer, &patience);
-	if (a->connected)
+	if (a->connected && io_is_made_with(&a->c.io, a->to.ctx))
 		write_request(a);
 	else
 		connect_anew(a);
@@ -169,7 +181,7 @@ static void on_end(struct ask *a)
 {
 	if (!a->waiting)
 		close_connection(a, false);
-	else if (a->served && !buf_len(&a->c.in))
+	else if (a->served && !buf_len(&a->c.in) && !io_is_refused(&a->c.io))
 		connect_anew(a);
 	else
 		fail(a, ASK_BROKEN);

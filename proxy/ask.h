@@ -5,6 +5,7 @@
 
 #include "http/message.h"
 #include "proxy/conn.h"
+#include "proxy/tls.h"
 
 struct event;
 
@@ -16,6 +17,7 @@ enum ask_result {
 	ASK_NO_CONNECTION, /* none could be made, or not in time */
 	ASK_SILENT,        /* connected, and no answer in time */
 	ASK_BROKEN,        /* the connection ended before the answer */
+	ASK_UNTRUSTED,     /* no TLS connection: the certificate of one of the two is refused */
 	ASK_UNREADABLE,    /* no HTTP, or more content than was wanted */
 	ASK_NOT_ASKED,     /* out of memory or descriptors: says nothing of the other side */
 };
@@ -24,6 +26,7 @@ struct ask_answer {
 	enum ask_result result;
 	unsigned status;
 	struct span content;   /* good during the call */
+	const char *why;       /* of ASK_UNTRUSTED: in words, or NULL; good during the call */
 	int64_t us;            /* from the request's last byte to the answer's head; a handshake is not in it */
 };
 
@@ -31,6 +34,8 @@ struct ask {
 	struct conn c;             /* first: the io handler casts back */
 	struct io_loop *loop;
 	struct addr addr;
+	struct tls_target to;
+	bool mesh;                 /* a site: says what version of the mesh's protocol we speak */
 	struct event *timer;
 	struct buf request;
 	struct head_guard guard;
@@ -42,7 +47,8 @@ struct ask {
 	void (*done)(struct ask *a, const struct ask_answer *answer);
 };
 
-/* 0 or ERR_NOMEM. */
+/* 0 or ERR_NOMEM.  Afterwards the owner may set to and mesh; to may change between two requests, and the connection is
+ * then made anew. */
 int ask_init(struct ask *a, struct io_loop *loop, const struct addr *to,
              void (*done)(struct ask *a, const struct ask_answer *answer)) MUST_CHECK;
 void ask_fini(struct ask *a);

@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "proxy/io_tls.h"
 
 #define EXCHANGE_MAGIC 0x5c0e4e01u
 /* ---- life ---------------------------------------------------------------------------------------------- */
@@ -273,7 +274,7 @@ enum exchange_step exchange_step_reply(struct exchange *x)
 		}
 	}
 	if (s->c.io.writing) {
-		worker_deadline(x->w, &s->deadline, DEADLINE_BODY, clock_mono_us());
+		worker_deadline(x->w, &s->deadline, DEADLINE_CLIENT_FULL, clock_mono_us());
 		return STEP_WAIT;
 	}
 	x->res_done = true;
@@ -428,7 +429,7 @@ void exchange_on_client_writable(struct exchange *x)
 	}
 	if (client->io.writing) {
 		if (x->s->deadline.armed)
-			worker_deadline(x->w, &x->s->deadline, DEADLINE_BODY, clock_mono_us());
+			worker_deadline(x->w, &x->s->deadline, DEADLINE_CLIENT_FULL, clock_mono_us());
 		return;
 	}
 	exchange_run(x);
@@ -459,7 +460,10 @@ void exchange_on_client_deadline(struct exchange *x)
 /* No whole head came and none will. */
 static void upstream_ended(struct exchange *x)
 {
-	exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_RESET);
+	if (io_is_refused(&x->up->c.io))
+		exchange_on_upstream_refused(x);
+	else
+		exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_RESET);
 	exchange_run(x);
 }
 

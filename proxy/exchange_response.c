@@ -292,12 +292,12 @@ enum exchange_step exchange_step_relay(struct exchange *x)
 			x->state = X_END;
 			return STEP_NEXT;
 		}
-		worker_deadline(x->w, &x->s->deadline, DEADLINE_BODY, now);
+		worker_deadline(x->w, &x->s->deadline, DEADLINE_CLIENT_FULL, now);
 		return STEP_WAIT;
 	}
 	if (client->io.writing) {
 		deadline_clear(&x->w->deadlines, &x->up->deadline);
-		worker_deadline(x->w, &x->s->deadline, DEADLINE_BODY, now);
+		worker_deadline(x->w, &x->s->deadline, DEADLINE_CLIENT_FULL, now);
 	} else {
 		if (!buf_len(&x->up->c.in))
 			buf_fini(&x->up->c.in);

@@ -11,6 +11,8 @@
 #include "base/clock.h"
 #include "proxy/carrier.h"
 #include "proxy/exchange_int.h"
+#include "proxy/io_tls.h"
+#include "proxy/mesh_version.h"
 #include "proxy/piggyback.h"
 
 static bool is_token_char(unsigned char c)
@@ -121,10 +123,11 @@ static void add_forwarded(struct exchange *x, struct buf *out)
 	struct http_field *xff = http_find(&x->req, HTTP_X_FORWARDED_FOR);
 	char host[ADDR_TEXT_BYTES];
 	struct addr peer;
-	bool trusted;
+	bool trusted, plain;
 
 	if (x->from_mesh)
 		return;
+	plain = io_is_made_with(&x->s->c.io, NULL);
 	session_peer(x->s, &peer);
 	addr_format_host(&peer, host);
 	trusted = x->view->conf->forwarded_trust_count && client_is_trusted(x, &peer);
@@ -144,12 +147,12 @@ static void add_forwarded(struct exchange *x, struct buf *out)
 	buf_add_z(out, host);
 	buf_add(out, "\r\n", 2);
 	if (!trusted || !http_find(&x->req, HTTP_X_FORWARDED_PROTO))
-		buf_add_z(out, "X-Forwarded-Proto: http\r\n");
+		buf_add_z(out, plain ? "X-Forwarded-Proto: http\r\n" : "X-Forwarded-Proto: https\r\n");
 	if (x->req.host.n && (!trusted || !http_find(&x->req, HTTP_X_FORWARDED_HOST)))
 		add_field(out, "X-Forwarded-Host", x->req.host);
 	if (trusted && http_find(&x->req, HTTP_FORWARDED))
-		buf_addf(out, strchr(host, ':') ? "Forwarded: for=\"[%s]\";proto=http\r\n"
-		                                : "Forwarded: for=%s;proto=http\r\n", host);
+		buf_addf(out, strchr(host, ':') ? "Forwarded: for=\"[%s]\";proto=%s\r\n"
+		                                : "Forwarded: for=%s;proto=%s\r\n", host, plain ? "http" : "https");
 }
 
 static void add_mesh_fields(struct exchange *x, struct buf *out)
@@ -167,6 +170,8 @@ static void add_mesh_fields(struct exchange *x, struct buf *out)
 		add_field(out, "X-Scopemesh-Scope", x->scope_text);
 	if (x->hold)
 		buf_add_z(out, "X-Scopemesh-Hold: 1\r\n");
+	if (!x->up->reused)
+		mesh_version_add(out);
 }
 
 static void add_scope(struct exchange *x, struct buf *out)

@@ -1,4 +1,4 @@
-/* A byte stream that never blocks: one end of a TCP (later TLS) connection, or, in scenarios and
+/* A byte stream that never blocks: one end of a TCP or TLS (io_tls.h) connection, or, in scenarios and
  * fuzz targets, a pair of queues in memory.  Everything above is written against this, so the
  * request machine runs without sockets.
  *
@@ -44,6 +44,7 @@ struct io {
 	void *impl;              /* the implementation's own: of a socket, the struct io_loop that watches it */
 	int fd;
 	bool reading, writing;   /* what is wanted at present */
+	bool ready;              /* something has happened to it that its handler has not been told yet */
 };
 
 /* Takes fd over.  Nothing is wanted yet. */

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "config.h"
 #include "scope/scope.h"
 
@@ -246,6 +247,20 @@ static void print_sites(const struct view *view, struct buf *out)
 			print_transitions(reg->sites[i].name, reg->sites[i].live, (enum site_state)to, out);
 }
 
+static void print_certificates(const struct tls_set *tls, struct buf *out)
+{
+	int64_t now = clock_wall_ms();
+
+	if (!tls || !tls->cert_count)
+		return;
+	head(out, "certificate_expiry_seconds", "gauge", "Time until a certificate ends; negative when it has ended.");
+	for (size_t i = 0; i < tls->cert_count; i++) {
+		buf_addf(out, "scopemesh_certificate_expiry_seconds{use=\"%s\",service=\"", tls_use_text(tls->certs[i].use));
+		add_label(out, tls->certs[i].service);
+		buf_addf(out, "\"} %" PRId64 "\n", (tls->certs[i].not_after_ms - now) / 1000);
+	}
+}
+
 static void print_connections(struct server *srv, struct buf *out)
 {
 	head(out, "connections", "gauge", "Open connections.");
@@ -329,6 +344,7 @@ void metrics_print(struct server *srv, const struct view *view, struct buf *out)
 	print_durations(list, out);
 	print_reasons(srv, out);
 	print_sites(view, out);
+	print_certificates(view->tls, out);
 	print_connections(srv, out);
 	print_correlation(srv, out);
 	head(out, "config_reloads_total", "counter", "Reloads of the configuration.");

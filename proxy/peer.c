@@ -144,7 +144,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (is_fenced(p))
+	if (is_fenced(p) || !tls_may_call(p->all->tls, &p->ask.addr))
 		arm(p->timer, TURN_US); /* no traffic at all */
 	else if (!p->ask.waiting)
 		send_ping(p);
@@ -181,6 +181,14 @@ static void take_pong(struct peer *p, const json_t *doc)
 	pthread_mutex_unlock(&all->lock);
 }
 
+/* Our certificate, our registry entry or our version is of no use there (proxy/trust.c). */
+static bool is_turned_away(const json_t *doc)
+{
+	const char *type = json_string_value(json_object_get(doc, "type"));
+
+	return type && (!strcmp(type, "urn:scopemesh:unreachable") || !strcmp(type, "urn:scopemesh:version"));
+}
+
 /* Whoever answers has to be the site that was meant. */
 static enum alive_miss judge_pong(struct peer *p, const struct ask_answer *answer)
 {
@@ -191,13 +199,15 @@ static enum alive_miss judge_pong(struct peer *p, const struct ask_answer *answe
 
 	if (answer->status == 403)
 		return MISS_BARRED;
-	if (answer->status == 204 || answer->status == 503)
-		return MISS_NONE; /* an earlier version; one that has no room for us at the moment */
-	if (answer->status != 200)
+	if (answer->status == 204)
+		return MISS_NONE; /* an earlier version */
+	if (answer->status != 200 && answer->status != 503)
 		return MISS_STRANGER;
 	doc = json_loadb(text.p ? text.p : "", text.n, JSON_REJECT_DUPLICATES, NULL);
 	site = json_string_value(json_object_get(doc, "site"));
-	if (!site || strcmp(site, p->name) != 0)
+	if (answer->status == 503)
+		miss = is_turned_away(doc) ? MISS_BARRED : MISS_NONE; /* or it has no room for us at the moment */
+	else if (!site || strcmp(site, p->name) != 0)
 		miss = MISS_STRANGER;
 	else
 		take_pong(p, doc);
@@ -301,6 +311,8 @@ static enum alive_miss miss_of(enum ask_result result)
 		return MISS_SILENT;
 	case ASK_BROKEN:
 		return MISS_BROKEN;
+	case ASK_UNTRUSTED:
+		return MISS_UNTRUSTED;
 	default:
 		return MISS_STRANGER;
 	}
@@ -316,6 +328,8 @@ static void on_done(struct ask *ask, const struct ask_answer *answer)
 		arm(p->timer, turn_us(p));
 		return;
 	}
+	if (answer->result == ASK_UNTRUSTED && p->alive.last_miss != MISS_UNTRUSTED)
+		log_warn("site %s: no TLS connection: %s", p->name, answer->why);
 	if (answer->result != ASK_ANSWERED)
 		miss = miss_of(answer->result);
 	else if (p->step == PEER_STEP_PING)
@@ -418,6 +432,7 @@ static struct peer *peer_new(struct peers *all, const struct registry_site *site
 		peer_free(p);
 		return NULL;
 	}
+	p->ask.mesh = true;
 	if (site->has_mesh)
 		arm(p->timer, 1000 + (int64_t)peers_random(all, 50000)); /* soon, and not all at once */
 	return p;
@@ -456,7 +471,15 @@ static void forget_gone(struct peers *all)
 	pthread_mutex_unlock(&all->lock);
 }
 
-int peers_update(struct peers *all, struct conf *conf, struct registry *reg)
+static void release_views(struct peers *all)
+{
+	if (all->conf)
+		conf_unref(&all->conf);
+	registry_unref(&all->reg);
+	tls_unref(&all->tls);
+}
+
+int peers_update(struct peers *all, struct conf *conf, struct registry *reg, struct tls_set *tls)
 {
 	struct peer **items = calloc(reg->site_count + 1, sizeof(struct peer *)), *p;
 	int rc = items ? 0 : ERR_NOMEM;
@@ -474,7 +497,7 @@ int peers_update(struct peers *all, struct conf *conf, struct registry *reg)
 			rc = ERR_NOMEM;
 			continue;
 		}
-		n++;
+		items[n++]->ask.to = tls_target_site(tls, site->name);
 	}
 	for (size_t i = 0; i < all->count; i++) {
 		p = all->items[i];
@@ -484,12 +507,10 @@ int peers_update(struct peers *all, struct conf *conf, struct registry *reg)
 	free(all->items);
 	all->items = items;
 	all->count = n;
-	if (all->conf)
-		conf_unref(&all->conf);
-	if (all->reg)
-		registry_unref(&all->reg);
+	release_views(all);
 	all->conf = conf_ref(conf);
 	all->reg = registry_ref(reg);
+	all->tls = tls_ref(tls);
 	forget_gone(all);
 	for (size_t i = 0; i < reg->site_count; i++)
 		peers_apply_ways(all, i);
@@ -499,8 +520,8 @@ int peers_update(struct peers *all, struct conf *conf, struct registry *reg)
 	return rc;
 }
 
-struct peers *peers_new(struct io_loop *loop, struct conf *conf, struct registry *reg, struct marks *marks,
-                        struct identity *id)
+struct peers *peers_new(struct io_loop *loop, struct conf *conf, struct registry *reg, struct tls_set *tls,
+                        struct marks *marks, struct identity *id)
 {
 	static const struct timeval tick = { 0, TICK_US };
 	struct peers *all = calloc(1, sizeof(*all));
@@ -519,7 +540,7 @@ struct peers *peers_new(struct io_loop *loop, struct conf *conf, struct registry
 	all->random |= 1;
 	all->digest_us = clock_mono_us() + DIGEST_FIRST_US + (int64_t)peers_random(all, DIGEST_FIRST_US);
 	all->tick = event_new(loop->base, -1, EV_PERSIST, on_tick, all);
-	if (!all->tick || event_add(all->tick, &tick) || peers_update(all, conf, reg))
+	if (!all->tick || event_add(all->tick, &tick) || peers_update(all, conf, reg, tls))
 		peers_free(&all);
 	return all;
 }
@@ -540,9 +561,7 @@ void peers_free(struct peers **allp)
 	buf_fini(&all->content);
 	buf_fini(&all->urgent);
 	pthread_mutex_destroy(&all->lock);
-	if (all->conf)
-		conf_unref(&all->conf);
-	registry_unref(&all->reg);
+	release_views(all);
 	free(all);
 }
 

@@ -12,6 +12,7 @@
 struct io_loop;
 struct exchange;
 struct peers;
+struct tls_set;
 
 /* Paths of the mesh listener that it answers itself. */
 #define PEER_PATHS "/.scopemesh/"
@@ -20,11 +21,11 @@ struct peers;
 #define PEER_DIGEST "/.scopemesh/digest"
 
 /* Begins with the sites of this registry.  marks and id are the caller's and outlive it.  NULL without memory. */
-struct peers *peers_new(struct io_loop *loop, struct conf *conf, struct registry *reg, struct marks *marks,
-                        struct identity *id);
-/* Another configuration or registry: sites that stay keep their connection and their history.  0; ERR_NOMEM:
+struct peers *peers_new(struct io_loop *loop, struct conf *conf, struct registry *reg, struct tls_set *tls,
+                        struct marks *marks, struct identity *id);
+/* Another configuration, registry or certificates: sites that stay keep their connection and their history.  0; ERR_NOMEM:
  * some sites are not asked. */
-int peers_update(struct peers *all, struct conf *conf, struct registry *reg) MUST_CHECK;
+int peers_update(struct peers *all, struct conf *conf, struct registry *reg, struct tls_set *tls) MUST_CHECK;
 /* No worker runs any more. */
 void peers_free(struct peers **all);
 

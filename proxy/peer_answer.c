@@ -121,8 +121,9 @@ void peer_answer(struct exchange *x)
 		exchange_reply(x, 204, NULL); /* somebody looks whether anything is here */
 		return;
 	}
-	if (!registry_find(reg, from, &at) || at == reg->local) {
-		refuse(x, 403, "not-allowed", "this site does not know the site that asks");
+	if (!registry_find(reg, from, &at) || at == reg->local || (x->has_peer && at != x->peer)) {
+		refuse(x, 403, "not-allowed", x->has_peer ? "the site that asks is not the one of its certificate"
+		                                         : "this site does not know the site that asks");
 		return;
 	}
 	live = reg->sites[at].live;

@@ -36,6 +36,7 @@ struct peers {
 	struct io_loop *loop;
 	struct conf *conf;
 	struct registry *reg;
+	struct tls_set *tls;
 	struct marks *marks;
 	struct identity *id;
 	struct peer **items;       /* the others, in the order of reg; who has no address is not asked */

@@ -24,6 +24,7 @@ struct probe {
 struct probes {
 	struct io_loop *loop;
 	struct conf *conf;
+	struct tls_set *tls;
 	struct probe *items;
 	size_t count;
 };
@@ -80,6 +81,7 @@ static int add_instance(struct probes *all, const struct conf_service *svc, cons
 	p->instance = instance_get(&inst->addr);
 	if (!p->instance || ask_init(&p->ask, all->loop, &inst->addr, on_done))
 		return ERR_NOMEM;
+	p->ask.to = tls_target_instance(all->tls, all->conf, (size_t)(svc - all->conf->services), inst);
 	p->timer = evtimer_new(all->loop->base, on_timer, p);
 	all->count++;
 	p->path = svc->health.path;
@@ -104,7 +106,7 @@ static int add_service(struct probes *all, const struct conf_service *svc)
 	return 0;
 }
 
-struct probes *probes_start(struct io_loop *loop, struct conf *conf)
+struct probes *probes_start(struct io_loop *loop, struct conf *conf, struct tls_set *tls)
 {
 	struct probes *all = calloc(1, sizeof(*all));
 	size_t most = 1;
@@ -115,6 +117,7 @@ struct probes *probes_start(struct io_loop *loop, struct conf *conf)
 		return NULL;
 	all->loop = loop;
 	all->conf = conf_ref(conf);
+	all->tls = tls_ref(tls);
 	all->items = calloc(most, sizeof(*all->items));
 	for (size_t i = 0; all && all->items && i < conf->service_count; i++)
 		if (add_service(all, &conf->services[i]))
@@ -141,5 +144,6 @@ void probes_stop(struct probes **allp)
 	}
 	free(all->items);
 	conf_unref(&all->conf);
+	tls_unref(&all->tls);
 	free(all);
 }

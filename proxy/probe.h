@@ -8,7 +8,7 @@
 struct probes;
 
 /* Begins all probes of this configuration on the loop; NULL without memory. */
-struct probes *probes_start(struct io_loop *loop, struct conf *conf);
+struct probes *probes_start(struct io_loop *loop, struct conf *conf, struct tls_set *tls);
 void probes_stop(struct probes **probes);
 
 #endif

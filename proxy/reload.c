@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "proxy/certificates.h"
 #include "proxy/peer.h"
 #include "proxy/probe.h"
 
@@ -39,14 +40,19 @@ void reload_report_fini(struct reload_report *r)
 	buf_fini(&r->closed);
 }
 
+/* What is read again; the rest stays as it is. */
+enum reload_part { RELOAD_ALL, RELOAD_REGISTRY, RELOAD_CERTIFICATES };
+
 /* What is on the way to be in force. */
 struct reload {
 	struct server *srv;
 	struct reload_report *report;
-	bool registry_only;      /* the configuration stays */
+	enum reload_part part;
 	struct conf *conf;
 	struct collect *sites;   /* NULL: the server's own stays */
 	struct registry *reg;
+	struct tls_set *tls;
+	uint64_t tls_files;
 	struct bound_list listeners;
 	int *fds;
 	struct change **changes; /* per worker */
@@ -69,18 +75,35 @@ static int load_conf(struct reload *r)
 	return 0;
 }
 
-static int load(struct reload *r)
+static void add_mistake(void *arg, const void *option, const char *what, const char *hint)
+{
+	(void)option;
+	(void)hint;
+	buf_addf(arg, "%s\n", what);
+}
+
+/* Files that changed by themselves have to be better than what there is. */
+static int load_certificates(struct reload *r)
+{
+	if (r->part == RELOAD_REGISTRY) {
+		r->tls = tls_ref(r->srv->tls);
+		return 0;
+	}
+	r->tls_files = certificates_state(r->conf); /* before reading: what is written meanwhile is seen */
+	return tls_load(r->conf, r->part == RELOAD_CERTIFICATES ? r->srv->tls : NULL, add_mistake, &r->report->errors,
+	                &r->tls);
+}
+
+static int load_registry(struct reload *r)
 {
 	struct server *srv = r->srv;
-	int rc = 0;
+	int rc;
 
-	if (r->registry_only)
-		r->conf = conf_ref(srv->conf);
-	else
-		rc = load_conf(r);
-	if (rc)
-		return rc;
-	if (r->registry_only)
+	if (r->part == RELOAD_CERTIFICATES) {
+		r->reg = registry_ref(srv->reg);
+		return 0;
+	}
+	if (r->part == RELOAD_REGISTRY)
 		rc = srv->sites->source->ops->resync(srv->sites->source, &r->report->errors);
 	else
 		rc = collect_open(&source_file, r->conf->registry_file, r->conf->site, r->conf->labels,
@@ -90,6 +113,20 @@ static int load(struct reload *r)
 	r->reg = registry_ref(r->sites ? r->sites->now : srv->sites->now);
 	marks_apply(&srv->marks, r->reg); /* before any request sees it */
 	return 0;
+}
+
+static int load(struct reload *r)
+{
+	struct server *srv = r->srv;
+	int rc = 0;
+
+	if (r->part == RELOAD_ALL)
+		rc = load_conf(r);
+	else
+		r->conf = conf_ref(srv->conf);
+	if (!rc)
+		rc = load_certificates(r);
+	return rc ? rc : load_registry(r);
 }
 
 static void add_address(struct buf *out, const struct bound *o)
@@ -156,7 +193,7 @@ static int make_changes(struct reload *r)
 
 	r->changes = calloc(srv->worker_count, sizeof(struct change *));
 	for (unsigned k = 0; r->changes && k < srv->worker_count; k++) {
-		r->changes[k] = change_new(r->conf, r->reg, r->listeners.items, n);
+		r->changes[k] = change_new(r->conf, r->reg, r->tls, r->listeners.items, n);
 		if (!r->changes[k])
 			return ERR_NOMEM;
 		r->changes[k]->number = srv->changes + 1;
@@ -193,6 +230,7 @@ static void discard(struct reload *r)
 	registry_unref(&r->reg);
 	collect_close(&r->sites); /* borrows from the configuration */
 	conf_unref(&r->conf);
+	tls_unref(&r->tls);
 }
 
 static void hand_out(struct reload *r)
@@ -241,15 +279,15 @@ static int put_in_force(struct reload *r)
 	hand_out(r);
 	rc = await_workers(srv);
 	probes_stop(&srv->probes); /* before the new ones begin: both mark the instances as probed */
-	srv->probes = probes_start(&srv->workers[0].loop, r->conf);
-	if (!srv->probes || peers_update(srv->peers, r->conf, r->reg))
+	srv->probes = probes_start(&srv->workers[0].loop, r->conf, r->tls);
+	if (!srv->probes || peers_update(srv->peers, r->conf, r->reg, r->tls))
 		rc = ERR_NOMEM;
 	if (r->new_log) {
 		struct access_log *old = srv->access_log;
 
 		srv->access_log = r->log;
 		r->log = old; /* discarded, which writes what waits */
-	} else if (!r->registry_only) {
+	} else if (r->part == RELOAD_ALL) {
 		access_log_reopen(srv->access_log); /* what rotates logs may know of reloads only */
 	}
 	registry_unref(&srv->reg);
@@ -262,10 +300,14 @@ static int put_in_force(struct reload *r)
 	conf_unref(&srv->conf);
 	srv->conf = conf_ref(r->conf);
 	correlation_set_keys(srv->correlation, conf_correlation_keys(srv->conf));
+	tls_unref(&srv->tls);
+	srv->tls = tls_ref(r->tls);
+	if (r->part != RELOAD_REGISTRY)
+		certificates_taken(srv, r->tls_files);
 	bound_list_free(&srv->listeners);
 	srv->listeners = r->listeners;
 	r->listeners = (struct bound_list){ NULL, 0 };
-	if (!r->registry_only)
+	if (r->part == RELOAD_ALL)
 		log_set_level(srv->conf->log_level);
 	return rc;
 }
@@ -309,8 +351,9 @@ static void refused(const struct reload *r)
 	struct server *srv = r->srv;
 
 	log_each(say_error, &r->report->errors);
-	if (r->registry_only) {
-		log_error("the registry file is refused: the sites stay as they were");
+	if (r->part != RELOAD_ALL) {
+		log_error("%s", r->part == RELOAD_REGISTRY ? "the registry file is refused: the sites stay as they were"
+		                                           : "the certificates stay as they were");
 		return;
 	}
 	atomic_fetch_add(&srv->reloads_bad, 1);
@@ -323,7 +366,13 @@ static void taken(const struct reload *r)
 	const struct reload_report *report = r->report;
 	struct server *srv = r->srv;
 
-	if (r->registry_only) {
+	if (r->part == RELOAD_CERTIFICATES) {
+		log_each(say_error, &report->errors);
+		log_info("certificates and keys were read again%s", buf_len(&report->errors) ? "; what is of no use stays as it was"
+		                                                                            : "");
+		return;
+	}
+	if (r->part == RELOAD_REGISTRY) {
 		log_info("the registry file was read again: %zu sites", srv->reg->site_count);
 		return;
 	}
@@ -366,11 +415,18 @@ int server_reload(struct server *srv, struct reload_report *report)
 	return ERR_DENIED;
 }
 
+int server_reload_certificates(struct server *srv, struct reload_report *report)
+{
+	struct reload r = { .srv = srv, .report = report, .part = RELOAD_CERTIFICATES };
+
+	return run(&r);
+}
+
 void server_watch_registry(struct server *srv)
 {
 	struct source *source = srv->sites->source;
 	struct reload_report report;
-	struct reload r = { .srv = srv, .report = &report, .registry_only = true };
+	struct reload r = { .srv = srv, .report = &report, .part = RELOAD_REGISTRY };
 
 	if (!source->ops->has_news || atomic_load(&srv->draining) || !source->ops->has_news(source))
 		return;

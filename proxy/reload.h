@@ -21,6 +21,9 @@ void reload_report_fini(struct reload_report *r);
  * worker has not taken it yet, but will; ERR_NOMEM. */
 int server_reload(struct server *srv, struct reload_report *report);
 
+/* The same with the files of TLS alone: report->errors says what was of no use and stays as it was. */
+int server_reload_certificates(struct server *srv, struct reload_report *report);
+
 /* Asks the registry's source whether it has news, and takes that alone.  To be called some times a second. */
 void server_watch_registry(struct server *srv);
 

@@ -5,6 +5,7 @@
 #include "proxy/lookup.h"
 #include "proxy/peer.h"
 #include "proxy/piggyback.h"
+#include "proxy/trust.h"
 
 /* Sites a request may have passed. */
 #define HOPS_MOST 8
@@ -18,16 +19,6 @@ static int refuse(struct exchange *x, unsigned status, const char *type, const c
 }
 
 /* ---- service ----------------------------------------------------------------------------------------------- */
-
-static bool listens_at(const struct conf_service *svc, const struct listener *l)
-{
-	if (l->service)
-		return span_eq(svc->name, span_of(l->service));
-	for (size_t i = 0; i < svc->listen_count; i++)
-		if (addr_eq(&svc->listen[i], &l->conf_addr))
-			return true;
-	return false;
-}
 
 /* A prefix matches at a segment border: "/v2" has "/v2" and "/v2/x", not "/v20". */
 static bool prefix_matches(struct span prefix, struct span path)
@@ -47,7 +38,7 @@ static int find_service_by_path(struct exchange *x)
 	for (size_t i = 0; i < conf->service_count; i++) {
 		const struct conf_service *svc = &conf->services[i];
 
-		if (!listens_at(svc, x->s->listener))
+		if (!listener_serves(x->s->listener, svc))
 			continue;
 		if (prefix_matches(svc->prefix, x->req.path) && (!best || svc->prefix.n > best->prefix.n))
 			best = svc;
@@ -377,44 +368,20 @@ static int use_scope(struct exchange *x, const struct scope_lookup *lookup)
 	return own ? use_location(x, own->location, lookup, text) : use_default(x, lookup);
 }
 
-/* ---- who may come in from other sites ------------------------------------------------------------------------------- */
-
-static bool is_barred(struct exchange *x, struct span from)
-{
-	const struct registry *reg = x->view->reg;
-
-	for (size_t i = 0; i < reg->site_count; i++)
-		if (site_live_is_barred(reg->sites[i].live) && token_is(x, from, reg->sites[i].name))
-			return true;
-	return false;
-}
-
-static int check_peer(struct exchange *x)
-{
-	struct span rest = x->trace, member, from = { NULL, 0 };
-
-	while (http_list_next(&rest, &member))
-		from = member;
-	if (is_barred(x, from))
-		return refuse(x, 503, "unreachable", "an operator here has fenced or detached the site that asks");
-	if (x->svc->sites_rule == CONF_SITES_ALL)
-		return 0;
-	for (size_t i = 0; x->svc->sites_rule == CONF_SITES_LIST && i < x->svc->sites_count; i++)
-		if (token_is(x, from, x->svc->sites[i]))
-			return 0;
-	return refuse(x, 403, "not-allowed", "this site does not let that site use the service (sites)");
-}
+/* ---- from other sites ---------------------------------------------------------------------------------------- */
 
 static int route_from_mesh(struct exchange *x)
 {
 	const struct http_field *scope = http_find(&x->req, HTTP_X_SCOPEMESH_SCOPE);
 
-	if (span_starts(x->req.path, SPAN(PEER_PATHS))) {
-		x->between_sites = true;
+	x->between_sites = span_starts(x->req.path, SPAN(PEER_PATHS));
+	if (trust_identify(x) || trust_check_version(x))
+		return ERR_DENIED;
+	if (x->between_sites) {
 		peer_answer(x);
 		return ERR_EXISTS; /* answered */
 	}
-	if (check_loop(x) || find_service_by_name(x) || check_peer(x))
+	if (trust_admit(x) || check_loop(x) || find_service_by_name(x) || trust_admit_to_service(x))
 		return ERR_DENIED;
 	if (scope) {
 		x->scope_text = scope->value;

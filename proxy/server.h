@@ -6,6 +6,7 @@
 
 #include "proxy/access_log.h"
 #include "proxy/bound.h"
+#include "proxy/certificates.h"
 #include "proxy/conf.h"
 #include "proxy/correlation.h"
 #include "proxy/worker.h"
@@ -19,6 +20,7 @@ struct server {
 	struct conf *conf;
 	struct collect *sites;     /* the registry's source, and what it told */
 	struct registry *reg;
+	struct tls_set *tls;
 	const char *conf_path;
 	struct worker *workers;    /* [0] is the main thread's */
 	unsigned worker_count;     /* with the main one */
@@ -34,9 +36,8 @@ struct server {
 	struct peers *peers;       /* made before the workers run, freed after */
 	struct correlation *correlation; /* what all workers remember for correlate:NAME */
 	int state_fd;              /* the lock of the state folder */
-	_Atomic uint64_t fd_base;  /* descriptors of our own; counted once the workers run */
-	uint64_t fd_full;          /* in all, without those kept (listener.c) */
 	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick, *watch_tick;
+	struct certificates certificates;
 	int64_t started_us, drain_until_us;
 	int64_t drain_grace_until_us; /* 0: requests from before the drain are in flight */
 	bool drain_last;           /* nobody is accepted any more */

@@ -16,8 +16,11 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "proxy/client_table.h"
+#include "proxy/descriptors.h"
 #include "proxy/exchange.h"
+#include "proxy/io_tls.h"
 
 /* What a client may still send after an answer that ends the connection, within the linger deadline: most send all they
  * have before they listen. */
@@ -138,6 +141,7 @@ static void enlist(struct session *s)
 
 	TAILQ_INSERT_TAIL(&w->sessions, s, link);
 	atomic_fetch_add_explicit(&open_sessions, 1, memory_order_relaxed);
+	descriptors_add(1);
 	counter_add(&w->stats.accepted, 1);
 	counter_add(&w->stats.connections_client, 1);
 }
@@ -166,6 +170,7 @@ static void begin_refused(struct session *s, const char *why)
 void session_accept(struct listener *l, int fd, const struct addr *peer, bool counted, const char *refusal)
 {
 	struct session *s = session_new(l, peer);
+	struct ssl_ctx_st *tls;
 
 	if (!s) {
 		if (l->kind != LISTEN_MESH)
@@ -177,7 +182,13 @@ void session_accept(struct listener *l, int fd, const struct addr *peer, bool co
 	}
 	s->counted = counted;
 	s->stranger = l->worker->drain && !conf_is_neighbour(l->worker->view->conf, peer);
-	io_open_fd(&s->c.io, &l->worker->loop, fd, &session_io_handler);
+	tls = listener_tls(l);
+	if (!tls) {
+		io_open_fd(&s->c.io, &l->worker->loop, fd, &session_io_handler);
+	} else if (io_open_tls(&s->c.io, &l->worker->loop, fd, tls, &session_io_handler)) {
+		session_free(s);
+		return;
+	}
 	if (refusal)
 		begin_refused(s, refusal);
 	else
@@ -199,6 +210,7 @@ void session_close(struct session *s, bool reset)
 	TAILQ_REMOVE(&w->sessions, s, link);
 	TAILQ_INSERT_TAIL(&w->dead_sessions, s, link);
 	atomic_fetch_sub_explicit(&open_sessions, 1, memory_order_relaxed);
+	descriptors_add(-1);
 	counter_add(&w->stats.connections_client, (uint64_t)-1);
 }
 
@@ -313,6 +325,21 @@ static void linger(struct session *s)
 		session_close(s, false);
 }
 
+/* What was sent already is thrown away, so that the alert arrives. */
+static void refuse_tls(struct session *s)
+{
+	char text[ADDR_TEXT_BYTES];
+	struct addr peer;
+
+	if (s->kind == LISTEN_MESH && worker_may_warn(&s->worker->tls_said_us)) {
+		session_peer(s, &peer);
+		addr_format(&peer, text);
+		log_warn("mesh: %s is refused: %s", text, io_tls_why(&s->c.io));
+	}
+	s->c.eof = false;
+	start_linger(s);
+}
+
 static void on_readable(struct io *io)
 {
 	struct session *s = of_io(io);
@@ -332,8 +359,14 @@ static void on_readable(struct io *io)
 	case CONN_READ_NONE:
 	case CONN_READ_FULL:
 		return;
-	case CONN_READ_EOF:
 	case CONN_READ_BROKEN:
+		if (io_is_refused(io)) {
+			refuse_tls(s);
+			return;
+		}
+		session_close(s, false);
+		return;
+	case CONN_READ_EOF:
 		session_close(s, false);
 		return;
 	case CONN_READ_NOMEM:

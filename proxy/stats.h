@@ -62,6 +62,7 @@ struct stats_pair {
 #define STATS_REASONS(X) \
 	X(REASON_REFUSED, "refused") \
 	X(REASON_UNREACHABLE, "unreachable") \
+	X(REASON_CERTIFICATE, "certificate") \
 	X(REASON_TIMEOUT, "timeout") \
 	X(REASON_NO_INSTANCE, "no-instance") \
 	X(REASON_PROXY_503, "proxy-503") \

@@ -13,7 +13,8 @@
  *     down      failed   unreachable for timeouts.fail_after; or confirmed: nothing but refusals for ALIVE_CONFIRM_US,
  *                        or the registry's source or every other site that can be asked says so as well.
  *                        Never while isolated (the time does not count either), while it asks us something (one way is
- *                        cut, it is alive) or answers that it has barred us, or for an autonomous site
+ *                        cut, it is alive) or answers that it has barred us, while only TLS stands between, or for an
+ *                        autonomous site
  *
  * The mark that is shown:
  *
@@ -98,7 +99,7 @@ static void settle(struct aliveness *a, int64_t now_us)
 /* Somebody answered there: the way is open. */
 static bool shows_open_way(enum alive_miss miss)
 {
-	return miss == MISS_REFUSED || miss == MISS_STRANGER || miss == MISS_BARRED;
+	return miss == MISS_REFUSED || miss == MISS_STRANGER || miss == MISS_BARRED || miss == MISS_UNTRUSTED;
 }
 
 /* ---- what pings meet --------------------------------------------------------------------------------------------- */
@@ -205,7 +206,8 @@ static bool is_confirmed(const struct aliveness *a, int64_t now_us, const struct
 
 static bool has_failed(const struct aliveness *a, int64_t now_us, const struct alive_evidence *e)
 {
-	if (a->good || e->isolated || a->one_way || a->last_miss == MISS_BARRED || e->marks & MARK_AUTONOMOUS)
+	if (a->good || e->isolated || a->one_way || e->marks & MARK_AUTONOMOUS || a->last_miss == MISS_BARRED ||
+	    a->last_miss == MISS_UNTRUSTED)
 		return false;
 	return is_confirmed(a, now_us, e) || (now_us - a->down_us >= ALIVE_WITNESS_US &&
 	                                      now_us - a->asked_us - a->excused_us >= e->fail_after_us);

@@ -470,13 +470,13 @@ class Bed:
         self.servers.append(Relay(target, delay))
         return self.servers[-1]
 
-    def config(self, site, services, mesh=None, registry=None, **top):
+    def config(self, site, services, mesh=None, registry=None, mesh_tls=None, **top):
         """The text of a configuration. services: {name: {key: value}}, listen: a free port by default."""
         doc = {'site': site, 'state': './state', 'workers': 1,
                'services': {n: {'listen': '127.0.0.1:0', 'instances': [], **s} for n, s in services.items()},
                'admin': {'listen': '127.0.0.1:0'}}
         if mesh:
-            doc['mesh'] = {'listen': mesh, 'tls': {'insecure': True}}
+            doc['mesh'] = {'listen': mesh, 'tls': mesh_tls or {'insecure': True}}
         if registry:
             doc['registry'] = {'file': registry}
         doc.update(top)
