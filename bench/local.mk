@@ -7,7 +7,7 @@ bench_bench_http_SOURCES = bench/bench_http.c
 bench_bench_http_LDADD = $(HTTP_LIBS) base/libbase.a
 
 # Against HAProxy and nginx, unpacked below the build folder; outside make check, since it takes minutes.
-EXTRA_DIST += bench/README.md bench/run bench/rig.py bench/soak.py bench/origin.c bench/floor.c bench/report.lua bench/scope.lua
+EXTRA_DIST += bench/run bench/rig.py bench/soak.py bench/origin.c bench/floor.c bench/report.lua bench/scope.lua
 .PHONY: bench
 bench: scopemeshd
 	$(PYTHON3) $(srcdir)/bench/run --build .
