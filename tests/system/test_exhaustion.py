@@ -82,6 +82,7 @@ def endure(bed, text=b'', count=CROWD, limit=DESCRIPTORS, **kw):
     crowd = Crowd(d.addr('image'), text, count)
     longest = honest_requests(d.addr('image'))
     assert longest < 1, f'a request took {longest:.3f} s'
+    print(f'     {HONEST} honest requests: none failed, the longest took {longest * 1000:.0f} ms')
     assert metric(d, 'connections_evicted_total') > 0
     eq(ask(d.admin, path='/healthz').status, 200, 'the admin interface')
     crowd.leave()
