@@ -13,6 +13,9 @@
 #include "proxy/metrics.h"
 #include "proxy/server.h"
 
+/* 0.401 and not 0.40100000000000002: 15 digits a double keeps exactly */
+#define NUMBERS JSON_REAL_PRECISION(15)
+
 void admin_problem(struct exchange *x, unsigned status, const char *type, const char *detail)
 {
 	struct problem p = { .status = status, .type = type, .detail = detail };
@@ -22,7 +25,7 @@ void admin_problem(struct exchange *x, unsigned status, const char *type, const 
 
 void admin_reply_json(struct exchange *x, unsigned status, const char *type, json_t *body)
 {
-	char *text = body ? json_dumps(body, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+	char *text = body ? json_dumps(body, NUMBERS | JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
 
 	json_decref(body);
 	if (!text) {
@@ -130,12 +133,12 @@ static json_t *labels_of(const struct registry_site *site)
 	return labels;
 }
 
-/* Other sites' services are told over the mesh by a later version; of one's own all are known. */
+/* Other sites' services are told over the mesh by a later version: unknown; of one's own all are known. */
 static json_t *services_of(const struct exchange *x, size_t site)
 {
-	json_t *names = json_array();
+	json_t *names = site == x->view->reg->local ? json_array() : json_null();
 
-	for (size_t i = 0; site == x->view->reg->local && i < x->view->conf->service_count; i++)
+	for (size_t i = 0; json_is_array(names) && i < x->view->conf->service_count; i++)
 		json_array_append_new(names, admin_text_json(x->view->conf->services[i].name));
 	return names;
 }

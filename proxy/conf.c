@@ -18,6 +18,7 @@
 #include "base/nearest.h"
 #include "base/yaml.h"
 #include "proxy/conf_int.h"
+#include "proxy/instance.h"
 
 #define STATE_FALLBACK "/var/lib/scopemesh"
 
@@ -131,13 +132,34 @@ static int listener_order(const void *a, const void *b)
 	return x->addr < y->addr ? -1 : x->addr > y->addr;
 }
 
+/* The kernel gives a port at every address and at one of them to nobody.  Whether [::] takes the
+ * IPv4 ones too is the machine's choice, found out by the first bind. */
+static void check_wildcard(struct opt_reader *r, const struct listeners *l, const struct listener *any)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		const struct addr *a = l->list[i].addr;
+		struct yaml_place at = opt_place(r, a);
+
+		if (is_any(a) || a->ss.ss_family != any->addr->ss.ss_family || !addr_port(a) ||
+		    addr_port(a) != addr_port(any->addr))
+			continue;
+		if (!at.line)
+			at = opt_place(r, any->addr);
+		yaml_problem(r->yaml, at, "services at one and the same address are told apart by prefix",
+		             "listen: %s listens at this port of every address already", any->what);
+	}
+}
+
 /* Sorted, so that a file of many services is checked in good time. */
 static void check_listeners(struct opt_reader *r, struct listeners *l)
 {
 	qsort(l->list, l->count, sizeof(struct listener), listener_order);
-	for (size_t i = 0; i < l->count; i++)
+	for (size_t i = 0; i < l->count; i++) {
 		for (size_t j = i + 1; j < l->count && addr_eq(l->list[i].addr, l->list[j].addr); j++)
 			check_pair(r, &l->list[i], &l->list[j]);
+		if (is_any(l->list[i].addr) && (!i || !addr_eq(l->list[i].addr, l->list[i - 1].addr)))
+			check_wildcard(r, l, &l->list[i]);
+	}
 }
 
 /* A request that arrives where it came from would go round for ever.  An address of this machine
@@ -180,6 +202,10 @@ static void check_services(struct opt_reader *r, struct conf *conf)
 
 		if (listen && !s->listen_count && yaml_is_empty(listen))
 			yaml_problem(r->yaml, listen->at, NULL, "listen: an address is missing");
+		if (s->instance_count > INSTANCE_MOST)
+			yaml_problem(r->yaml, opt_place(r, &s->instances[INSTANCE_MOST]), NULL,
+			             "instances: more than %d; put a load balancer of their own before some of them",
+			             INSTANCE_MOST);
 	}
 	conf_check_carriers(r, conf);
 }

@@ -44,6 +44,7 @@ struct io {
 	void *impl;              /* the implementation's own: of a socket, the struct io_loop that watches it */
 	int fd;
 	bool reading, writing;   /* what is wanted at present */
+	bool ready;              /* something has happened to it that its handler has not been told yet */
 };
 
 /* Takes fd over.  Nothing is wanted yet. */

@@ -24,6 +24,8 @@ static void call(struct io_loop *l, int i)
 	uint32_t what = l->ready[i].events;
 	struct io *io = l->ready[i].data.ptr;
 
+	if (io)
+		io->ready = false;
 	if (io && io->writing && what & (EPOLLOUT | broken))
 		io->handler->writable(io);
 	io = l->ready[i].data.ptr; /* closed by now? */
@@ -38,6 +40,8 @@ static void look(struct io_loop *l)
 
 	l->busy = n >= BUSY_LEAST;
 	l->count = n > 0 ? n : 0;
+	for (int i = 0; i < l->count; i++)
+		((struct io *)l->ready[i].data.ptr)->ready = true;
 	for (l->at = 0; l->at < l->count; l->at++) {
 		clock_hold();
 		call(l, l->at);

@@ -6,6 +6,7 @@
  * timeouts.drain), listeners closed, workers stopped, log written. */
 #include "proxy/server.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -37,7 +38,7 @@ static int make_folder(const char *path)
 
 	snprintf(copy, sizeof(copy), "%s", path);
 	for (char *p = copy + 1; *p; p++) {
-		if (*p != '/')
+		if (*p != '/' || !p[1])
 			continue;
 		*p = '\0';
 		if (mkdir(copy, 0755) && errno != EEXIST)
@@ -45,6 +46,44 @@ static int make_folder(const char *path)
 		*p = '/';
 	}
 	return mkdir(copy, 0700) && errno != EEXIST ? -1 : 0;
+}
+
+/* Whether there is something in it, but no lock of ours: then it is somebody else's (/etc, a home). */
+static bool is_foreign(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	bool any = false, lock = false;
+
+	while (dir && !lock && (entry = readdir(dir))) {
+		lock = strcmp(entry->d_name, "lock") == 0;
+		any |= strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+	}
+	if (dir)
+		closedir(dir);
+	return any && !lock;
+}
+
+/* The folder there is now, for nobody else to read. */
+static int tighten_folder(const char *path, const struct stat *st)
+{
+	if (!S_ISDIR(st->st_mode)) {
+		log_error("the state folder %s is no folder", path);
+		return ERR_INVALID;
+	}
+	if (!(st->st_mode & 077))
+		return 0;
+	if (is_foreign(path)) {
+		log_error("the state folder %s holds other files and is open to others (mode %03o): it would be closed "
+		          "to them; name a folder of its own (key state), or chmod it to 0700", path,
+		          (unsigned)(st->st_mode & 0777));
+		return ERR_DENIED;
+	}
+	log_warn("the state folder %s was open to others (mode %03o): tightened to 0700", path,
+	         (unsigned)(st->st_mode & 0777));
+	if (chmod(path, 0700))
+		log_warn("%s: %s", path, strerror(errno));
+	return 0;
 }
 
 static int lock_state(struct server *srv)
@@ -55,15 +94,12 @@ static int lock_state(struct server *srv)
 	ssize_t n;
 
 	if (make_folder(path) || stat(path, &st)) {
-		log_error("the state folder %s cannot be made: %s", path, strerror(errno));
+		log_error("the state folder %s cannot be made: %s (key state names another, e.g. ./state)", path,
+		          strerror(errno));
 		return ERR_IO;
 	}
-	if (st.st_mode & 077) {
-		log_warn("the state folder %s was open to others (mode %03o): tightened to 0700", path,
-		         (unsigned)(st.st_mode & 0777));
-		if (chmod(path, 0700))
-			log_warn("%s: %s", path, strerror(errno));
-	}
+	if (tighten_folder(path, &st))
+		return ERR_IO;
 	snprintf(file, sizeof(file), "%s/lock", path);
 	srv->state_fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (srv->state_fd < 0) {

@@ -46,7 +46,7 @@ struct session {
 };
 
 /* Takes over fd, an accepted connection.  counted: client_leave is owed for it. refusal: why there is no room for
- * it, answered 503; NULL: it is served. */
+ * it, answered 503 (over TLS closed); NULL: it is served. */
 void session_accept(struct listener *l, int fd, const struct addr *peer, bool counted, const char *refusal);
 /* The same in two steps, for streams that are no descriptors: between them s->c.io is opened with this handler. */
 extern const struct io_handler session_io_handler;

@@ -141,11 +141,18 @@ static bool is_meant(const struct upstream *u, const struct tls_target *to)
 	return io_is_made_with(&u->c.io, to->ctx) && (!to->site.n || span_eq(io_peer_site(&u->c.io), to->site));
 }
 
+/* Passes over those that will be told in a moment of their end, or of bytes nobody asked for: these would be taken for
+ * the answer. */
 static struct upstream *kept(struct pool *pool, const struct tls_target *to, enum upstream_want want)
 {
-	struct upstream *u;
+	struct upstream *u, *next;
 
-	while ((u = TAILQ_FIRST(&pool->idle)) && !is_meant(u, to)) {
+	for (u = TAILQ_FIRST(&pool->idle); u; u = next) {
+		next = TAILQ_NEXT(u, link);
+		if (u->c.io.ready)
+			continue;
+		if (is_meant(u, to))
+			break;
 		leave_pool(u);
 		bury(u, false);
 	}

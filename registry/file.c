@@ -96,7 +96,9 @@ static int check_meshes(struct opt_reader *r, const struct file_sites *in)
 			by_mesh[n++] = &in->sites[i];
 	qsort(by_mesh, n, sizeof(struct file_site *), mesh_order);
 	for (size_t i = 1; i < n; i++)
-		if (addr_eq(&by_mesh[i]->mesh, &by_mesh[i - 1]->mesh))
+		/* a site that is there twice is told already */
+		if (addr_eq(&by_mesh[i]->mesh, &by_mesh[i - 1]->mesh) &&
+		    !span_eq(by_mesh[i]->name, by_mesh[i - 1]->name))
 			yaml_problem(r->yaml, opt_place(r, &by_mesh[i]->mesh), NULL,
 			             "mesh: %.*s has the same address as %.*s", SPAN_ARG(by_mesh[i]->name),
 			             SPAN_ARG(by_mesh[i - 1]->name));

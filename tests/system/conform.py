@@ -111,6 +111,8 @@ def incomplete(reader, method='GET'):
     try:
         head = reader.head()
         reader.body(head, method)
+    except TimeoutError as e:
+        raise AssertionError(f'a message that was cut short has no end: {head}') from e
     except OSError:
         return head
     raise AssertionError(f'a message that was cut short looks whole: {head}')

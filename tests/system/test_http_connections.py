@@ -384,6 +384,60 @@ table(globals(), 'server_that_closes_without_a_word_costs_no', [
 ], silent_close)
 
 
+def is_stopped(pid):
+    """Every thread has taken its SIGSTOP."""
+    for task in os.listdir(f'/proc/{pid}/task'):
+        with open(f'/proc/{pid}/task/{task}/stat') as f:
+            if f.read().rsplit(')', 1)[1].split()[0] != 'T':
+                return False
+    return True
+
+
+def end_unseen(way, method, raw):
+    """The end of a kept connection, or bytes nobody asked for, arrive while the proxy looks elsewhere, and the next request
+    is read before them: it is not sent there."""
+    t, arrived, socks = stage(), [], []
+
+    def serve(sock, reader):
+        socks.append(sock)
+        while True:
+            m = reader.message()
+            arrived.append(m.path)
+            sock.sendall(answer('fine'))
+    t.raw(way, serve)
+    daemon = t.sites[own_site(way)]
+    with t.client() as c:
+        for _ in range(3):
+            c.send(get(way, path='/warm'))
+            eq(c.reader.message('GET').status, 200)
+        daemon.signal(harness.signal.SIGSTOP)
+        try:
+            wait_until(lambda: is_stopped(daemon.process.pid), 'the proxy to stand still')
+            c.send(get(way, 'Content-Length: 3\r\n', method, '/x') + 'abc')
+            if way == 'scoped':     # until the other proxy has passed it on
+                harness.time.sleep(0.05)
+            if raw:
+                socks[-1].sendall(raw)
+            socks[-1].shutdown(socket.SHUT_WR)
+        finally:
+            daemon.signal(harness.signal.SIGCONT)
+        r = c.reader.message(method)
+        eq((r.status, r.body, r.get('x-smuggled')), (200, b'fine', None))
+    eq((arrived.count('/x'), len(socks)), (1, 2), 'times it arrived, and connections')
+
+
+UNASKED = b'HTTP/1.1 200 OK\r\nX-Smuggled: 1\r\nContent-Length: 0\r\n\r\n'
+table(globals(), 'kept_connection_whose_end_is_not_seen_yet_costs_no', [
+    ('post', 'POST', b''),
+    ('patch', 'PATCH', b''),
+    ('get', 'GET', b''),
+], end_unseen)
+table(globals(), 'answer_nobody_asked_for_that_is_not_seen_yet_answers_no', [
+    ('post', 'POST', UNASKED),
+    ('get', 'GET', UNASKED),
+], end_unseen)
+
+
 def test_a_peer_that_was_restarted_costs_no_post(bed):
     o = bed.origin('o', echo)
     sites = bed.mesh({'dc1': {'image': {}}, 'dc2': {'image': {'instances': [o.url]}}})

@@ -128,6 +128,10 @@ static const struct bad bad[] = {
 	  "2:38: listen: this address is there twice", NULL },
 	{ "site: dc1\nservices:\n  a: {listen: 127.0.0.1:1}\n  b: {listen: 127.0.0.1:1}\n",
 	  "4:15: listen: service \"a\" has this address and the prefix / already", "prefix of its own" },
+	{ "site: dc1\nservices:\n  a: {listen: 127.0.0.1:1}\n  b: {listen: 0.0.0.0:1, prefix: /v2}\n",
+	  "3:15: listen: a service listens at this port of every address already", "by prefix" },
+	{ "site: dc1\nservices: {a: {listen: 0.0.0.0:7401}}\n",
+	  "2:24: listen: a service listens at this port of every address already", NULL },
 	{ "site: dc1\nservices:\n  a: {listen: 127.0.0.1:1, prefix: /v2/}\n  b: {listen: 127.0.0.1:1, prefix: /v2}\n",
 	  "4:15: listen: service \"a\" has this address and the prefix /v2 already", NULL },
 	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, prefix: v2}}\n", "2:45: prefix: \"v2\" is no path", NULL },
@@ -313,6 +317,23 @@ static void all_mistakes_are_told_at_once(void **state)
 			fail_msg("%s is missing or out of order in:\n%s", want[i], buf_cstr(&errors));
 	}
 	buf_fini(&errors);
+}
+
+static void more_instances_than_can_be_told_apart_are_refused(void **state)
+{
+	struct conf *conf;
+	struct buf text, errors;
+
+	(void)state;
+	buf_init(&text, NULL, 0);
+	buf_add_z(&text, "site: dc1\nservices:\n  image:\n    listen: 127.0.0.1:1\n    instances:\n");
+	for (int i = 0; i < 65; i++)
+		buf_addf(&text, "      - http://127.0.0.1:%d\n", 1000 + i);
+	assert_int_equal(load(buf_cstr(&text), &conf, &errors), ERR_INVALID);
+	assert_non_null(strstr(buf_cstr(&errors), "conf.yaml:70:9: instances: more than 64"));
+	assert_int_equal(count_problems(buf_span(&errors)), 1);
+	buf_fini(&errors);
+	buf_fini(&text);
 }
 
 static void mistakes_of_the_registry_are_told_too(void **state)
@@ -633,6 +654,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_mistake_is_one_message_at_its_place),
 		cmocka_unit_test(all_mistakes_are_told_at_once),
+		cmocka_unit_test(more_instances_than_can_be_told_apart_are_refused),
 		cmocka_unit_test(mistakes_of_the_registry_are_told_too),
 		cmocka_unit_test(every_option_is_read_and_printed),
 		cmocka_unit_test(six_lines_are_enough),

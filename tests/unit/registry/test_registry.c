@@ -166,6 +166,8 @@ static void bad_files_are_refused(void **state)
 		{ "sites:\n  dc2: {msh: '127.0.0.1:1'}\n", "sites.yaml:2:9: unknown key \"msh\"" },
 		{ "site:\n  dc2: {}\n", "sites.yaml:1:1: unknown key \"site\"" },
 		{ "sites:\n  dc2: {}\n  dc2: {}\n", "sites.yaml:3:3: \"dc2\" is there twice (first in line 2)" },
+		{ "sites:\n  dc2: {mesh: '127.0.0.1:1'}\n  dc2: {mesh: '127.0.0.1:1'}\n",
+		  "sites.yaml:3:3: \"dc2\" is there twice (first in line 2)" },
 		{ "sites:\n  dc2: {mesh: '127.0.0.1:1'}\n  dc3: {mesh: '127.0.0.1:1'}\n",
 		  "sites.yaml:3:15: mesh: dc3 has the same address as dc2" },
 		{ "sites:\n  '': {}\n", "sites.yaml:2:3: a name is missing" },
@@ -187,6 +189,8 @@ static void bad_files_are_refused(void **state)
 		assert_null(reg);
 		if (!span_starts(buf_span(&errors), span_of(bad[i].want)))
 			fail_msg("%s: %.*s", bad[i].text, SPAN_ARG(buf_span(&errors)));
+		/* one mistake, one message */
+		assert_null(strstr(buf_cstr(&errors) + 1, "\nsites.yaml:"));
 		buf_fini(&errors);
 	}
 }
