@@ -71,6 +71,7 @@ struct exchange {
 	size_t replay_sent;
 	bool replay_lost;
 	bool from_mesh, has_peer;
+	bool between_sites;       /* no request of a user: neither counted nor logged */
 	size_t peer;              /* from the mesh: which site it came from, by index in view->reg */
 
 	/* where it goes */
@@ -129,6 +130,7 @@ struct exchange {
 	struct exchange_target targets[EXCHANGE_TARGETS];
 	max_align_t room[EXCHANGE_ROOM / sizeof(max_align_t)];
 };
+_Static_assert(sizeof(struct exchange) <= EXCHANGE_ROOM + 2304, "docs/memory.md says what a request under way costs");
 
 /* An own answer: a problem document. p->status, type and members are the caller's; site, service and times are
  * put in.  The state becomes X_REPLY. Nothing of a response may have been sent. */

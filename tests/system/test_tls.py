@@ -83,6 +83,17 @@ def test_clients_are_served_over_tls(bed):
         assert b'HTTP/' not in c.reader.to_end(), 'an answer in the clear'
 
 
+def test_a_client_too_many_is_told_so_over_tls(bed):
+    d = host_certificate(bed, 'front', 'DNS:image.example')
+    one = bed.daemon('dc1', {'image': {'instances': [bed.origin('dc1').url], 'tls': {
+        'cert': f'{d}/front.pem', 'key': f'{d}/front.key'}}}, limits={'per_client': 1})
+    with TlsClient(one.addr('image'), client_context(d)) as c:
+        eq(c.ask().status, 200, 'the first')
+        with TlsClient(one.addr('image'), client_context(d)) as second:
+            second.ask().problem('too-many-connections')
+        eq(c.ask().status, 200, 'the first again')
+
+
 def test_services_at_one_address_have_the_same_tls(bed):
     d = host_certificate(bed, 'front', 'DNS:image.example')
     tls = {'cert': f'{d}/front.pem', 'key': f'{d}/front.key'}
@@ -143,6 +154,7 @@ def test_instances_are_reached_over_tls(bed):
             if status == 503:
                 assert 'certificate' in m.problem('no-instance')['detail'], m
             eq(len(origin.requests) - served, status == 200, 'requests that went on')
+            eq('are not verified' in one.log(), upstream == {'verify': False}, 'a warning')
             one.stop()
     origin = TlsOrigin('dc1', server_context(d, 'address'), host='127.0.0.9')
     bed.servers.append(origin)
