@@ -52,8 +52,10 @@ static int add_chunk(struct arena *a, size_t bytes)
 	if (a->limit && (room > a->limit || a->used > a->limit - room))
 		return ERR_LIMIT;
 	c = malloc(sizeof(*c) + room);
-	if (!c)
+	if (!c) {
+		a->nomem = true;
 		return ERR_NOMEM;
+	}
 	a->used += room;
 	c->next = a->chunks;
 	a->chunks = c;

@@ -5,6 +5,7 @@
 #define BASE_ARENA_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -17,6 +18,7 @@ struct arena {
 	struct arena_chunk *chunks; /* heap chunks, newest first; the caller's first room is none */
 	char *first, *first_end;    /* the caller's room, or NULL */
 	size_t used, limit;         /* heap bytes taken, and how many may be (0: no limit) */
+	bool nomem;                 /* the system had no more, once at least: it was not the limit */
 };
 
 /* room: memory of the caller's to begin with (may be NULL, 0), which outlives the arena.

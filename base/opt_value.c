@@ -308,7 +308,7 @@ struct span opt_resolve(struct arena *arena, struct span dir, struct span path)
 static int parse_path(struct opt_reader *r, const struct opt *o, struct span text, void *value,
                       struct err *e)
 {
-	struct span path = opt_resolve(r->arena, r->dir, text);
+	struct span path = text.n ? opt_resolve(r->arena, r->dir, text) : SPAN("");
 
 	(void)o;
 	if (has_control(text))

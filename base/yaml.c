@@ -546,16 +546,6 @@ void yaml_close(struct yaml *y)
 
 /* ---- looking ----------------------------------------------------------------------------- */
 
-const struct yaml_node *yaml_get(const struct yaml_node *map, struct span key)
-{
-	if (!map || map->kind != YAML_MAP)
-		return NULL;
-	for (const struct yaml_node *k = map->first; k; k = k->next)
-		if (k->kind == YAML_SCALAR && span_eq(k->text, key))
-			return k->value;
-	return NULL;
-}
-
 bool yaml_is_empty(const struct yaml_node *node)
 {
 	if (!node || node->kind != YAML_SCALAR)

@@ -47,8 +47,6 @@ int yaml_open(struct yaml *y, const char *path) MUST_CHECK;
 int yaml_parse(struct yaml *y, struct span file, struct span text) MUST_CHECK;
 void yaml_close(struct yaml *y);
 
-/* The value of a key, or NULL. */
-const struct yaml_node *yaml_get(const struct yaml_node *map, struct span key);
 /* Absent, `key:` without a value or with ~ or null, "", [], {}. */
 bool yaml_is_empty(const struct yaml_node *node);
 

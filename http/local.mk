@@ -1,14 +1,32 @@
 # HTTP/1 messages without sockets.  HTTP_LIBS is what a program links for it (libbase.a after it).
 if LLHTTP_FROM_SOURCES
 noinst_LIBRARIES += http/libllhttp.a
+LLHTTP_OBJECTS = http/llhttp-api.o http/llhttp-http.o
+if LLHTTP_SSE42
+http_libllhttp_a_SOURCES = http/llhttp_cpu.c http/llhttp_cpu.h
+http_libllhttp_a_CFLAGS = $(AM_CFLAGS) $(LLHTTP_CFLAGS)
+LLHTTP_OBJECTS += http/llhttp-plain.o http/llhttp-sse42.o
+else
 http_libllhttp_a_SOURCES =
-http_libllhttp_a_LIBADD = http/llhttp-llhttp.o http/llhttp-api.o http/llhttp-http.o
-http_libllhttp_a_DEPENDENCIES = $(http_libllhttp_a_LIBADD)
-CLEANFILES += $(http_libllhttp_a_LIBADD)
+LLHTTP_OBJECTS += http/llhttp-llhttp.o
+endif
+http_libllhttp_a_LIBADD = $(LLHTTP_OBJECTS)
+http_libllhttp_a_DEPENDENCIES = $(LLHTTP_OBJECTS)
+CLEANFILES += $(LLHTTP_OBJECTS)
+EXTRA_DIST += http/llhttp_cpu.c http/llhttp_cpu.h
 
+LLHTTP_COMPILE = $(CC) $(LLHTTP_CFLAGS) $(SM_CFLAGS) -w $(CFLAGS)
 http/llhttp-%.o: $(LLHTTP_SRC)/%.c
 	@$(MKDIR_P) http
-	$(AM_V_CC)$(CC) $(LLHTTP_CFLAGS) $(SM_CFLAGS) -w $(CFLAGS) -c -o $@ $<
+	$(AM_V_CC)$(LLHTTP_COMPILE) -c -o $@ $<
+http/llhttp-plain.o: $(LLHTTP_SRC)/llhttp.c
+	@$(MKDIR_P) http
+	$(AM_V_CC)$(LLHTTP_COMPILE) -Dllhttp__internal_execute=llhttp_execute_plain -c -o $@ $<
+http/llhttp-sse42.o: $(LLHTTP_SRC)/llhttp.c
+	@$(MKDIR_P) http
+	$(AM_V_CC)$(LLHTTP_COMPILE) -msse4.2 -Dllhttp__internal_execute=llhttp_execute_sse42 \
+		-c -o $@ $<
+	@$(OBJCOPY) --keep-global-symbol=llhttp_execute_sse42 $@
 
 HTTP_LLHTTP = http/libllhttp.a
 else

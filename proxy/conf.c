@@ -18,6 +18,7 @@
 #include "base/nearest.h"
 #include "base/yaml.h"
 #include "proxy/conf_int.h"
+#include "proxy/instance.h"
 
 #define STATE_FALLBACK "/var/lib/scopemesh"
 
@@ -107,6 +108,11 @@ static void check_pair(struct opt_reader *r, const struct listener *first, const
 		yaml_problem(r->yaml, at, "give one of them a prefix of its own",
 		             "listen: service \"%.*s\" has this address and the prefix %.*s already",
 		             SPAN_ARG(first->service->name), SPAN_ARG(first->service->prefix));
+	else if (!span_eq(first->service->tls_cert, second->service->tls_cert) ||
+	         !span_eq(first->service->tls_key, second->service->tls_key))
+		yaml_problem(r->yaml, at, "give both the same tls, or addresses of their own",
+		             "listen: service \"%.*s\" has this address and another tls",
+		             SPAN_ARG(first->service->name));
 }
 
 static int listener_order(const void *a, const void *b)
@@ -126,13 +132,34 @@ static int listener_order(const void *a, const void *b)
 	return x->addr < y->addr ? -1 : x->addr > y->addr;
 }
 
+/* The kernel gives a port at every address and at one of them to nobody.  Whether [::] takes the
+ * IPv4 ones too is the machine's choice, found out by the first bind. */
+static void check_wildcard(struct opt_reader *r, const struct listeners *l, const struct listener *any)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		const struct addr *a = l->list[i].addr;
+		struct yaml_place at = opt_place(r, a);
+
+		if (is_any(a) || a->ss.ss_family != any->addr->ss.ss_family || !addr_port(a) ||
+		    addr_port(a) != addr_port(any->addr))
+			continue;
+		if (!at.line)
+			at = opt_place(r, any->addr);
+		yaml_problem(r->yaml, at, "services at one and the same address are told apart by prefix",
+		             "listen: %s listens at this port of every address already", any->what);
+	}
+}
+
 /* Sorted, so that a file of many services is checked in good time. */
 static void check_listeners(struct opt_reader *r, struct listeners *l)
 {
 	qsort(l->list, l->count, sizeof(struct listener), listener_order);
-	for (size_t i = 0; i < l->count; i++)
+	for (size_t i = 0; i < l->count; i++) {
 		for (size_t j = i + 1; j < l->count && addr_eq(l->list[i].addr, l->list[j].addr); j++)
 			check_pair(r, &l->list[i], &l->list[j]);
+		if (is_any(l->list[i].addr) && (!i || !addr_eq(l->list[i].addr, l->list[i - 1].addr)))
+			check_wildcard(r, l, &l->list[i]);
+	}
 }
 
 /* A request that arrives where it came from would go round for ever.  An address of this machine
@@ -175,6 +202,10 @@ static void check_services(struct opt_reader *r, struct conf *conf)
 
 		if (listen && !s->listen_count && yaml_is_empty(listen))
 			yaml_problem(r->yaml, listen->at, NULL, "listen: an address is missing");
+		if (s->instance_count > INSTANCE_MOST)
+			yaml_problem(r->yaml, opt_place(r, &s->instances[INSTANCE_MOST]), NULL,
+			             "instances: more than %d; put a load balancer of their own before some of them",
+			             INSTANCE_MOST);
 	}
 	conf_check_carriers(r, conf);
 }
@@ -195,22 +226,10 @@ static void check_mesh(struct opt_reader *r, struct conf *conf)
 
 	conf->has_mesh = conf->mesh_listen.len > 0;
 	/* A section that holds defaults only, as --print writes it, is none. */
-	if (!listen && (conf->mesh_advertise.n || conf->mesh_insecure))
+	if (!listen && (conf->mesh_advertise.n || conf->mesh_insecure || conf->mesh_tls.cert.n || conf->mesh_tls.key.n ||
+	                conf->mesh_tls.ca.n || conf->mesh_tls.crl.n))
 		yaml_problem(r->yaml, key_place(r->yaml, SPAN("mesh")), NULL,
 		             "mesh: \"listen\" is missing: where other sites reach this one");
-	if (!conf->has_mesh)
-		return;
-	if (conf->mesh_insecure && !addr_is_loopback(&conf->mesh_listen))
-		yaml_problem(r->yaml, opt_place(r, &conf->mesh_listen),
-		             "certificates between sites need a later version",
-		             "listen: an insecure mesh may only listen on loopback (127.0.0.0/8, ::1)");
-	else if (!conf->mesh_insecure && !opt_where(r, &conf->mesh_insecure))
-		yaml_problem(r->yaml, opt_place(r, &conf->mesh_listen),
-		             "certificates between sites need a later version",
-		             "mesh: \"tls: {insecure: true}\" is missing");
-	else if (!conf->mesh_insecure && span_eq(opt_where(r, &conf->mesh_insecure)->text, SPAN("false")))
-		yaml_problem(r->yaml, opt_place(r, &conf->mesh_insecure), NULL,
-		             "insecure: certificates between sites need a later version; expected true");
 }
 
 static void check_admin(struct opt_reader *r, struct conf *conf)
@@ -344,6 +363,8 @@ static int check(struct opt_reader *r, struct conf *conf, struct buf *errors)
 	check_mesh(r, conf);
 	check_admin(r, conf);
 	error = check_addresses(r, conf);
+	if (!error)
+		error = conf_check_tls(r, conf);
 	if (error)
 		return error;
 	other = check_registry(r, conf, errors);

@@ -24,8 +24,9 @@ void cidr_format(const struct cidr *c, char text_r[ADDR_TEXT_BYTES]);
 struct conf_instance {
 	struct span url;         /* as written */
 	struct span authority;   /* host:port of the url */
+	struct span host;        /* without the port and brackets */
 	struct addr addr;
-	bool tls;                /* https:// (a later version: refused by now) */
+	bool tls;                /* https:// */
 };
 
 struct conf_health {
@@ -52,6 +53,9 @@ struct conf_service {
 	size_t sites_count;
 	bool piggyback_strip;
 	struct conf_health health;
+	struct span tls_cert, tls_key; /* paths; "": plain */
+	struct span upstream_ca, upstream_name; /* of https:// instances; "": the system's authorities, the URL's host */
+	bool upstream_verify;
 	unsigned *fallback_on;   /* statuses */
 	size_t fallback_on_count;
 };
@@ -90,6 +94,7 @@ struct conf {
 	struct addr mesh_listen;
 	struct span mesh_advertise; /* "" or the address */
 	bool mesh_insecure;
+	struct { struct span cert, key, ca, crl; } mesh_tls; /* paths */
 
 	struct span registry_file;  /* "" without */
 	bool has_admin;             /* always true by now: the default address */

@@ -12,6 +12,8 @@ extern const struct opt_table conf_options;
  * registry. Problems go to the document. ERR_NOMEM or 0. */
 int conf_check_scopes(struct opt_reader *r, struct conf *conf, const struct registry *reg) MUST_CHECK;
 
+/* Whether there is what TLS needs, and whether its files are of use.  ERR_NOMEM or 0. */
+int conf_check_tls(struct opt_reader *r, const struct conf *conf) MUST_CHECK;
 /* scope.carriers: one of its elements, and what concerns all of them. */
 extern const struct opt_type conf_type_carrier;
 void conf_check_carriers(struct opt_reader *r, struct conf *conf);

@@ -75,6 +75,7 @@ static void print_text(const struct opt *o, const void *value, struct buf *out)
 static int parse_authority(struct opt_reader *r, struct span text, struct conf_instance *in, struct err *e)
 {
 	bool has_port = text.n && text.p[text.n - 1] != ']' && span_find(text, ':') < text.n;
+	size_t port;
 
 	if (span_find(text, '@') < text.n)
 		return err_set(e, ERR_INVALID, "a user name cannot be part of an instance");
@@ -84,13 +85,18 @@ static int parse_authority(struct opt_reader *r, struct span text, struct conf_i
 		if (keep(r, text, &in->authority))
 			return ERR_NOMEM;
 	} else {
-		in->authority = span_of(arena_printf(r->arena, "%.*s:80", SPAN_ARG(text)));
+		in->authority = span_of(arena_printf(r->arena, "%.*s:%s", SPAN_ARG(text), in->tls ? "443" : "80"));
 		r->nomem |= !in->authority.p;
 		if (r->nomem)
 			return ERR_NOMEM;
 	}
 	if (span_starts(in->authority, SPAN(":")))
 		return err_set(e, ERR_INVALID, "the address is missing");
+	for (port = in->authority.n; in->authority.p[port - 1] != ':'; port--)
+		;
+	in->host = span_head(in->authority, port - 1);
+	if (in->host.n > 2 && in->host.p[0] == '[')
+		in->host = span_make(in->host.p + 1, in->host.n - 2);
 	return addr_parse(in->authority, false, &in->addr, e);
 }
 
@@ -102,13 +108,12 @@ static int parse_instance(struct opt_reader *r, const struct opt *o, struct span
 	size_t path;
 
 	(void)o;
-	in->url = in->authority = SPAN("");
-	if (span_istarts(text, SPAN("https://")))
-		return err_set(e, ERR_INVALID, "https:// instances need a later version");
-	if (!span_istarts(text, SPAN("http://")))
+	in->url = in->authority = in->host = SPAN("");
+	in->tls = span_istarts(text, SPAN("https://"));
+	if (!in->tls && !span_istarts(text, SPAN("http://")))
 		return err_set(e, ERR_INVALID, "\"%.*s\" is no URL; expected http://ADDRESS:PORT",
 		               SPAN_ARG(text));
-	rest = span_from(text, 7);
+	rest = span_from(text, in->tls ? 8 : 7);
 	path = span_find(rest, '/');
 	if (path + 1 < rest.n || span_find(rest, '?') < rest.n || span_find(rest, '#') < rest.n)
 		return err_set(e, ERR_INVALID,
@@ -173,6 +178,14 @@ static int parse_host(struct opt_reader *r, const struct opt *o, struct span tex
 	if (!text.n)
 		return err_set(e, ERR_INVALID, "a host is missing");
 	return keep(r, text, value);
+}
+
+/* A host name or an address without port, for SNI and the certificate; empty: the instance's address. */
+static int parse_server_name(struct opt_reader *r, const struct opt *o, struct span text, void *value, struct err *e)
+{
+	return text.n && (text.p[0] == '[' || text.n > 253) ? err_set(e, ERR_INVALID, "\"%.*s\" is no host name",
+	                                                               SPAN_ARG(text))
+	       : text.n ? parse_host(r, o, text, value, e) : keep(r, text, value);
 }
 
 static int parse_advertise(struct opt_reader *r, const struct opt *o, struct span text, void *value,
@@ -264,6 +277,7 @@ static const struct opt_type type_cidr = { "CIDR", sizeof(struct cidr), parse_ci
 static const struct opt_type type_field_name = { "header name", sizeof(struct span), parse_field_name,
 	                                         print_text, NULL };
 static const struct opt_type type_host = { "host", sizeof(struct span), parse_host, print_text, NULL };
+static const struct opt_type type_server_name = { "host", sizeof(struct span), parse_server_name, print_text, NULL };
 static const struct opt_type type_advertise = { "address", sizeof(struct span), parse_advertise,
 	                                        print_text, NULL };
 static const struct opt_type type_admin = { "address or unix:/PATH", sizeof(struct addr), parse_admin,
@@ -308,9 +322,18 @@ static const struct opt rows[] = {
 		 "apart by prefix." },
 	{ .path = "services.*.instances", .type = &type_instance, .flags = OPT_LIST,
 	  S_LIST_AT(instances, instance_count),
-	  .doc = "Where the service itself runs at this site: http://ADDRESS:PORT each." },
-	LATER("services.*.tls", opt_text, "Certificate and key of the listener."),
-	LATER("services.*.upstream_tls", opt_text, "How https:// instances are verified."),
+	  .doc = "Where the service itself runs at this site, at most 64: http://ADDRESS:PORT or https://ADDRESS:PORT each." },
+	{ .path = "services.*.tls.cert", .type = &opt_path, S_AT(tls_cert),
+	  .doc = "Certificate (with those between it and its authority) shown to clients: the listener speaks TLS 1.2 or "
+		 "later; read again when it changes." },
+	{ .path = "services.*.tls.key", .type = &opt_path, S_AT(tls_key),
+	  .doc = "Its key, in PEM form without a passphrase, not readable by everybody." },
+	{ .path = "services.*.upstream_tls.ca", .type = &opt_path, S_AT(upstream_ca), .value_text = "the system's",
+	  .doc = "Authorities that https:// instances are verified by." },
+	{ .path = "services.*.upstream_tls.verify", .type = &opt_bool, S_AT(upstream_verify), .value = "true",
+	  .doc = "Whether the certificates of https:// instances are verified." },
+	{ .path = "services.*.upstream_tls.name", .type = &type_server_name, S_AT(upstream_name), .value = "",
+	  .value_text = "the address", .doc = "Host name that their certificates are for." },
 	{ .path = "services.*.scope", .type = &opt_text, S_AT(scope), .value = "",
 	  .doc = "Fixed scope for clients that can send none." },
 	{ .path = "services.*.default", .type = &opt_text, .flags = OPT_FILLED, S_AT(default_location),
@@ -347,10 +370,15 @@ static const struct opt rows[] = {
 	{ .path = "mesh.tls.insecure", .type = &opt_bool, AT(mesh_insecure),
 	  .value = "false",
 	  .doc = "No TLS between sites; on loopback only: any connection to the mesh listener is a peer." },
-	LATER("mesh.tls.cert", opt_text, "Certificate of this site."),
-	LATER("mesh.tls.key", opt_text, "Its key."),
-	LATER("mesh.tls.ca", opt_text, "Authority that signs the certificates of sites."),
-	LATER("mesh.tls.crl", opt_text, "Certificates that were revoked."),
+	{ .path = "mesh.tls.cert", .type = &opt_path, AT(mesh_tls.cert),
+	  .doc = "Certificate of this site, which names it by the URI scopemesh:SITE (`scopectl ca issue`); read again, "
+		 "as the other three, when it changes." },
+	{ .path = "mesh.tls.key", .type = &opt_path, AT(mesh_tls.key),
+	  .doc = "Its key, in PEM form without a passphrase, not readable by everybody." },
+	{ .path = "mesh.tls.ca", .type = &opt_path, AT(mesh_tls.ca),
+	  .doc = "Authorities whose certificates other sites are believed by (`scopectl ca init`)." },
+	{ .path = "mesh.tls.crl", .type = &opt_path, AT(mesh_tls.crl),
+	  .doc = "Certificates that were revoked (`scopectl ca revoke`)." },
 
 	{ .path = "registry.file", .type = &opt_path, AT(registry_file),
 	  .doc = "The registry file (sites.yaml); without it the site knows itself only." },

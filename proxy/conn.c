@@ -26,7 +26,7 @@ enum conn_read conn_read(struct conn *c, size_t limit)
 		return CONN_READ_FULL;
 	}
 	if (make_room(c, limit))
-		return CONN_READ_BROKEN;
+		return CONN_READ_NOMEM;
 	p = buf_room(&c->in, &room);
 	if (room > limit - have)
 		room = limit - have;
@@ -63,10 +63,26 @@ static int keep_rest(struct conn *c, size_t written, const struct span *spans, i
 	return c->out.failed ? ERR_NOMEM : 0;
 }
 
+/* A head and a small body are cheaper copied together than gathered by the kernel. */
+#define COPY_MOST 1024
+
+static bool join(struct buf *out, const struct span *spans, int count)
+{
+	size_t bytes = 0;
+
+	for (int i = 0; i < count; i++)
+		bytes += spans[i].n;
+	if (!buf_len(out) || bytes > COPY_MOST || bytes > out->cap - out->wr)
+		return false;
+	for (int i = 0; i < count; i++)
+		buf_add_span(out, spans[i]);
+	return true;
+}
+
 int conn_send(struct conn *c, const struct span *spans, int count)
 {
 	struct iovec iov[CONN_SPANS + 1];
-	size_t total = buf_len(&c->out);
+	size_t total;
 	int used = 0;
 	ssize_t n;
 
@@ -74,6 +90,9 @@ int conn_send(struct conn *c, const struct span *spans, int count)
 		return ERR_NOMEM;
 	if (c->io.writing)
 		return keep_rest(c, 0, spans, count);
+	if (count && join(&c->out, spans, count))
+		count = 0;
+	total = buf_len(&c->out);
 	if (total)
 		iov[used++] = (struct iovec){ c->out.mem + c->out.rd, total };
 	for (int i = 0; i < count; i++) {

@@ -26,7 +26,8 @@ enum conn_read {
 	CONN_READ_NONE,   /* nothing now */
 	CONN_READ_FULL,   /* no room left within limit: reading has been stopped */
 	CONN_READ_EOF,    /* orderly end; reading has been stopped */
-	CONN_READ_BROKEN, /* reset, or no memory */
+	CONN_READ_BROKEN, /* reset */
+	CONN_READ_NOMEM,  /* what waits cannot be taken */
 };
 
 /* One read into in, which holds at most `limit` bytes afterwards. */

@@ -13,6 +13,7 @@
 	X(DEADLINE_CONNECT, "connect") \
 	X(DEADLINE_HEADER, "header") \
 	X(DEADLINE_BODY, "body") \
+	X(DEADLINE_CLIENT_FULL, "client full") \
 	X(DEADLINE_RESPONSE, "response") \
 	X(DEADLINE_UPSTREAM_BODY, "upstream body") \
 	X(DEADLINE_IDLE, "idle") \

@@ -21,16 +21,52 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
+#include "proxy/io_tls.h"
 
 #define EXCHANGE_MAGIC 0x5c0e4e01u
 /* ---- life ---------------------------------------------------------------------------------------------- */
 
+/* Kept for the next ones, per worker. */
+#define SPARE_EXCHANGES 64
+
+static struct exchange *exchange_alloc(struct worker *w)
+{
+	struct exchange *x = TAILQ_FIRST(&w->spare_exchanges);
+
+	if (!x)
+		return malloc(sizeof(*x));
+	TAILQ_REMOVE(&w->spare_exchanges, x, link);
+	w->spare_count--;
+	return x;
+}
+
+static void exchange_free(struct worker *w, struct exchange *x)
+{
+	if (w->spare_count >= SPARE_EXCHANGES) {
+		free(x);
+		return;
+	}
+	TAILQ_INSERT_HEAD(&w->spare_exchanges, x, link);
+	w->spare_count++;
+}
+
+void exchanges_fini(struct worker *w)
+{
+	struct exchange *x;
+
+	while ((x = TAILQ_FIRST(&w->spare_exchanges))) {
+		TAILQ_REMOVE(&w->spare_exchanges, x, link);
+		free(x);
+	}
+}
+
 static struct exchange *exchange_new(struct session *s)
 {
-	struct exchange *x = malloc(sizeof(*x));
 	struct worker *w = s->worker;
+	struct exchange *x = exchange_alloc(w);
 
 	if (!x)
 		return NULL;
@@ -57,7 +93,7 @@ void exchanges_reap(struct worker *w)
 	while ((x = TAILQ_FIRST(&w->dead_exchanges))) {
 		TAILQ_REMOVE(&w->dead_exchanges, x, link);
 		arena_fini(&x->arena);
-		free(x);
+		exchange_free(w, x);
 	}
 }
 
@@ -76,16 +112,33 @@ static void exchange_bury(struct exchange *x)
 }
 
 #define SORRY "{\n  \"type\": \"urn:scopemesh:no-memory\",\n  \"status\": 503,\n" \
-	"  \"detail\": \"out of memory; nothing was executed\"\n}\n"
+	"  \"detail\": \"" EXCHANGE_NO_MEMORY "\"\n}\n"
 static_assert(sizeof(SORRY) - 1 == 108, "its length is in the head");
 
-/* What can be said without memory: between two messages the socket has room for it. */
+/* What can be said without memory, and the close: between two messages the socket has room for it. */
+static const char sorry[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
+			    "Content-Length: 108\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n" SORRY;
+
+void exchange_say_sorry(int fd)
+{
+	if (send(fd, sorry, sizeof(sorry) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		return; /* the close says enough */
+}
+
+/* 0 when it is out. */
+static int say_sorry(struct session *s)
+{
+	const struct span text = SPAN(sorry);
+
+	if (s->c.io.writing)
+		return ERR_NOMEM;
+	buf_fini(&s->c.out);
+	return conn_send(&s->c, &text, 1);
+}
+
 static void no_memory(struct session *s)
 {
-	const struct span sorry = SPAN("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
-	                               "Content-Length: 108\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n" SORRY);
-
-	session_exchange_done(s, false, conn_send(&s->c, &sorry, 1) != 0);
+	session_exchange_done(s, false, say_sorry(s) != 0);
 }
 
 void exchange_start(struct session *s, struct span head)
@@ -103,6 +156,8 @@ void exchange_start(struct session *s, struct span head)
 	if (copy.p)
 		rc = http_request_parse(&x->arena, copy, &x->req, &why);
 	buf_consume(&s->c.in, head.n);
+	if (!buf_len(&s->c.in))
+		buf_fini(&s->c.in); /* the block is still warm for another connection */
 	if (rc == ERR_NOMEM) {
 		why = (struct http_refusal){ 431, "the header section needs more memory than a request may use" };
 	}
@@ -172,14 +227,24 @@ void exchange_reply(struct exchange *x, unsigned status, const char *content_typ
 	x->served_by = local_site(x);
 	if (session_is_closing(x->s))
 		x->keep = false;
-	if (x->reply.failed || heads_add_reply(x, content_type, &x->s->c.out))
-		x->cut = true;
 	x->state = X_REPLY;
+	if (x->reply.failed || heads_add_reply(x, content_type, &x->s->c.out)) {
+		x->status = 503;
+		x->reason = x->proxy_error = "no-memory";
+		x->keep = false;
+		x->res_started = true;
+		x->cut = say_sorry(x->s) != 0;
+	}
 }
 
 void exchange_problem(struct exchange *x, struct problem *p)
 {
 	assert(!x->res_started);
+	if (x->arena.nomem && p->status < 500) {
+		p->status = 503; /* a limit was said to be reached, but it was memory */
+		p->type = "no-memory";
+		p->detail = EXCHANGE_NO_MEMORY;
+	}
 	x->proxy_error = p->type;
 	if (!x->reason)
 		x->reason = p->type;
@@ -209,7 +274,7 @@ enum exchange_step exchange_step_reply(struct exchange *x)
 		}
 	}
 	if (s->c.io.writing) {
-		worker_deadline(x->w, &s->deadline, DEADLINE_BODY, clock_mono_us());
+		worker_deadline(x->w, &s->deadline, DEADLINE_CLIENT_FULL, clock_mono_us());
 		return STEP_WAIT;
 	}
 	x->res_done = true;
@@ -333,6 +398,17 @@ void exchange_on_client_readable(struct exchange *x)
 	case CONN_READ_BROKEN:
 		client_gone(x);
 		return;
+	case CONN_READ_NOMEM:
+		if (x->req_done && x->state != X_TUNNEL && !io_want_read(&x->s->c.io, false)) {
+			x->keep = false; /* the next request cannot be taken, this one can be answered */
+			return;
+		}
+		if (x->state == X_TUNNEL)
+			exchange_cut_short(x, "no-memory");
+		else
+			exchange_request_unreadable(x, 503, "no-memory", EXCHANGE_NO_MEMORY);
+		exchange_run(x);
+		return;
 	case CONN_READ_NONE:
 	case CONN_READ_FULL:
 		return;
@@ -353,7 +429,7 @@ void exchange_on_client_writable(struct exchange *x)
 	}
 	if (client->io.writing) {
 		if (x->s->deadline.armed)
-			worker_deadline(x->w, &x->s->deadline, DEADLINE_BODY, clock_mono_us());
+			worker_deadline(x->w, &x->s->deadline, DEADLINE_CLIENT_FULL, clock_mono_us());
 		return;
 	}
 	exchange_run(x);
@@ -384,7 +460,10 @@ void exchange_on_client_deadline(struct exchange *x)
 /* No whole head came and none will. */
 static void upstream_ended(struct exchange *x)
 {
-	exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_RESET);
+	if (io_is_refused(&x->up->c.io))
+		exchange_on_upstream_refused(x);
+	else
+		exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_RESET);
 	exchange_run(x);
 }
 
@@ -416,6 +495,13 @@ void exchange_on_upstream_readable(struct exchange *x)
 			exchange_cut_short(x, "incomplete-response");
 			exchange_run(x);
 		}
+		return;
+	case CONN_READ_NOMEM:
+		if (x->state == X_AWAIT)
+			exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_NO_MEMORY);
+		else
+			exchange_cut_short(x, "no-memory");
+		exchange_run(x);
 		return;
 	case CONN_READ_NONE:
 	case CONN_READ_FULL:

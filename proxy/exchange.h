@@ -7,6 +7,8 @@
 
 #include "base/span.h"
 
+#define EXCHANGE_NO_MEMORY "out of memory; nothing was executed"
+
 struct exchange;
 struct session;
 struct worker;
@@ -15,6 +17,9 @@ struct worker;
 void exchange_start(struct session *s, struct span head);
 /* Answers without a request that could be read; the connection closes afterwards. */
 void exchange_refuse(struct session *s, unsigned status, const char *type, const char *detail);
+
+/* To a client for whom there is not even memory for a session. */
+void exchange_say_sorry(int fd);
 
 /* Nothing more of the request is to come. */
 bool exchange_has_whole_request(const struct exchange *x);
@@ -34,5 +39,7 @@ void exchange_on_upstream_deadline(struct exchange *x);
 void exchange_abort(struct exchange *x, const char *reason);
 /* Frees what is over. */
 void exchanges_reap(struct worker *w);
+/* At the end: those kept for reuse too. */
+void exchanges_fini(struct worker *w);
 
 #endif

@@ -4,6 +4,8 @@
 #include "proxy/exchange_int.h"
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "proxy/io_tls.h"
 
 bool exchange_is_local(const struct exchange *x)
 {
@@ -134,17 +136,22 @@ static void next_local(struct exchange *x)
 		return;
 	}
 	x->instances_tried |= (uint64_t)1 << i;
+	x->instance_at = (size_t)i;
 	x->pool = x->view->instance[x->svc_index][i];
 }
 
 static void next_remote(struct exchange *x)
 {
-	x->pool = x->view->site[x->site];
+	const struct site_live *live = x->view->reg->sites[x->site].live;
+
+	x->pool = site_live_is_barred(live) ? NULL : x->view->site[x->site];
 	x->site_at++;
 	if (x->pool)
 		return;
 	target_begin(x);
-	exchange_target_end(x, "no mesh address");
+	exchange_target_end(x, site_live_is_barred(live)                    ? "fenced"
+	                       : x->view->reg->sites[x->site].has_mesh ? "no certificate"
+	                                                               : "no mesh address");
 }
 
 enum exchange_step exchange_step_pick(struct exchange *x)
@@ -216,7 +223,8 @@ void exchange_move_on(struct exchange *x, enum stats_reason reason)
 /* The attempt brought no answer that could be passed on. */
 void exchange_attempt_failed(struct exchange *x, enum exchange_outcome outcome, enum stats_reason reason)
 {
-	bool reused = x->up && x->up->reused;
+	/* A kept connection may have died while it was idle; one that takes a request and is silent has not. */
+	bool reused = x->up && x->up->reused && reason != REASON_TIMEOUT;
 
 	if (x->up && x->up->connected && !reused &&
 	    (reason == REASON_RESET || reason == REASON_TIMEOUT || reason == REASON_BAD_RESPONSE))
@@ -258,6 +266,13 @@ void exchange_attempt_failed(struct exchange *x, enum exchange_outcome outcome, 
 	}
 }
 
+static struct tls_target target_of(const struct exchange *x)
+{
+	if (x->pool->mesh)
+		return tls_target_site(x->view->tls, x->view->reg->sites[x->site].name);
+	return tls_target_instance(x->view->tls, x->view->conf, x->svc_index, &x->svc->instances[x->instance_at]);
+}
+
 /* What this process lacks says nothing of the other side. */
 static void note_not_reached(struct exchange *x, int code)
 {
@@ -274,12 +289,14 @@ enum exchange_step exchange_step_connect(struct exchange *x)
 	enum upstream_want want = x->fresh_only                 ? UPSTREAM_FRESH
 	                          : exchange_is_repeatable(x) ? UPSTREAM_ANY
 	                                                      : UPSTREAM_PROVEN;
+	struct tls_target to;
 	int rc;
 
 	target_begin(x);
-	rc = upstream_take(x->pool, x->w, x, want, &x->up);
+	to = target_of(x);
+	rc = upstream_take(x->pool, x->w, x, &to, want, &x->up);
 	if (rc == ERR_LIMIT && worker_evict(x->w))
-		rc = upstream_take(x->pool, x->w, x, want, &x->up);
+		rc = upstream_take(x->pool, x->w, x, &to, want, &x->up);
 	if (rc) {
 		x->up = NULL;
 		note_not_reached(x, rc);
@@ -300,11 +317,31 @@ void exchange_on_upstream_connected(struct exchange *x)
 	exchange_run(x);
 }
 
+static void warn_refused(struct exchange *x)
+{
+	char text[ADDR_TEXT_BYTES];
+
+	if (!worker_may_warn(&x->w->tls_said_us))
+		return;
+	addr_format(&x->pool->addr, text);
+	log_warn("%.*s at %.*s, %s: no TLS connection: %s", SPAN_ARG(x->svc->name),
+	         SPAN_ARG(x->view->reg->sites[x->site].name), text, io_tls_why(&x->up->c.io));
+}
+
+void exchange_on_upstream_refused(struct exchange *x)
+{
+	warn_refused(x);
+	exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED, REASON_CERTIFICATE);
+}
+
 void exchange_on_upstream_failed(struct exchange *x, int code)
 {
+	if (code == ERR_DENIED)
+		warn_refused(x);
 	note_not_reached(x, code);
 	exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED,
 	               code == ERR_TIMEOUT       ? REASON_TIMEOUT
+	               : code == ERR_DENIED      ? REASON_CERTIFICATE
 	               : code == ERR_UNREACHABLE ? REASON_REFUSED
 	                                         : REASON_UNREACHABLE);
 	exchange_run(x);

@@ -70,12 +70,15 @@ struct exchange {
 	struct buf replay;        /* request content kept to be sent again */
 	size_t replay_sent;
 	bool replay_lost;
-	bool from_mesh;
+	bool from_mesh, has_peer;
+	bool between_sites;       /* no request of a user: neither counted nor logged */
+	size_t peer;              /* from the mesh: which site it came from, by index in view->reg */
 
 	/* where it goes */
 	const struct conf_service *svc;
 	size_t svc_index;
 	struct span scope_text;   /* as it travels on; empty: none */
+	const struct scope *scope; /* the same as a tree, where this proxy interprets it */
 	bool has_scope, scope_explicit;
 	const struct conf_carrier *carrier; /* that brought it; NULL: none, a fixed scope, or a peer */
 	bool correlated;          /* its values are remembered */
@@ -84,6 +87,7 @@ struct exchange {
 	size_t site_count, site_at; /* site_at: the next one to try */
 	size_t site;              /* the one being tried */
 	struct pool *pool;
+	size_t instance_at;       /* of the local service: the one being tried */
 	uint64_t instances_tried; /* bit per instance of the local service */
 	unsigned attempts;
 	bool fresh_only;          /* a kept connection died under this request */
@@ -126,6 +130,7 @@ struct exchange {
 	struct exchange_target targets[EXCHANGE_TARGETS];
 	max_align_t room[EXCHANGE_ROOM / sizeof(max_align_t)];
 };
+_Static_assert(sizeof(struct exchange) <= EXCHANGE_ROOM + 2304, "docs/memory.md says what a request under way costs");
 
 /* An own answer: a problem document. p->status, type and members are the caller's; site, service and times are
  * put in.  The state becomes X_REPLY. Nothing of a response may have been sent. */
@@ -182,6 +187,8 @@ struct exchange_target *exchange_target_now(struct exchange *x);
 void exchange_target_end(struct exchange *x, const char *reason);
 /* The attempt brought no answer that could be passed on; the state says what comes next. */
 void exchange_attempt_failed(struct exchange *x, enum exchange_outcome outcome, enum stats_reason reason);
+/* The peer's TLS refused us after all: nothing was looked at. */
+void exchange_on_upstream_refused(struct exchange *x);
 /* What the attempt under way met, where it went to an instance. */
 void exchange_note_instance(struct exchange *x, enum instance_event event);
 void exchange_move_on(struct exchange *x, enum stats_reason reason);

@@ -140,6 +140,13 @@ static enum pump_result upstream_full_stop(struct exchange *x)
 	return PUMP_WAIT;
 }
 
+/* A part may have gone out, and there is no memory for the rest. */
+static enum pump_result cannot_keep(struct exchange *x)
+{
+	exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_NO_MEMORY);
+	return PUMP_ENDED;
+}
+
 /* The client says nothing until it has heard 100, which the instance has to say. */
 static bool awaits_continue(const struct exchange *x)
 {
@@ -173,30 +180,30 @@ static enum pump_result pump_once(struct exchange *x)
 	struct span again = span_from(buf_span(&x->replay), x->replay_sent);
 	struct span in = buf_span(&client->in);
 	size_t before = in.n;
+	int live = 0, rc;
 	bool more = false;
 
 	if (!x->hold) {
-		int live;
-
 		if (again.n)
 			pieces_add(&p, again);
 		live = p.count;
 		if (!take_content(x, &in, &p))
 			return PUMP_ENDED;
-		x->replay_sent = buf_len(&x->replay);
-		keep_pieces(x, &p, live);
 		more = pieces_full(&p);
 		if (x->req_done && !more) {
 			pieces_end(&p, &x->arena, &x->req_body);
 			x->upstream_req_done = true;
 		}
 	}
-	if (conn_send(&u->c, p.span, p.count)) {
-		buf_consume(&client->in, before - in.n);
-		return upstream_full_stop(x);
+	rc = conn_send(&u->c, p.span, p.count);
+	if (!x->hold) { /* only now: what is sent again points into replay, which moves when it grows */
+		x->replay_sent = buf_len(&x->replay);
+		keep_pieces(x, &p, live);
 	}
-	x->sent_any = true;
 	buf_consume(&client->in, before - in.n);
+	if (rc)
+		return rc == ERR_NOMEM ? cannot_keep(x) : upstream_full_stop(x);
+	x->sent_any = true;
 	return more && !u->c.io.writing ? PUMP_MORE : wait_for(x);
 }
 
@@ -254,8 +261,7 @@ enum exchange_step exchange_step_send(struct exchange *x)
 	x->up_chunked = x->req.framing == HTTP_CHUNKED;
 	x->hold = remote && !small && x->site_at < x->site_count;
 	if (heads_add_request(x, &x->up->c.out)) {
-		struct problem p = { .status = 431, .type = "too-large",
-			             .detail = "the header section does not fit into memory" };
+		struct problem p = { .status = 503, .type = "no-memory", .detail = EXCHANGE_NO_MEMORY };
 
 		exchange_problem(x, &p);
 		return STEP_NEXT;

@@ -139,10 +139,12 @@ static bool read_response_head(struct exchange *x)
 		}
 		head = arena_dup(&x->arena, span_head(buf_span(&u->c.in), u->guard.seen));
 		rc = head.p ? http_response_parse(&x->arena, head, &x->req, &x->res, &why) : ERR_NOMEM;
-		if (rc) {
+		if (rc && x->arena.nomem)
+			exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_NO_MEMORY);
+		else if (rc)
 			bad_response(x, rc == ERR_NOMEM ? "too large to be held" : why.reason);
+		if (rc)
 			return false;
-		}
 		buf_consume(&u->c.in, head.n);
 		u->guard = (struct head_guard){ 0 };
 		if (x->res.status >= 200 || x->res.status == 101)
@@ -290,12 +292,12 @@ enum exchange_step exchange_step_relay(struct exchange *x)
 			x->state = X_END;
 			return STEP_NEXT;
 		}
-		worker_deadline(x->w, &x->s->deadline, DEADLINE_BODY, now);
+		worker_deadline(x->w, &x->s->deadline, DEADLINE_CLIENT_FULL, now);
 		return STEP_WAIT;
 	}
 	if (client->io.writing) {
 		deadline_clear(&x->w->deadlines, &x->up->deadline);
-		worker_deadline(x->w, &x->s->deadline, DEADLINE_BODY, now);
+		worker_deadline(x->w, &x->s->deadline, DEADLINE_CLIENT_FULL, now);
 	} else {
 		if (!buf_len(&x->up->c.in))
 			buf_fini(&x->up->c.in);

@@ -11,6 +11,8 @@
 #include "base/clock.h"
 #include "proxy/carrier.h"
 #include "proxy/exchange_int.h"
+#include "proxy/io_tls.h"
+#include "proxy/mesh_version.h"
 #include "proxy/piggyback.h"
 
 static bool is_token_char(unsigned char c)
@@ -39,18 +41,39 @@ static void add_field(struct buf *out, const char *name, struct span value)
 	buf_add(out, "\r\n", 2);
 }
 
+/* The field's line stands in the head the way we write one. */
+static bool is_as_written(const struct http_field *f)
+{
+	const char *blank = f->name.p + f->name.n + 1;
+
+	return f->value.n && f->value.p == blank + 1 && *blank == ' ' && !memcmp(f->value.p + f->value.n, "\r\n", 2);
+}
+
+/* Lines that follow each other in the head are copied together. */
 static void add_fields(const struct http_head *head, struct buf *out)
 {
+	struct span lines = { NULL, 0 };
+
 	for (size_t i = 0; i < head->field_count; i++) {
 		const struct http_field *f = &head->fields[i];
+		bool whole = is_as_written(f);
 
 		if (f->drop)
+			continue;
+		if (whole && lines.n && f->name.p == lines.p + lines.n) {
+			lines.n += f->name.n + f->value.n + 4;
+			continue;
+		}
+		buf_add_span(out, lines);
+		lines = whole ? span_make(f->name.p, f->name.n + f->value.n + 4) : span_make("", 0);
+		if (whole)
 			continue;
 		buf_add_span(out, f->name);
 		buf_add(out, ": ", 2);
 		buf_add_span(out, f->value);
 		buf_add(out, "\r\n", 2);
 	}
+	buf_add_span(out, lines);
 }
 
 /* Always 1.1, as the contract has it, also for what came in as HTTP/1.0: what we pass on is HTTP/1.1. */
@@ -100,10 +123,11 @@ static void add_forwarded(struct exchange *x, struct buf *out)
 	struct http_field *xff = http_find(&x->req, HTTP_X_FORWARDED_FOR);
 	char host[ADDR_TEXT_BYTES];
 	struct addr peer;
-	bool trusted;
+	bool trusted, plain;
 
 	if (x->from_mesh)
 		return;
+	plain = io_is_made_with(&x->s->c.io, NULL);
 	session_peer(x->s, &peer);
 	addr_format_host(&peer, host);
 	trusted = x->view->conf->forwarded_trust_count && client_is_trusted(x, &peer);
@@ -123,12 +147,12 @@ static void add_forwarded(struct exchange *x, struct buf *out)
 	buf_add_z(out, host);
 	buf_add(out, "\r\n", 2);
 	if (!trusted || !http_find(&x->req, HTTP_X_FORWARDED_PROTO))
-		buf_add_z(out, "X-Forwarded-Proto: http\r\n");
+		buf_add_z(out, plain ? "X-Forwarded-Proto: http\r\n" : "X-Forwarded-Proto: https\r\n");
 	if (x->req.host.n && (!trusted || !http_find(&x->req, HTTP_X_FORWARDED_HOST)))
 		add_field(out, "X-Forwarded-Host", x->req.host);
 	if (trusted && http_find(&x->req, HTTP_FORWARDED))
-		buf_addf(out, strchr(host, ':') ? "Forwarded: for=\"[%s]\";proto=http\r\n"
-		                                : "Forwarded: for=%s;proto=http\r\n", host);
+		buf_addf(out, strchr(host, ':') ? "Forwarded: for=\"[%s]\";proto=%s\r\n"
+		                                : "Forwarded: for=%s;proto=%s\r\n", host, plain ? "http" : "https");
 }
 
 static void add_mesh_fields(struct exchange *x, struct buf *out)
@@ -146,6 +170,8 @@ static void add_mesh_fields(struct exchange *x, struct buf *out)
 		add_field(out, "X-Scopemesh-Scope", x->scope_text);
 	if (x->hold)
 		buf_add_z(out, "X-Scopemesh-Hold: 1\r\n");
+	if (!x->up->reused)
+		mesh_version_add(out);
 }
 
 static void add_scope(struct exchange *x, struct buf *out)

@@ -1,55 +1,20 @@
-/* The event implementation of struct io: a non-blocking socket under libevent.
- *
- * One persistent read event per connection, added once; a write event only while it is needed, since a
- * struct event is 128 bytes and most connections never fill their socket. Both live in struct
- * io_event, beside the connection. */
+/* The implementation of struct io for sockets: what is wanted of them is told to the worker's io_loop, and changes of
+ * that are rare: reading stays on, writing is tried at once and waited for only when the socket is full. */
 #include "proxy/io.h"
 
 #include <errno.h>
-#include <event2/event.h>
-#include <event2/event_struct.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-
-struct io_event {
-	struct event_base *base;
-	struct event *write; /* NULL until first needed */
-	struct event read;
-};
+#include "proxy/io_loop.h"
 
 static io_connector connect_instead;
 
 void io_set_connector(io_connector connector)
 {
 	connect_instead = connector;
-}
-
-static void on_read(evutil_socket_t fd, short what, void *arg)
-{
-	struct io *io = arg;
-
-	(void)fd;
-	(void)what;
-	clock_hold();
-	io->handler->readable(io);
-	clock_release();
-}
-
-static void on_write(evutil_socket_t fd, short what, void *arg)
-{
-	struct io *io = arg;
-
-	(void)fd;
-	(void)what;
-	clock_hold();
-	io->handler->writable(io);
-	clock_release();
 }
 
 static ssize_t fd_read(struct io *io, void *room, size_t bytes)
@@ -91,35 +56,15 @@ static bool fd_quiet(struct io *io)
 	return recv(io->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
-static int want_write(struct io *io, bool on)
-{
-	struct io_event *e = io->event;
-
-	if (on && !e->write) {
-		e->write = event_new(e->base, io->fd, EV_WRITE | EV_PERSIST, on_write, io);
-		if (!e->write)
-			return ERR_NOMEM;
-	}
-	if (on)
-		return event_add(e->write, NULL) ? ERR_NOMEM : 0;
-	if (e->write)
-		event_del(e->write);
-	return 0;
-}
-
 static int fd_want(struct io *io, bool read, bool write)
 {
-	if (read != io->reading) {
-		if (read ? event_add(&io->event->read, NULL) : event_del(&io->event->read))
-			return ERR_NOMEM;
-		io->reading = read;
-	}
-	if (write != io->writing) {
-		if (want_write(io, write))
-			return ERR_NOMEM;
-		io->writing = write;
-	}
-	return 0;
+	bool had = io->reading || io->writing;
+
+	if (read == io->reading && write == io->writing)
+		return 0;
+	io->reading = read;
+	io->writing = write;
+	return io_loop_watch(io->impl, io, had);
 }
 
 static void fd_shutdown_write(struct io *io)
@@ -129,13 +74,7 @@ static void fd_shutdown_write(struct io *io)
 
 static void fd_close(struct io *io, bool reset)
 {
-	if (io->event) {
-		event_del(&io->event->read);
-		if (io->event->write)
-			event_free(io->event->write);
-		free(io->event);
-		io->event = NULL;
-	}
+	io_loop_forget(io->impl, io);
 	if (reset) {
 		struct linger now = { .l_onoff = 1, .l_linger = 0 };
 
@@ -156,25 +95,12 @@ static const struct io_ops fd_ops = {
 	.close = fd_close,
 };
 
-int io_open_fd(struct io *io, struct event_base *base, int fd, const struct io_handler *handler)
+void io_open_fd(struct io *io, struct io_loop *loop, int fd, const struct io_handler *handler)
 {
-	*io = (struct io){ .fd = fd, .handler = handler };
-	io->event = calloc(1, sizeof(*io->event));
-	if (!io->event) {
-		close(fd);
-		return ERR_NOMEM;
-	}
-	io->event->base = base;
-	if (event_assign(&io->event->read, base, fd, EV_READ | EV_PERSIST, on_read, io)) {
-		free(io->event);
-		close(fd);
-		return ERR_NOMEM;
-	}
-	io->ops = &fd_ops;
-	return 0;
+	*io = (struct io){ .ops = &fd_ops, .handler = handler, .impl = loop, .fd = fd };
 }
 
-int io_connect(struct io *io, struct event_base *base, const struct addr *to,
+int io_connect(struct io *io, struct io_loop *loop, const struct addr *to,
                const struct io_handler *handler)
 {
 	int on = 1, rc, fd;
@@ -192,12 +118,11 @@ int io_connect(struct io *io, struct event_base *base, const struct addr *to,
 		close(fd);
 		return rc;
 	}
-	rc = io_open_fd(io, base, fd, handler);
-	if (!rc && io_want_write(io, true)) {
-		io_close(io, false);
-		rc = ERR_NOMEM;
-	}
-	return rc;
+	io_open_fd(io, loop, fd, handler);
+	if (!io_want_write(io, true))
+		return 0;
+	io_close(io, false);
+	return ERR_NOMEM;
 }
 
 int io_want_read(struct io *io, bool on)

@@ -1,4 +1,4 @@
-/* A byte stream that never blocks: one end of a TCP (later TLS) connection, or, in scenarios and
+/* A byte stream that never blocks: one end of a TCP or TLS (io_tls.h) connection, or, in scenarios and
  * fuzz targets, a pair of queues in memory.  Everything above is written against this, so the
  * request machine runs without sockets.
  *
@@ -16,8 +16,8 @@
 #include "base/addr.h"
 #include "base/err.h"
 
-struct event_base;
 struct io;
+struct io_loop;
 
 struct io_handler {
 	void (*readable)(struct io *io); /* bytes, the end, or an error wait */
@@ -38,20 +38,19 @@ struct io_ops {
 	void (*close)(struct io *io, bool reset);
 };
 
-struct io_event;
-
 struct io {
 	const struct io_ops *ops;
 	const struct io_handler *handler;
-	struct io_event *event;  /* of the event implementation */
+	void *impl;              /* the implementation's own: of a socket, the struct io_loop that watches it */
 	int fd;
 	bool reading, writing;   /* what is wanted at present */
+	bool ready;              /* something has happened to it that its handler has not been told yet */
 };
 
 /* Takes fd over.  Nothing is wanted yet. */
-int io_open_fd(struct io *io, struct event_base *base, int fd, const struct io_handler *handler) MUST_CHECK;
+void io_open_fd(struct io *io, struct io_loop *loop, int fd, const struct io_handler *handler);
 /* Begins to connect; the result comes as writable, then io_connected tells.  May fail at once. */
-int io_connect(struct io *io, struct event_base *base, const struct addr *to,
+int io_connect(struct io *io, struct io_loop *loop, const struct addr *to,
                const struct io_handler *handler) MUST_CHECK;
 
 /* For scenarios and fuzz targets: what io_connect does instead (NULL: connect). */

@@ -6,12 +6,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "proxy/descriptors.h"
+
 int io_pipe_open(struct io_pipe *p)
 {
 	int fd[2];
 
-	if (pipe2(fd, O_NONBLOCK | O_CLOEXEC))
+	if (descriptors_are_scarce() || pipe2(fd, O_NONBLOCK | O_CLOEXEC))
 		return ERR_LIMIT;
+	descriptors_add(2);
 	/* Refused above the user's share of pipe memory; then the size it has must do. */
 	(void)fcntl(fd[1], F_SETPIPE_SZ, IO_PIPE_BYTES);
 	*p = (struct io_pipe){ .in = fd[1], .out = fd[0] };
@@ -24,6 +27,7 @@ void io_pipe_close(struct io_pipe *p)
 		return;
 	close(p->in);
 	close(p->out);
+	descriptors_add(-2);
 	*p = (struct io_pipe){ 0 };
 }
 

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/client_table.h"
+#include "proxy/descriptors.h"
 #include "proxy/server.h"
 #include "proxy/session.h"
 #include "proxy/upstream.h"
@@ -30,18 +31,27 @@
 /* A request in the middle of its content gives way only when it has not moved for this long, and those that have
  * stalled for longest go first. Short, since new connections wait meanwhile. */
 #define STALLED_US 20000
+/* An answer that the client does not take: longer, since much of it has been done and slow links are honest. */
+#define FULL_US 1000000
 /* Then listeners that paused look whether there is room again. */
 #define PAUSE_US 10000
 
 /* ---- making room --------------------------------------------------------------------------------------------- */
 
-/* Of these the one armed first; then, if there is none, a request whose content has stalled. */
+/* Of these the one armed first; then, if there is none, a request or an answer whose content has stalled. */
 static const enum deadline_kind evictable[] = { DEADLINE_LINGER, DEADLINE_HEADER, DEADLINE_IDLE,
 	                                        DEADLINE_UPSTREAM_IDLE, DEADLINE_MESH_IDLE };
 
 static int64_t armed_us(const struct worker *w, const struct deadline *d)
 {
 	return d->due_us - w->deadlines.duration_us[d->kind];
+}
+
+static struct deadline *stalled(struct worker *w, enum deadline_kind kind, int64_t least_us)
+{
+	struct deadline *d = TAILQ_FIRST(&w->deadlines.queue[kind]);
+
+	return d && clock_mono_us() - armed_us(w, d) >= least_us ? d : NULL;
 }
 
 static struct deadline *least_useful(struct worker *w)
@@ -53,10 +63,9 @@ static struct deadline *least_useful(struct worker *w)
 		if (d && (!oldest || armed_us(w, d) < armed_us(w, oldest)))
 			oldest = d;
 	}
-	if (oldest)
-		return oldest;
-	d = TAILQ_FIRST(&w->deadlines.queue[DEADLINE_BODY]);
-	return d && clock_mono_us() - armed_us(w, d) >= STALLED_US ? d : NULL;
+	if (!oldest)
+		oldest = stalled(w, DEADLINE_BODY, STALLED_US);
+	return oldest ? oldest : stalled(w, DEADLINE_CLIENT_FULL, FULL_US);
 }
 
 bool worker_evict(struct worker *w)
@@ -80,11 +89,6 @@ static uint64_t waiting_clients(const struct worker *w)
 	uint64_t busy = atomic_load_explicit(&w->busy_told, memory_order_relaxed);
 
 	return all > busy ? all - busy : 0;
-}
-
-static uint64_t used_descriptors(const struct server *srv)
-{
-	return srv->fd_base + session_count_all() + upstream_count_all();
 }
 
 /* The other worker that has most to give, or NULL. */
@@ -120,14 +124,13 @@ static bool make_room(struct worker *w)
 	return other != NULL;
 }
 
-/* Said once a second at most: an exhausted process must not fill its log. */
-static bool may_warn(int64_t *warned_us)
+bool worker_may_warn(int64_t *last_us)
 {
 	int64_t now = clock_mono_us();
 
-	if (now - *warned_us < 1000000)
+	if (*last_us && now - *last_us < 1000000)
 		return false;
-	*warned_us = now;
+	*last_us = now;
 	return true;
 }
 
@@ -136,7 +139,7 @@ static bool may_warn(int64_t *warned_us)
 
 static void warn_exhausted(struct worker *w, const char *what, const char *consequence)
 {
-	if (may_warn(&w->exhausted_said_us))
+	if (worker_may_warn(&w->exhausted_said_us))
 		log_warn("%s: %s", what, consequence);
 }
 
@@ -145,7 +148,7 @@ static void warn_refused(struct worker *w, const struct addr *peer, const char *
 	char host[ADDR_TEXT_BYTES];
 
 	w->refused_unsaid++;
-	if (!may_warn(&w->refused_said_us))
+	if (!worker_may_warn(&w->refused_said_us))
 		return;
 	addr_format_host(peer, host);
 	log_warn("%s: %llu connections were answered 503, the latest from %s", why,
@@ -164,7 +167,7 @@ static const char *check_room(struct listener *l, int *evicted_r)
 	uint64_t count = session_count_all();
 	bool room;
 
-	if (used_descriptors(srv) < srv->fd_full && count < most)
+	if (!descriptors_are_full() && count < most)
 		return NULL;
 	room = make_room(w);
 	++*evicted_r;
@@ -221,9 +224,7 @@ void listeners_resume(evutil_socket_t fd, short what, void *arg)
 
 static bool must_wait(struct listener *l)
 {
-	struct server *srv = l->worker->server;
-
-	return l->kind != LISTEN_ADMIN && used_descriptors(srv) >= srv->fd_full && !can_make_room(l->worker);
+	return l->kind != LISTEN_ADMIN && descriptors_are_full() && !can_make_room(l->worker);
 }
 
 /* False: none wait, or there is no room for now.  A request that is served on the way may close the listener (a reload
@@ -260,6 +261,32 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	accept_some(arg);
+}
+
+/* ---- questions ------------------------------------------------------------------------------------------------- */
+
+bool listener_serves(const struct listener *l, const struct conf_service *svc)
+{
+	if (l->service)
+		return span_eq(svc->name, span_of(l->service));
+	for (size_t i = 0; i < svc->listen_count; i++)
+		if (addr_eq(&svc->listen[i], &l->conf_addr))
+			return true;
+	return false;
+}
+
+struct ssl_ctx_st *listener_tls(const struct listener *l)
+{
+	const struct view *v = l->view ? l->view : l->worker->view;
+
+	if (!v->tls || l->kind == LISTEN_ADMIN)
+		return NULL;
+	if (l->kind == LISTEN_MESH)
+		return v->tls->mesh_server;
+	for (size_t i = 0; v->tls->any_service && i < v->conf->service_count; i++)
+		if (listener_serves(l, &v->conf->services[i]))
+			return v->tls->service[i]; /* the same for all at one address */
+	return NULL;
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
@@ -315,7 +342,7 @@ int worker_listen(struct worker *w, const struct bound *o, int fd)
 	l->conf_addr = o->configured;
 	l->service = *o->service ? strdup(o->service) : NULL;
 	l->fd = fd;
-	l->event = event_new(w->base, l->fd, EV_READ | EV_PERSIST, on_accept, l);
+	l->event = event_new(w->loop.base, l->fd, EV_READ | EV_PERSIST, on_accept, l);
 	if ((*o->service && !l->service) || !l->event || event_add(l->event, NULL)) {
 		listener_free(l);
 		return ERR_NOMEM;

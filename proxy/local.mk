@@ -1,31 +1,42 @@
 noinst_LIBRARIES += proxy/libproxy.a
-proxy_libproxy_a_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS)
+proxy_libproxy_a_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS) $(OPENSSL_CFLAGS)
 proxy_libproxy_a_SOURCES = \
 	proxy/access_line.c \
 	proxy/access_log.c proxy/access_log.h \
-	proxy/admin.c proxy/admin_int.h proxy/admin_write.c \
+	proxy/admin.c proxy/admin_int.h proxy/admin_sites.c proxy/admin_write.c \
+	proxy/ask.c proxy/ask.h \
 	proxy/bound.c proxy/bound.h \
+	proxy/admin_carriers.c \
 	proxy/carrier.c proxy/carrier.h \
+	proxy/carrier_watch.c proxy/carrier_watch.h \
+	proxy/admin_certificates.c \
+	proxy/certificates.c proxy/certificates.h \
 	proxy/client_table.c proxy/client_table.h \
 	proxy/conf.c proxy/conf.h proxy/conf_int.h \
 	proxy/conf_carrier.c \
 	proxy/conf_cidr.c \
 	proxy/conf_options.c \
 	proxy/conf_scope.c \
+	proxy/conf_tls.c \
 	proxy/conn.c proxy/conn.h \
 	proxy/correlation.c proxy/correlation.h \
 	proxy/correlation_value.c proxy/correlation_value.h \
 	proxy/deadline.c proxy/deadline.h \
+	proxy/descriptors.c proxy/descriptors.h \
 	proxy/exchange.c proxy/exchange.h proxy/exchange_int.h \
 	proxy/exchange_splice.c proxy/io_pipe.c proxy/io_pipe.h \
 	proxy/exchange_attempt.c proxy/exchange_request.c proxy/exchange_response.c \
 	proxy/exchange_correlate.c proxy/exchange_tunnel.c \
 	proxy/heads.c \
 	proxy/instance.c proxy/instance.h \
-	proxy/io.c proxy/io.h \
+	proxy/io.c proxy/io.h proxy/io_loop.c proxy/io_loop.h \
+	proxy/io_tls.c proxy/io_tls.h \
 	proxy/listener.c \
 	proxy/lookup.c proxy/lookup.h \
+	proxy/mesh_version.c proxy/mesh_version.h \
 	proxy/metrics.c proxy/metrics.h \
+	proxy/peer.c proxy/peer.h proxy/peer_int.h \
+	proxy/peer_answer.c proxy/peer_judge.c proxy/peer_self.c \
 	proxy/piggyback.c proxy/piggyback.h \
 	proxy/probe.c proxy/probe.h \
 	proxy/reload.c proxy/reload.h \
@@ -33,18 +44,21 @@ proxy_libproxy_a_SOURCES = \
 	proxy/server.c proxy/server.h \
 	proxy/session.c proxy/session.h \
 	proxy/stats.c proxy/stats.h \
+	proxy/tls.c proxy/tls.h proxy/tls_int.h \
+	proxy/tls_load.c \
+	proxy/trust.c proxy/trust.h \
 	proxy/upstream.c proxy/upstream.h \
 	proxy/worker.c proxy/worker.h
 
 sbin_PROGRAMS += scopemeshd
 scopemeshd_SOURCES = proxy/main.c
 scopemeshd_LDADD = proxy/libproxy.a registry/libregistry.a scope/libscope.a $(HTTP_LIBS) \
-	base/libbase.a $(EVENT_LIBS) $(JANSSON_LIBS) $(FYAML_LIBS)
+	base/libbase.a $(EVENT_LIBS) $(JANSSON_LIBS) $(FYAML_LIBS) $(OPENSSL_LIBS)
 # docs/reference.md comes from the option table; test_conf compares.
 EXTRA_PROGRAMS += proxy/print_reference
 proxy_print_reference_SOURCES = proxy/print_reference.c
 proxy_print_reference_LDADD = proxy/libproxy.a registry/libregistry.a scope/libscope.a \
-	base/libbase.a $(FYAML_LIBS)
+	base/libbase.a $(FYAML_LIBS) $(OPENSSL_LIBS)
 .PHONY: reference
 reference: proxy/print_reference
 	@$(MKDIR_P) docs

@@ -13,10 +13,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "base/log.h"
+#include "proxy/certificates.h"
+#include "proxy/peer.h"
 #include "proxy/probe.h"
 
 #define TAKE_MS 2000
@@ -39,31 +40,25 @@ void reload_report_fini(struct reload_report *r)
 	buf_fini(&r->closed);
 }
 
+/* What is read again; the rest stays as it is. */
+enum reload_part { RELOAD_ALL, RELOAD_REGISTRY, RELOAD_CERTIFICATES };
+
 /* What is on the way to be in force. */
 struct reload {
 	struct server *srv;
 	struct reload_report *report;
-	bool registry_only;      /* the configuration stays */
+	enum reload_part part;
 	struct conf *conf;
+	struct collect *sites;   /* NULL: the server's own stays */
 	struct registry *reg;
+	struct tls_set *tls;
+	uint64_t tls_files;
 	struct bound_list listeners;
 	int *fds;
 	struct change **changes; /* per worker */
 	bool new_log;
 	struct access_log *log;
 };
-
-/* All 0 when there is no such file. */
-static struct file_state look_at(struct span path)
-{
-	struct file_state f = { 0, 0, 0 };
-	struct stat st;
-
-	if (path.n && !stat(path.p, &st))
-		f = (struct file_state){ (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
-			                 (uint64_t)st.st_size, st.st_ino };
-	return f;
-}
 
 static int load_conf(struct reload *r)
 {
@@ -80,22 +75,58 @@ static int load_conf(struct reload *r)
 	return 0;
 }
 
+static void add_mistake(void *arg, const void *option, const char *what, const char *hint)
+{
+	(void)option;
+	(void)hint;
+	buf_addf(arg, "%s\n", what);
+}
+
+/* Files that changed by themselves have to be better than what there is. */
+static int load_certificates(struct reload *r)
+{
+	if (r->part == RELOAD_REGISTRY) {
+		r->tls = tls_ref(r->srv->tls);
+		return 0;
+	}
+	r->tls_files = certificates_state(r->conf); /* before reading: what is written meanwhile is seen */
+	return tls_load(r->conf, r->part == RELOAD_CERTIFICATES ? r->srv->tls : NULL, add_mistake, &r->report->errors,
+	                &r->tls);
+}
+
+static int load_registry(struct reload *r)
+{
+	struct server *srv = r->srv;
+	int rc;
+
+	if (r->part == RELOAD_CERTIFICATES) {
+		r->reg = registry_ref(srv->reg);
+		return 0;
+	}
+	if (r->part == RELOAD_REGISTRY)
+		rc = srv->sites->source->ops->resync(srv->sites->source, &r->report->errors);
+	else
+		rc = collect_open(&source_file, r->conf->registry_file, r->conf->site, r->conf->labels,
+		                  r->conf->label_count, srv->reg, &r->sites, &r->report->errors);
+	if (rc)
+		return rc;
+	r->reg = registry_ref(r->sites ? r->sites->now : srv->sites->now);
+	marks_apply(&srv->marks, r->reg); /* before any request sees it */
+	return 0;
+}
+
 static int load(struct reload *r)
 {
 	struct server *srv = r->srv;
-	struct conf *conf;
 	int rc = 0;
 
-	if (r->registry_only)
-		r->conf = conf_ref(srv->conf);
-	else
+	if (r->part == RELOAD_ALL)
 		rc = load_conf(r);
-	if (rc)
-		return rc;
-	conf = r->conf;
-	srv->registry_read = look_at(conf->registry_file); /* before reading: what is written meanwhile is seen */
-	return registry_file_load(conf->registry_file.n ? conf->registry_file.p : NULL, conf->site, conf->labels,
-	                          conf->label_count, srv->reg, &r->reg, &r->report->errors);
+	else
+		r->conf = conf_ref(srv->conf);
+	if (!rc)
+		rc = load_certificates(r);
+	return rc ? rc : load_registry(r);
 }
 
 static void add_address(struct buf *out, const struct bound *o)
@@ -162,7 +193,7 @@ static int make_changes(struct reload *r)
 
 	r->changes = calloc(srv->worker_count, sizeof(struct change *));
 	for (unsigned k = 0; r->changes && k < srv->worker_count; k++) {
-		r->changes[k] = change_new(r->conf, r->reg, r->listeners.items, n);
+		r->changes[k] = change_new(r->conf, r->reg, r->tls, r->listeners.items, n);
 		if (!r->changes[k])
 			return ERR_NOMEM;
 		r->changes[k]->number = srv->changes + 1;
@@ -196,8 +227,10 @@ static void discard(struct reload *r)
 		bound_list_close(&r->listeners, r->srv->worker_count, &r->fds);
 	bound_list_free(&r->listeners);
 	access_log_close(&r->log);
-	conf_unref(&r->conf);
 	registry_unref(&r->reg);
+	collect_close(&r->sites); /* borrows from the configuration */
+	conf_unref(&r->conf);
+	tls_unref(&r->tls);
 }
 
 static void hand_out(struct reload *r)
@@ -246,26 +279,35 @@ static int put_in_force(struct reload *r)
 	hand_out(r);
 	rc = await_workers(srv);
 	probes_stop(&srv->probes); /* before the new ones begin: both mark the instances as probed */
-	srv->probes = probes_start(srv->workers[0].base, r->conf, r->reg);
-	if (!srv->probes)
+	srv->probes = probes_start(&srv->workers[0].loop, r->conf, r->tls);
+	if (!srv->probes || peers_update(srv->peers, r->conf, r->reg, r->tls))
 		rc = ERR_NOMEM;
 	if (r->new_log) {
 		struct access_log *old = srv->access_log;
 
 		srv->access_log = r->log;
 		r->log = old; /* discarded, which writes what waits */
-	} else if (!r->registry_only) {
+	} else if (r->part == RELOAD_ALL) {
 		access_log_reopen(srv->access_log); /* what rotates logs may know of reloads only */
 	}
-	conf_unref(&srv->conf);
 	registry_unref(&srv->reg);
+	srv->reg = registry_ref(r->reg);
+	if (r->sites) {
+		collect_close(&srv->sites);
+		srv->sites = r->sites;
+		r->sites = NULL;
+	}
+	conf_unref(&srv->conf);
 	srv->conf = conf_ref(r->conf);
 	correlation_set_keys(srv->correlation, conf_correlation_keys(srv->conf));
-	srv->reg = registry_ref(r->reg);
+	tls_unref(&srv->tls);
+	srv->tls = tls_ref(r->tls);
+	if (r->part != RELOAD_REGISTRY)
+		certificates_taken(srv, r->tls_files);
 	bound_list_free(&srv->listeners);
 	srv->listeners = r->listeners;
 	r->listeners = (struct bound_list){ NULL, 0 };
-	if (!r->registry_only)
+	if (r->part == RELOAD_ALL)
 		log_set_level(srv->conf->log_level);
 	return rc;
 }
@@ -309,8 +351,9 @@ static void refused(const struct reload *r)
 	struct server *srv = r->srv;
 
 	log_each(say_error, &r->report->errors);
-	if (r->registry_only) {
-		log_error("the registry file is refused: the sites stay as they were");
+	if (r->part != RELOAD_ALL) {
+		log_error("%s", r->part == RELOAD_REGISTRY ? "the registry file is refused: the sites stay as they were"
+		                                           : "the certificates stay as they were");
 		return;
 	}
 	atomic_fetch_add(&srv->reloads_bad, 1);
@@ -323,7 +366,13 @@ static void taken(const struct reload *r)
 	const struct reload_report *report = r->report;
 	struct server *srv = r->srv;
 
-	if (r->registry_only) {
+	if (r->part == RELOAD_CERTIFICATES) {
+		log_each(say_error, &report->errors);
+		log_info("certificates and keys were read again%s", buf_len(&report->errors) ? "; what is of no use stays as it was"
+		                                                                            : "");
+		return;
+	}
+	if (r->part == RELOAD_REGISTRY) {
 		log_info("the registry file was read again: %zu sites", srv->reg->site_count);
 		return;
 	}
@@ -366,25 +415,20 @@ int server_reload(struct server *srv, struct reload_report *report)
 	return ERR_DENIED;
 }
 
-static bool same_state(const struct file_state *a, const struct file_state *b)
+int server_reload_certificates(struct server *srv, struct reload_report *report)
 {
-	return a->mtime_ns == b->mtime_ns && a->size == b->size && a->inode == b->inode;
-}
+	struct reload r = { .srv = srv, .report = report, .part = RELOAD_CERTIFICATES };
 
-void server_note_registry(struct server *srv)
-{
-	srv->registry_read = srv->registry_seen = look_at(srv->conf->registry_file);
+	return run(&r);
 }
 
 void server_watch_registry(struct server *srv)
 {
-	struct file_state now = look_at(srv->conf->registry_file);
-	bool settled = same_state(&now, &srv->registry_seen);
+	struct source *source = srv->sites->source;
 	struct reload_report report;
-	struct reload r = { .srv = srv, .report = &report, .registry_only = true };
+	struct reload r = { .srv = srv, .report = &report, .part = RELOAD_REGISTRY };
 
-	srv->registry_seen = now;
-	if (!settled || same_state(&now, &srv->registry_read) || atomic_load(&srv->draining))
+	if (!source->ops->has_news || atomic_load(&srv->draining) || !source->ops->has_news(source))
 		return;
 	reload_report_init(&report);
 	run(&r);

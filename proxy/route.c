@@ -1,10 +1,13 @@
 /* Where a request goes: service by listener and prefix (or by name from a peer), scope by the carriers, sites by
  * the scope's binding for this service. */
+#include "base/clock.h"
 #include "proxy/carrier.h"
 #include "proxy/exchange_int.h"
 #include "proxy/lookup.h"
+#include "proxy/peer.h"
 #include "proxy/piggyback.h"
-#include "proxy/probe.h"
+#include "proxy/server.h"
+#include "proxy/trust.h"
 
 /* Sites a request may have passed, and times it may have passed this one by Via.  Once is no loop: an instance that is
  * itself a proxy (a gateway, a caching registry) passes Via on in the calls that it makes to other services here. */
@@ -19,16 +22,6 @@ static int refuse(struct exchange *x, unsigned status, const char *type, const c
 }
 
 /* ---- service ----------------------------------------------------------------------------------------------- */
-
-static bool listens_at(const struct conf_service *svc, const struct listener *l)
-{
-	if (l->service)
-		return span_eq(svc->name, span_of(l->service));
-	for (size_t i = 0; i < svc->listen_count; i++)
-		if (addr_eq(&svc->listen[i], &l->conf_addr))
-			return true;
-	return false;
-}
 
 /* A prefix matches at a segment border: "/v2" has "/v2" and "/v2/x", not "/v20". */
 static bool prefix_matches(struct span prefix, struct span path)
@@ -48,7 +41,7 @@ static int find_service_by_path(struct exchange *x)
 	for (size_t i = 0; i < conf->service_count; i++) {
 		const struct conf_service *svc = &conf->services[i];
 
-		if (!listens_at(svc, x->s->listener))
+		if (!listener_serves(x->s->listener, svc))
 			continue;
 		if (prefix_matches(svc->prefix, x->req.path) && (!best || svc->prefix.n > best->prefix.n))
 			best = svc;
@@ -247,10 +240,29 @@ static size_t plan_size(const struct scope_plan *plan)
 	return n;
 }
 
+/* It has answered a ping since the last request that met no connection. */
+static bool has_come_back(const struct site_live *live)
+{
+	return atomic_load_explicit(&live->answered_us, memory_order_relaxed) >
+	       atomic_load_explicit(&live->last_failure_us, memory_order_relaxed);
+}
+
+/* Not asked first: this worker's last connect failed, or the site is judged unreachable. */
+static bool is_known_down(const struct exchange *x, size_t site)
+{
+	const struct pool *pool = x->view->site[site];
+	const struct site_live *live = x->view->reg->sites[site].live;
+	enum site_reach reach = site_live_reach(live);
+
+	if (site == x->view->reg->local)
+		return false;
+	return (pool && pool->down_until_us > x->start_us && !has_come_back(live)) || reach == REACH_DOWN ||
+	       reach == REACH_FAILED;
+}
+
 /* Sites that are known to be down are tried last; the order stays otherwise. */
 static void put_down_last(struct exchange *x)
 {
-	int64_t now = x->start_us;
 	size_t *down, n = 0, k = 0;
 
 	if (x->site_count < 2)
@@ -259,9 +271,7 @@ static void put_down_last(struct exchange *x)
 	if (!down)
 		return;
 	for (size_t i = 0; i < x->site_count; i++) {
-		const struct pool *pool = x->view->site[x->sites[i]];
-
-		if (x->sites[i] != x->view->reg->local && pool && pool->down_until_us > now)
+		if (is_known_down(x, x->sites[i]))
 			down[n++] = x->sites[i];
 		else
 			x->sites[k++] = x->sites[i];
@@ -357,35 +367,25 @@ static int use_scope(struct exchange *x, const struct scope_lookup *lookup)
 		return route_scope_problem(x, text, &e);
 	if (set_travelling(x, parsed, travels))
 		return ERR_NOMEM;
+	x->scope = travels;
 	own = scope_bind(travels, x->svc->name);
 	return own ? use_location(x, own->location, lookup, text) : use_default(x, lookup);
 }
 
-/* ---- who may come in from other sites ------------------------------------------------------------------------------- */
-
-static int check_peer(struct exchange *x)
-{
-	struct span rest = x->trace, member, from = { NULL, 0 };
-
-	while (http_list_next(&rest, &member))
-		from = member;
-	if (x->svc->sites_rule == CONF_SITES_ALL)
-		return 0;
-	for (size_t i = 0; x->svc->sites_rule == CONF_SITES_LIST && i < x->svc->sites_count; i++)
-		if (token_is(x, from, x->svc->sites[i]))
-			return 0;
-	return refuse(x, 403, "not-allowed", "this site does not let that site use the service (sites)");
-}
+/* ---- from other sites ---------------------------------------------------------------------------------------- */
 
 static int route_from_mesh(struct exchange *x)
 {
 	const struct http_field *scope = http_find(&x->req, HTTP_X_SCOPEMESH_SCOPE);
 
-	if (span_eq(x->req.path, SPAN(PROBE_MESH_PATH))) {
-		exchange_reply(x, 204, NULL);
+	x->between_sites = span_starts(x->req.path, SPAN(PEER_PATHS));
+	if (trust_identify(x) || trust_check_version(x))
+		return ERR_DENIED;
+	if (x->between_sites) {
+		peer_answer(x);
 		return ERR_EXISTS; /* answered */
 	}
-	if (check_loop(x) || find_service_by_name(x) || check_peer(x))
+	if (trust_admit(x) || check_loop(x) || find_service_by_name(x) || trust_admit_to_service(x))
 		return ERR_DENIED;
 	if (scope) {
 		x->scope_text = scope->value;
@@ -426,10 +426,31 @@ static int answer_last_hop(struct exchange *x)
 	return ERR_EXISTS;
 }
 
+/* For who watches what an application hands on: scopectl doctor --service. */
+static void let_watch(struct exchange *x)
+{
+	struct server *srv = x->w->server;
+	struct addr peer;
+
+	if (!srv || !carrier_watches_on(&srv->watches))
+		return;
+	session_peer(x->s, &peer);
+	carrier_watch_see(&srv->watches, &x->req, x->svc->name, conf_is_neighbour(x->view->conf, &peer), clock_mono_us());
+}
+
+static int route_by_scope(struct exchange *x)
+{
+	struct lookup lookup;
+
+	if (find_scope(x))
+		return ERR_DENIED;
+	lookup_init(&lookup, x->view->reg, x->view->conf);
+	return x->has_scope ? use_scope(x, &lookup.scope) : use_default(x, &lookup.scope);
+}
+
 int route_request(struct exchange *x)
 {
 	uint64_t most = x->view->conf->limit_body_bytes;
-	struct lookup lookup;
 	int rc;
 
 	if (x->req.is_connect) {
@@ -438,11 +459,11 @@ int route_request(struct exchange *x)
 	}
 	if (x->req.max_forwards == 0)
 		return answer_last_hop(x);
-	if (x->s->kind == LISTEN_MESH)
+	if (x->s->kind == LISTEN_MESH) {
 		rc = route_from_mesh(x);
-	else if (!(rc = find_service_by_path(x)) && !(rc = check_loop(x)) && !(rc = find_scope(x))) {
-		lookup_init(&lookup, x->view->reg, x->view->conf);
-		rc = x->has_scope ? use_scope(x, &lookup.scope) : use_default(x, &lookup.scope);
+	} else if (!(rc = find_service_by_path(x)) && !(rc = check_loop(x))) {
+		let_watch(x);
+		rc = route_by_scope(x);
 	}
 	piggyback_bare(&x->req, x->view->conf);
 	if (!rc && correlate_complete(x))

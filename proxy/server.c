@@ -6,6 +6,7 @@
  * timeouts.drain), listeners closed, workers stopped, log written. */
 #include "proxy/server.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -13,23 +14,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "config.h"
+#include "proxy/descriptors.h"
 #include "proxy/instance.h"
+#include "proxy/peer.h"
 #include "proxy/probe.h"
 #include "proxy/reload.h"
 
 #define DRAIN_LOOK_US 20000
 #define DRAIN_GRACE_US 1000000
-#define WATCH_US 500000
-#define SWEEPS 4 /* parts of the correlation table per look */
-/* Descriptors kept free of clients, unless that were more than an eighth of all. */
-#define FDS_KEPT 256
+#define WATCH_US 250000
+#define SWEEPS 2 /* parts of the correlation table per look */
 
 /* ---- state folder -------------------------------------------------------------------------------------------- */
 
@@ -39,7 +39,7 @@ static int make_folder(const char *path)
 
 	snprintf(copy, sizeof(copy), "%s", path);
 	for (char *p = copy + 1; *p; p++) {
-		if (*p != '/')
+		if (*p != '/' || !p[1])
 			continue;
 		*p = '\0';
 		if (mkdir(copy, 0755) && errno != EEXIST)
@@ -47,6 +47,44 @@ static int make_folder(const char *path)
 		*p = '/';
 	}
 	return mkdir(copy, 0700) && errno != EEXIST ? -1 : 0;
+}
+
+/* Whether there is something in it, but no lock of ours: then it is somebody else's (/etc, a home). */
+static bool is_foreign(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	bool any = false, lock = false;
+
+	while (dir && !lock && (entry = readdir(dir))) {
+		lock = strcmp(entry->d_name, "lock") == 0;
+		any |= strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+	}
+	if (dir)
+		closedir(dir);
+	return any && !lock;
+}
+
+/* The folder there is now, for nobody else to read. */
+static int tighten_folder(const char *path, const struct stat *st)
+{
+	if (!S_ISDIR(st->st_mode)) {
+		log_error("the state folder %s is no folder", path);
+		return ERR_INVALID;
+	}
+	if (!(st->st_mode & 077))
+		return 0;
+	if (is_foreign(path)) {
+		log_error("the state folder %s holds other files and is open to others (mode %03o): it would be closed "
+		          "to them; name a folder of its own (key state), or chmod it to 0700", path,
+		          (unsigned)(st->st_mode & 0777));
+		return ERR_DENIED;
+	}
+	log_warn("the state folder %s was open to others (mode %03o): tightened to 0700", path,
+	         (unsigned)(st->st_mode & 0777));
+	if (chmod(path, 0700))
+		log_warn("%s: %s", path, strerror(errno));
+	return 0;
 }
 
 static int lock_state(struct server *srv)
@@ -57,15 +95,12 @@ static int lock_state(struct server *srv)
 	ssize_t n;
 
 	if (make_folder(path) || stat(path, &st)) {
-		log_error("the state folder %s cannot be made: %s", path, strerror(errno));
+		log_error("the state folder %s cannot be made: %s (key state names another, e.g. ./state)", path,
+		          strerror(errno));
 		return ERR_IO;
 	}
-	if (st.st_mode & 077) {
-		log_warn("the state folder %s was open to others (mode %03o): tightened to 0700", path,
-		         (unsigned)(st.st_mode & 0777));
-		if (chmod(path, 0700))
-			log_warn("%s: %s", path, strerror(errno));
-	}
+	if (tighten_folder(path, &st))
+		return ERR_IO;
 	snprintf(file, sizeof(file), "%s/lock", path);
 	srv->state_fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (srv->state_fd < 0) {
@@ -85,35 +120,20 @@ static int lock_state(struct server *srv)
 	return 0;
 }
 
-/* ---- descriptors --------------------------------------------------------------------------------------------- */
-
-/* The soft limit is a shell's habit and no decision of the operator: the hard one counts. */
-static void raise_descriptors(struct server *srv)
+/* Marks of operators are in force from the first request on. */
+static int open_state(struct server *srv)
 {
-	struct rlimit lim = { 1024, 1024 }, raised;
-	rlim_t kept;
+	const char *folder = srv->conf->state.p;
+	struct err e;
+	int rc = marks_open(&srv->marks, folder, &e);
 
-	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
-		raised = (struct rlimit){ lim.rlim_max, lim.rlim_max };
-		if (lim.rlim_cur < lim.rlim_max && setrlimit(RLIMIT_NOFILE, &raised) == 0)
-			lim = raised;
-	}
-	kept = lim.rlim_cur / 8 < FDS_KEPT ? lim.rlim_cur / 8 : FDS_KEPT;
-	srv->fd_full = lim.rlim_cur - kept;
-	if (lim.rlim_cur / 2 < srv->conf->limit_connections)
-		log_warn("RLIMIT_NOFILE is %llu, too few descriptors for limits.connections (%llu) with a connection to an "
-		         "instance each", (unsigned long long)lim.rlim_cur,
-		         (unsigned long long)srv->conf->limit_connections);
-}
-
-/* The kernel gives the lowest number that is free. */
-static uint64_t count_descriptors(void)
-{
-	int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
-
-	if (fd >= 0)
-		close(fd);
-	return fd > 0 ? (uint64_t)fd : 0;
+	if (!rc)
+		rc = identity_open(&srv->identity, folder, clock_wall_ms(), &e);
+	if (rc)
+		log_error("%s", rc == ERR_NOMEM ? err_text(rc) : e.text);
+	else
+		marks_apply(&srv->marks, srv->reg);
+	return rc;
 }
 
 /* ---- listeners ------------------------------------------------------------------------------------------------- */
@@ -159,6 +179,26 @@ static int open_listeners(struct server *srv)
 				rc = worker_listen(&srv->workers[k], &list->items[i], fd);
 		}
 	bound_list_close(list, srv->worker_count, &fds);
+	return rc;
+}
+
+/* ---- certificates ---------------------------------------------------------------------------------------------- */
+
+static void say_mistake(void *arg, const void *option, const char *what, const char *hint)
+{
+	(void)arg;
+	(void)option;
+	(void)hint;
+	log_error("%s", what);
+}
+
+/* They were checked with the configuration a moment ago. */
+static int load_certificates(struct server *srv)
+{
+	uint64_t state = certificates_state(srv->conf);
+	int rc = tls_load(srv->conf, NULL, say_mistake, NULL, &srv->tls);
+
+	certificates_taken(srv, state);
 	return rc;
 }
 
@@ -266,6 +306,7 @@ static void on_watch_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	server_watch_registry(arg);
+	certificates_watch(arg);
 	for (int i = 0; i < SWEEPS; i++)
 		correlation_sweep(((struct server *)arg)->correlation, clock_mono_us());
 }
@@ -313,7 +354,7 @@ static int make_workers(struct server *srv)
 
 static struct event *on_signal(struct server *srv, int sig, event_callback_fn fn)
 {
-	struct event *ev = evsignal_new(srv->workers[0].base, sig, fn, srv);
+	struct event *ev = evsignal_new(srv->workers[0].loop.base, sig, fn, srv);
 
 	if (ev)
 		event_add(ev, NULL);
@@ -329,8 +370,8 @@ static int watch_signals(struct server *srv)
 	srv->on_int = on_signal(srv, SIGINT, on_stop_signal);
 	srv->on_hup = on_signal(srv, SIGHUP, on_hup);
 	srv->on_usr1 = on_signal(srv, SIGUSR1, on_usr1);
-	srv->drain_tick = evtimer_new(srv->workers[0].base, on_drain_tick, srv);
-	srv->watch_tick = event_new(srv->workers[0].base, -1, EV_PERSIST, on_watch_tick, srv);
+	srv->drain_tick = evtimer_new(srv->workers[0].loop.base, on_drain_tick, srv);
+	srv->watch_tick = event_new(srv->workers[0].loop.base, -1, EV_PERSIST, on_watch_tick, srv);
 	if (!srv->on_term || !srv->on_int || !srv->on_hup || !srv->on_usr1 || !srv->drain_tick || !srv->watch_tick)
 		return ERR_NOMEM;
 	return event_add(srv->watch_tick, &watch) ? ERR_NOMEM : 0;
@@ -401,6 +442,7 @@ static void server_fini(struct server *srv)
 	for (unsigned i = 1; i <= srv->started; i++)
 		pthread_join(srv->workers[i].thread, NULL);
 	probes_stop(&srv->probes);
+	peers_free(&srv->peers);
 	access_log_close(&srv->access_log);
 	free_event(srv->on_term);
 	free_event(srv->on_int);
@@ -412,29 +454,43 @@ static void server_fini(struct server *srv)
 		worker_fini(&srv->workers[i]);
 	free(srv->workers);
 	correlation_free(&srv->correlation);
+	carrier_watches_fini(&srv->watches);
 	instances_free();
 	free(srv->queues);
 	if (srv->state_fd >= 0)
 		close(srv->state_fd);
 	bound_list_free(&srv->listeners);
 	sem_destroy(&srv->change_taken);
+	marks_close(&srv->marks);
+	identity_close(&srv->identity);
 	conf_unref(&srv->conf);
 	registry_unref(&srv->reg);
+	collect_close(&srv->sites);
+	tls_unref(&srv->tls);
 }
 
-int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
+int server_run(const char *conf_path, struct conf *conf, struct collect *sites)
 {
-	struct server srv = { .conf = conf, .reg = reg, .conf_path = conf_path, .state_fd = -1 };
+	struct server srv = { .conf = conf, .sites = sites, .conf_path = conf_path, .state_fd = -1 };
+	uint64_t fds;
 	int rc;
 
 	srv.started_us = clock_mono_us();
 	srv.started_wall_ms = clock_wall_ms();
 	sem_init(&srv.change_taken, 0, 0);
-	server_note_registry(&srv);
+	carrier_watches_init(&srv.watches);
+	srv.reg = registry_ref(sites->now);
 	atomic_store(&srv.last_reload_good, true);
 	log_set_level(conf->log_level);
-	raise_descriptors(&srv);
-	rc = lock_state(&srv);
+	fds = descriptors_init();
+	if (fds / 2 < conf->limit_connections)
+		log_warn("RLIMIT_NOFILE is %llu, too few descriptors for limits.connections (%llu) with a connection to an "
+		         "instance each", (unsigned long long)fds, (unsigned long long)conf->limit_connections);
+	rc = load_certificates(&srv);
+	if (!rc)
+		rc = lock_state(&srv);
+	if (!rc)
+		rc = open_state(&srv);
 	if (!rc)
 		rc = find_addresses(&srv);
 	if (!rc)
@@ -443,12 +499,15 @@ int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 		rc = open_listeners(&srv);
 	if (!rc)
 		rc = watch_signals(&srv);
+	if (!rc && !(srv.peers = peers_new(&srv.workers[0].loop, srv.conf, srv.reg, srv.tls, &srv.marks,
+	                                         &srv.identity)))
+		rc = ERR_NOMEM;
 	if (!rc)
 		rc = start_workers(&srv);
-	if (!rc && !(srv.probes = probes_start(srv.workers[0].base, srv.conf, srv.reg)))
+	if (!rc && !(srv.probes = probes_start(&srv.workers[0].loop, srv.conf, srv.tls)))
 		rc = ERR_NOMEM;
 	if (!rc) {
-		srv.fd_base = count_descriptors();
+		descriptors_count_own();
 		atomic_store(&srv.ready, true);
 		say_ready(&srv, &srv.listeners);
 		worker_run(&srv.workers[0]);

@@ -12,13 +12,15 @@
 #include "proxy/session.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "proxy/client_table.h"
+#include "proxy/descriptors.h"
 #include "proxy/exchange.h"
+#include "proxy/io_tls.h"
 
 /* What a client may still send after an answer that ends the connection, within the linger deadline: most send all they
  * have before they listen. */
@@ -52,8 +54,13 @@ void session_peer(const struct session *s, struct addr *addr_r)
 	memcpy(&addr_r->ss, &s->peer, addr_r->len);
 }
 
+/* An IPv4 client of a listener for both is known by its IPv4 address, in logs, fields and lists of addresses. */
 static void keep_peer(struct session *s, const struct addr *peer)
 {
+	struct addr plain = *peer;
+
+	addr_unmap(&plain);
+	peer = &plain;
 	memset(&s->peer, 0, sizeof(s->peer));
 	if (peer->ss.ss_family == AF_INET)
 		memcpy(&s->peer.v4, &peer->ss, sizeof(s->peer.v4));
@@ -91,6 +98,14 @@ static void session_free(struct session *s)
 	free(s);
 }
 
+/* There is no memory to hear more of it. */
+static void give_up(struct session *s)
+{
+	if (s->state != SESSION_BUSY && s->c.io.ops->is_socket)
+		exchange_say_sorry(s->c.io.fd);
+	session_abort(s);
+}
+
 /* Most clients have sent their request by the time they are accepted, and many connections carry but one: when that
  * is whole and answered within a tick, the event loop never hears of the descriptor. */
 static void watch_new(struct session *s)
@@ -103,7 +118,7 @@ static void watch_new(struct session *s)
 		s->unwatched = true;
 		TAILQ_INSERT_TAIL(&w->unwatched_sessions, s, ready_link);
 	} else if (!s->c.eof && s->state != SESSION_LINGER && io_want_read(&s->c.io, true)) {
-		session_abort(s);
+		give_up(s);
 	}
 }
 
@@ -131,6 +146,7 @@ static void enlist(struct session *s)
 
 	TAILQ_INSERT_TAIL(&w->sessions, s, link);
 	atomic_fetch_add_explicit(&open_sessions, 1, memory_order_relaxed);
+	descriptors_add(1);
 	counter_add(&w->stats.accepted, 1);
 	counter_add(&w->stats.connections_client, 1);
 }
@@ -148,7 +164,7 @@ static void begin_refused(struct session *s, const char *why)
 {
 	enlist(s);
 	s->refused = true;
-	if (conn_read(&s->c, CONN_BLOCK) == CONN_READ_BROKEN) {
+	if (conn_read(&s->c, CONN_BLOCK) >= CONN_READ_BROKEN) {
 		session_close(s, false);
 		return;
 	}
@@ -156,24 +172,34 @@ static void begin_refused(struct session *s, const char *why)
 	refuse(s, 503, "too-many-connections", why);
 }
 
+/* There is no room or no memory for it: the close, with a word where that costs no handshake. */
+static void turn_away(int fd, const struct addr *peer, bool counted, bool tls)
+{
+	if (!tls)
+		exchange_say_sorry(fd);
+	close(fd);
+	if (counted)
+		client_leave(peer);
+}
+
 void session_accept(struct listener *l, int fd, const struct addr *peer, bool counted, const char *refusal)
 {
-	struct session *s = session_new(l, peer);
-	int on = 1;
+	struct ssl_ctx_st *tls = listener_tls(l);
+	struct session *s = tls && refusal ? NULL : session_new(l, peer);
 
 	if (!s) {
-		close(fd);
-		if (counted)
-			client_leave(peer);
+		turn_away(fd, peer, counted, tls);
 		return;
 	}
 	s->counted = counted;
-	if (peer->ss.ss_family != AF_UNIX)
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	s->stranger = l->worker->drain && !conf_is_neighbour(l->worker->view->conf, peer);
-	if (io_open_fd(&s->c.io, l->worker->base, fd, &session_io_handler))
+	if (!tls) {
+		io_open_fd(&s->c.io, &l->worker->loop, fd, &session_io_handler);
+	} else if (io_open_tls(&s->c.io, &l->worker->loop, fd, tls, &session_io_handler)) {
 		session_free(s);
-	else if (refusal)
+		return;
+	}
+	if (refusal)
 		begin_refused(s, refusal);
 	else
 		session_begin(s);
@@ -194,6 +220,7 @@ void session_close(struct session *s, bool reset)
 	TAILQ_REMOVE(&w->sessions, s, link);
 	TAILQ_INSERT_TAIL(&w->dead_sessions, s, link);
 	atomic_fetch_sub_explicit(&open_sessions, 1, memory_order_relaxed);
+	descriptors_add(-1);
 	counter_add(&w->stats.connections_client, (uint64_t)-1);
 }
 
@@ -294,20 +321,33 @@ static void read_head(struct session *s)
 	}
 }
 
+/* Without a buffer: there may be no memory, which may be what the answer says. */
 static void linger(struct session *s)
 {
-	switch (conn_read(&s->c, CONN_BLOCK)) {
-	case CONN_READ_SOME:
-		s->drained += (uint32_t)buf_len(&s->c.in);
-		buf_fini(&s->c.in);
-		if (s->drained > LINGER_BYTES)
-			session_close(s, false);
+	char scrap[4096];
+	ssize_t n = io_read(&s->c.io, scrap, sizeof(scrap));
+
+	if (n == -EAGAIN)
 		return;
-	case CONN_READ_NONE:
-		return;
-	default:
+	if (n > 0)
+		s->drained += (uint32_t)n;
+	if (n <= 0 || s->drained > LINGER_BYTES)
 		session_close(s, false);
+}
+
+/* What was sent already is thrown away, so that the alert arrives. */
+static void refuse_tls(struct session *s)
+{
+	char text[ADDR_TEXT_BYTES];
+	struct addr peer;
+
+	if (s->kind == LISTEN_MESH && worker_may_warn(&s->worker->tls_said_us)) {
+		session_peer(s, &peer);
+		addr_format(&peer, text);
+		log_warn("mesh: %s is refused: %s", text, io_tls_why(&s->c.io));
 	}
+	s->c.eof = false;
+	start_linger(s);
 }
 
 static void on_readable(struct io *io)
@@ -329,9 +369,19 @@ static void on_readable(struct io *io)
 	case CONN_READ_NONE:
 	case CONN_READ_FULL:
 		return;
-	case CONN_READ_EOF:
 	case CONN_READ_BROKEN:
+		if (io_is_refused(io)) {
+			refuse_tls(s);
+			return;
+		}
 		session_close(s, false);
+		return;
+	case CONN_READ_EOF:
+		session_close(s, false);
+		return;
+	case CONN_READ_NOMEM:
+		buf_fini(&s->c.in);
+		refuse(s, 503, "no-memory", EXCHANGE_NO_MEMORY);
 		return;
 	}
 }

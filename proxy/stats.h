@@ -62,13 +62,15 @@ struct stats_pair {
 #define STATS_REASONS(X) \
 	X(REASON_REFUSED, "refused") \
 	X(REASON_UNREACHABLE, "unreachable") \
+	X(REASON_CERTIFICATE, "certificate") \
 	X(REASON_TIMEOUT, "timeout") \
 	X(REASON_NO_INSTANCE, "no-instance") \
 	X(REASON_PROXY_503, "proxy-503") \
 	X(REASON_RESET, "reset") \
 	X(REASON_BAD_RESPONSE, "bad-response") \
 	X(REASON_STATUS, "status") \
-	X(REASON_DOWN, "down")
+	X(REASON_DOWN, "down") \
+	X(REASON_NO_MEMORY, "no-memory")
 
 enum stats_reason {
 #define STATS_REASON(value, name) value,

@@ -11,7 +11,9 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "proxy/descriptors.h"
 #include "proxy/exchange.h"
+#include "proxy/io_tls.h"
 
 /* After the first failed connect a site is tried last this long, doubling up to the last. */
 #define DOWN_FIRST_US 500000
@@ -22,13 +24,6 @@ static void on_readable(struct io *io);
 static void on_writable(struct io *io);
 
 static const struct io_handler upstream_handler = { on_readable, on_writable };
-
-static _Atomic uint64_t open_upstreams;
-
-uint64_t upstream_count_all(void)
-{
-	return atomic_load_explicit(&open_upstreams, memory_order_relaxed);
-}
 
 static struct upstream *of_io(struct io *io)
 {
@@ -72,10 +67,11 @@ void pools_free(struct worker *w)
 			TAILQ_REMOVE(&pool->idle, u, link);
 			deadline_clear(&w->deadlines, &u->deadline);
 			conn_close(&u->c, false);
-			atomic_fetch_sub_explicit(&open_upstreams, 1, memory_order_relaxed);
+			descriptors_add(-1);
 			free(u);
 		}
 		HASH_DEL(w->pools, pool); /* NOLINT(clang-analyzer-*): uthash's links, likewise */
+		tls_resume_fini(&pool->resume);
 		free(pool);
 	}
 }
@@ -92,7 +88,7 @@ static void bury(struct upstream *u, bool reset)
 {
 	deadline_clear(&u->worker->deadlines, &u->deadline);
 	conn_close(&u->c, reset);
-	atomic_fetch_sub_explicit(&open_upstreams, 1, memory_order_relaxed);
+	descriptors_add(-1);
 	u->x = NULL;
 	TAILQ_INSERT_TAIL(&u->worker->dead_upstreams, u, link);
 }
@@ -139,17 +135,39 @@ static bool is_proven(struct upstream *u)
 	return (u->served >= 2 || clock_mono_us() - u->idle_since_us >= PROVEN_IDLE_US) && io_quiet(&u->c.io);
 }
 
-static struct upstream *kept(struct pool *pool, enum upstream_want want)
+/* Connections made before certificates or names changed are of no use any more, nor when the peer's has ended. */
+static bool is_meant(struct upstream *u, const struct tls_target *to)
 {
-	struct upstream *u = want == UPSTREAM_FRESH ? NULL : TAILQ_FIRST(&pool->idle);
+	struct io *io = &u->c.io;
 
-	return u && (want == UPSTREAM_ANY || is_proven(u)) ? u : NULL;
+	return io_is_made_with(io, to->ctx) &&
+	       (!to->site.n ||
+	        (span_eq(io_peer_site(io), to->site) && !io_peer_refusal(io, to->ctx, clock_wall_ms())));
 }
 
-int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, enum upstream_want want,
-                  struct upstream **upstream_r)
+/* Passes over those that will be told in a moment of their end, or of bytes nobody asked for: these would be taken for
+ * the answer. */
+static struct upstream *kept(struct pool *pool, const struct tls_target *to, enum upstream_want want)
 {
-	struct upstream *u = kept(pool, want);
+	struct upstream *u, *next;
+
+	for (u = TAILQ_FIRST(&pool->idle); u; u = next) {
+		next = TAILQ_NEXT(u, link);
+		if (u->c.io.ready)
+			continue;
+		if (is_meant(u, to))
+			break;
+		leave_pool(u);
+		bury(u, false);
+	}
+	return u && want != UPSTREAM_FRESH && (want == UPSTREAM_ANY || is_proven(u)) ? u : NULL;
+}
+
+int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, const struct tls_target *to,
+                  enum upstream_want want, struct upstream **upstream_r)
+{
+	struct upstream *u = kept(pool, to, want);
+	struct tls_target target = *to;
 	int rc;
 
 	if (u) {
@@ -167,14 +185,15 @@ int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, enum 
 	u->pool = pool;
 	buf_init(&u->c.in, &w->blocks, 0);
 	buf_init(&u->c.out, &w->blocks, 0);
-	rc = io_connect(&u->c.io, w->base, &pool->addr, &upstream_handler);
+	target.resume = &pool->resume;
+	rc = io_connect_tls(&u->c.io, &w->loop, &pool->addr, &target, &upstream_handler);
 	if (rc) {
 		free(u);
 		if (rc != ERR_LIMIT && rc != ERR_NOMEM)
 			mark_down(pool);
 		return rc;
 	}
-	atomic_fetch_add_explicit(&open_upstreams, 1, memory_order_relaxed);
+	descriptors_add(1);
 	set_busy(u, x);
 	worker_deadline(w, &u->deadline, DEADLINE_CONNECT, clock_mono_us());
 	*upstream_r = u;
@@ -228,7 +247,7 @@ static void on_readable(struct io *io)
 
 	if (u->x) {
 		exchange_on_upstream_readable(u->x);
-	} else {
+	} else if (!io_quiet(io)) { /* a message of TLS is nothing to us */
 		leave_pool(u);
 		bury(u, false);
 	}
@@ -236,14 +255,19 @@ static void on_readable(struct io *io)
 
 static void on_connected(struct upstream *u)
 {
-	int rc = io_connected(&u->c.io);
+	struct io *io = &u->c.io;
+	int rc = io_connected(io);
 
 	if (rc == -EAGAIN)
 		return;
 	deadline_clear(&u->worker->deadlines, &u->deadline);
-	if (rc || io_want_write(&u->c.io, false) || io_want_read(&u->c.io, true)) {
+	if (rc) {
 		mark_down(u->pool);
-		exchange_on_upstream_failed(u->x, rc ? err_from_errno(-rc) : ERR_NOMEM);
+		exchange_on_upstream_failed(u->x, io_is_refused(io) ? ERR_DENIED : err_from_errno(-rc));
+		return;
+	}
+	if (io_want_write(io, false) || io_want_read(io, true)) {
+		exchange_on_upstream_failed(u->x, ERR_NOMEM);
 		return;
 	}
 	u->connected = true;

@@ -27,6 +27,7 @@ struct upstream {
 	struct head_guard guard;
 	TAILQ_ENTRY(upstream) link; /* pool->idle, or the worker's dead ones */
 };
+_Static_assert(sizeof(struct upstream) <= 288, "docs/memory.md says what a kept connection costs");
 
 struct pool {
 	struct addr addr;
@@ -36,6 +37,7 @@ struct pool {
 	unsigned failures;         /* connects failed in a row */
 	int64_t down_until_us;     /* after a failed connect: a site is tried last until then */
 	bool mesh;
+	struct tls_resume resume;
 	UT_hash_handle hh;
 };
 
@@ -50,13 +52,11 @@ enum upstream_want {
 	UPSTREAM_FRESH,  /* a new one */
 };
 
-/* A kept connection (at once usable), or a new one that is being made; x hears of it through
+/* A kept connection (at once usable), or a new one that is being made, as `to` has it; x hears of it through
  * exchange_on_upstream_*.  *upstream_r on 0; else ERR_UNREACHABLE, ERR_LIMIT
  * (no descriptors), ERR_NOMEM. */
-int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, enum upstream_want want,
-                  struct upstream **upstream_r) MUST_CHECK;
-/* Connections to instances and sites, of all workers. */
-uint64_t upstream_count_all(void);
+int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, const struct tls_target *to,
+                  enum upstream_want want, struct upstream **upstream_r) MUST_CHECK;
 /* Back into the pool: the response is complete and the connection may be reused. */
 void upstream_keep(struct upstream **u);
 /* Closed and freed at the end of the loop turn. */

@@ -35,6 +35,7 @@ static void view_free(struct view *v)
 	free(v->pair);
 	conf_unref(&v->conf);
 	registry_unref(&v->reg);
+	tls_unref(&v->tls);
 	free(v);
 }
 
@@ -75,7 +76,7 @@ static int view_fill_sites(struct worker *w, struct view *v)
 	if (!v->site || !v->pair)
 		return ERR_NOMEM;
 	for (size_t i = 0; i < v->reg->site_count; i++) {
-		if (!v->reg->sites[i].has_mesh)
+		if (!v->reg->sites[i].has_mesh || !tls_may_call(v->tls, &v->reg->sites[i].mesh))
 			continue;
 		v->site[i] = pool_get(w, &v->reg->sites[i].mesh, true);
 		if (!v->site[i])
@@ -84,7 +85,7 @@ static int view_fill_sites(struct worker *w, struct view *v)
 	return 0;
 }
 
-static struct view *view_new(struct worker *w, struct conf *conf, struct registry *reg)
+static struct view *view_new(struct worker *w, struct conf *conf, struct registry *reg, struct tls_set *tls)
 {
 	struct view *v = calloc(1, sizeof(*v));
 
@@ -93,6 +94,7 @@ static struct view *view_new(struct worker *w, struct conf *conf, struct registr
 	v->refs = 1;
 	v->conf = conf_ref(conf);
 	v->reg = registry_ref(reg);
+	v->tls = tls_ref(tls);
 	if (view_fill_instances(w, v) || view_fill_sites(w, v)) {
 		view_free(v);
 		return NULL;
@@ -125,7 +127,7 @@ static void set_view(struct worker *w, struct view *v)
 	w->view = v;
 	d[DEADLINE_CONNECT] = conf->timeout_connect_us;
 	d[DEADLINE_HEADER] = conf->timeout_header_us;
-	d[DEADLINE_BODY] = conf->timeout_body_us;
+	d[DEADLINE_BODY] = d[DEADLINE_CLIENT_FULL] = conf->timeout_body_us;
 	d[DEADLINE_RESPONSE] = conf->timeout_response_us;
 	d[DEADLINE_UPSTREAM_BODY] = conf->timeout_body_us;
 	d[DEADLINE_IDLE] = conf->timeout_idle_us;
@@ -190,7 +192,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* ---- changes --------------------------------------------------------------------------------------------------- */
 
-struct change *change_new(struct conf *conf, struct registry *reg, const struct bound *listeners, size_t count)
+struct change *change_new(struct conf *conf, struct registry *reg, struct tls_set *tls, const struct bound *listeners,
+                          size_t count)
 {
 	struct change *c = calloc(1, sizeof(*c));
 
@@ -204,6 +207,7 @@ struct change *change_new(struct conf *conf, struct registry *reg, const struct 
 	c->count = count;
 	c->conf = conf_ref(conf);
 	c->reg = registry_ref(reg);
+	c->tls = tls_ref(tls);
 	for (size_t i = 0; i < count; i++)
 		c->listeners[i].fd = -1;
 	return c;
@@ -216,6 +220,7 @@ void change_free(struct change *c)
 			close(c->listeners[i].fd);
 	conf_unref(&c->conf);
 	registry_unref(&c->reg);
+	tls_unref(&c->tls);
 	free(c->listeners);
 	free(c);
 }
@@ -261,7 +266,7 @@ static int open_listeners(struct worker *w, struct change *c)
 
 void worker_take_change(struct worker *w, struct change *c)
 {
-	struct view *v = view_new(w, c->conf, c->reg);
+	struct view *v = view_new(w, c->conf, c->reg, c->tls);
 	bool failed = !v;
 
 	if (v) {
@@ -381,19 +386,19 @@ int worker_init(struct worker *w, struct server *server, unsigned index, struct 
 	TAILQ_INIT(&w->unwatched_sessions);
 	TAILQ_INIT(&w->dead_upstreams);
 	TAILQ_INIT(&w->dead_exchanges);
+	TAILQ_INIT(&w->spare_exchanges);
 	buf_pool_init(&w->blocks, CONN_BLOCK, BLOCKS_KEPT);
 	deadlines_init(&w->deadlines);
 	stats_init(&w->stats);
 	access_log_queue_init(&w->log);
 	pthread_mutex_init(&w->inbox_lock, NULL);
 	w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	w->base = event_base_new();
-	if (w->wake_fd < 0 || !w->base)
+	if (io_loop_init(&w->loop) || w->wake_fd < 0)
 		goto fail;
-	w->wake = event_new(w->base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
-	w->tick = evtimer_new(w->base, on_tick, w);
-	w->resume = evtimer_new(w->base, listeners_resume, w);
-	v = view_new(w, conf, reg);
+	w->wake = event_new(w->loop.base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
+	w->tick = evtimer_new(w->loop.base, on_tick, w);
+	w->resume = evtimer_new(w->loop.base, listeners_resume, w);
+	v = view_new(w, conf, reg, server ? server->tls : NULL);
 	if (!w->wake || !w->tick || !w->resume || !v || event_add(w->wake, NULL))
 		goto fail;
 	set_view(w, v);
@@ -425,7 +430,7 @@ void worker_turn(struct worker *w)
 void worker_run(struct worker *w)
 {
 	while (!w->stopping) {
-		event_base_loop(w->base, EVLOOP_ONCE);
+		io_loop_turn(&w->loop);
 		worker_turn(w);
 	}
 	while (!TAILQ_EMPTY(&w->sessions))
@@ -454,6 +459,7 @@ void worker_fini(struct worker *w)
 		listener_free(l); /* NOLINT(clang-analyzer-unix.Malloc): it left the list */
 	pools_free(w);
 	reap(w);
+	exchanges_fini(w);
 	if (w->view)
 		view_unref(&w->view);
 	if (w->wake)
@@ -462,8 +468,7 @@ void worker_fini(struct worker *w)
 		event_free(w->tick);
 	if (w->resume)
 		event_free(w->resume);
-	if (w->base)
-		event_base_free(w->base);
+	io_loop_fini(&w->loop);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
 	while ((c = STAILQ_FIRST(&w->inbox.changes))) {

@@ -19,7 +19,9 @@
 #include "proxy/conf.h"
 #include "proxy/deadline.h"
 #include "proxy/instance.h"
+#include "proxy/io_loop.h"
 #include "proxy/stats.h"
+#include "proxy/tls.h"
 #include "registry/registry.h"
 
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
@@ -51,6 +53,7 @@ struct listener {
 struct change {
 	struct conf *conf;
 	struct registry *reg;
+	struct tls_set *tls;
 	struct bound *listeners;
 	size_t count;
 	uint64_t number;
@@ -66,6 +69,7 @@ struct view {
 	unsigned refs;             /* of this worker only */
 	struct conf *conf;
 	struct registry *reg;
+	struct tls_set *tls;       /* NULL in scenarios: everything is plain */
 	struct pool ***instance;   /* [service][instance] */
 	struct instance_group *group; /* [service]: the same, as all workers know them */
 	struct pool **site;        /* [site], NULL without mesh address */
@@ -78,7 +82,7 @@ struct worker {
 	struct server *server;
 	unsigned index;
 	pthread_t thread;
-	struct event_base *base;
+	struct io_loop loop;
 	struct event *wake, *tick, *resume;
 	int wake_fd;
 	bool tick_armed, stopping;
@@ -90,12 +94,14 @@ struct worker {
 	TAILQ_HEAD(, listener) listeners;
 	TAILQ_HEAD(, session) sessions, dead_sessions, ready_sessions, unwatched_sessions;
 	TAILQ_HEAD(, upstream) dead_upstreams;
-	TAILQ_HEAD(, exchange) dead_exchanges;
+	TAILQ_HEAD(, exchange) dead_exchanges, spare_exchanges;
+	unsigned spare_count;
 	struct pool *pools;        /* uthash by address */
 	uint32_t random;           /* of instance_choose */
 	size_t busy_count;         /* exchanges under way */
 	size_t awaited_count;      /* of them: since before the drain */
 	int64_t exhausted_said_us, refused_said_us; /* when the log was last told */
+	int64_t tls_said_us;
 	uint64_t refused_unsaid;   /* connections refused since */
 	struct stats stats;
 	struct access_log_queue log;
@@ -122,6 +128,10 @@ void worker_fini(struct worker *w);
 
 /* Takes over fd, a socket that listens.  Before the worker runs, or on its thread. */
 int worker_listen(struct worker *w, const struct bound *o, int fd) MUST_CHECK;
+/* Whether a service is to be found behind it. */
+bool listener_serves(const struct listener *l, const struct conf_service *svc);
+/* The context that its clients are met with, or NULL: plain. */
+struct ssl_ctx_st *listener_tls(const struct listener *l);
 /* A connection of this listener is gone. */
 void listener_release(struct listener *l);
 void listener_free(struct listener *l);
@@ -139,7 +149,8 @@ void worker_tell_change(struct worker *w, struct change *change);
 /* The same at once, on the worker's thread. */
 void worker_take_change(struct worker *w, struct change *change);
 /* NULL: no memory.  Sockets are put in afterwards: an item's fd, -1 by now. */
-struct change *change_new(struct conf *conf, struct registry *reg, const struct bound *listeners, size_t count);
+struct change *change_new(struct conf *conf, struct registry *reg, struct tls_set *tls, const struct bound *listeners,
+                          size_t count);
 void change_free(struct change *change);
 
 struct view *view_ref(struct view *v);
@@ -149,6 +160,9 @@ void view_unref(struct view **v);
  * content that has stalled.  False when there is none. For when descriptors or connections run out, so that honest
  * requests are served. */
 bool worker_evict(struct worker *w);
+
+/* True once a second, else false: what a peer can bring about at will must not fill the log. */
+bool worker_may_warn(int64_t *last_us);
 
 /* Arms a deadline and the worker's tick with it. */
 void worker_deadline(struct worker *w, struct deadline *d, enum deadline_kind kind, int64_t now_us);

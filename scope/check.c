@@ -40,7 +40,7 @@ int check_unknown_site(struct scope_error *err, const struct scope_lookup *looku
 }
 
 int check_class_error(struct scope_error *err, const struct scope_location *node, unsigned column,
-		      const struct scope_location *around)
+		      const struct scope_location *around, const struct name_chain *chain)
 {
 	int code;
 	struct buf fix;
@@ -63,6 +63,10 @@ int check_class_error(struct scope_error *err, const struct scope_location *node
 				   SPAN_ARG(buf_span(&fix)));
 	}
 	buf_fini(&fix);
+	/* the text at hand cannot mend what is written in the configuration */
+	if (chain)
+		error_hint(err, "%.*s(...) is in what @%.*s stands for", SPAN_ARG(node->name),
+			   SPAN_ARG(chain->name));
 	return code;
 }
 
@@ -83,7 +87,7 @@ static int check_function(struct check *c, const struct scope_location *node, st
 	if (node->function->klass != SCOPE_CLASS_NONE) {
 		if (place.klass || place.conj)
 			return check_class_error(c->err, node, column,
-						 place.klass ? place.klass : place.conj);
+						 place.klass ? place.klass : place.conj, place.chain);
 		place.klass = node;
 	}
 	return check_children(c, node, place);

@@ -197,7 +197,7 @@ static int expand_class(struct expand *x, const struct scope_location *node,
 	/* only an @name can bring this here: the parser refuses it in one text */
 	if (around || x->conj)
 		return check_class_error(x->err, node, expand_column(x, node),
-					 around ? around : x->conj);
+					 around ? around : x->conj, x->chain);
 	x->klass = node;
 	rc = expand_node(x, node->first, plan_r);
 	x->klass = around;

@@ -195,8 +195,6 @@ const struct scope_location *scope_node_child(const struct scope_location *node)
 const struct scope_location *scope_node_next(const struct scope_location *node);
 /* around: true and its duration in microseconds. */
 bool scope_node_duration_us(const struct scope_location *node, int64_t *us_r);
-/* The class a class function chooses, else SCOPE_CLASS_NONE. */
-enum scope_class scope_node_class(const struct scope_location *node);
 
 struct scope_label {
 	struct span key, value;

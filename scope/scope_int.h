@@ -103,7 +103,7 @@ struct name_chain {
 /* Class functions only, of one location. */
 int check_classes(const struct scope_location *location, struct scope_error *err) MUST_CHECK;
 int check_class_error(struct scope_error *err, const struct scope_location *node, unsigned column,
-		      const struct scope_location *around);
+		      const struct scope_location *around, const struct name_chain *chain);
 int check_unknown_site(struct scope_error *err, const struct scope_lookup *lookup,
 		       struct span name, unsigned column);
 /* True when the site is known; *index_r may be SCOPE_SITE_UNNUMBERED. */

@@ -73,11 +73,6 @@ bool scope_node_duration_us(const struct scope_location *node, int64_t *us_r)
 	return true;
 }
 
-enum scope_class scope_node_class(const struct scope_location *node)
-{
-	return node->function ? node->function->klass : SCOPE_CLASS_NONE;
-}
-
 const struct scope_label *scope_node_labels(const struct scope_location *node)
 {
 	return node->labels;

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """A small image service: keeps named images, knows one site and no scopes.
 
-    image.py HOST:PORT NAME[=TEXT] ...
+    image.py HOST:PORT NAME ...
     GET /v2/images            names and sizes
     GET /v2/images/NAME       the bytes
     PUT /v2/images/NAME       store

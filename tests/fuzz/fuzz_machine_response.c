@@ -75,7 +75,7 @@ static size_t command(const uint8_t *p, size_t n)
 			up->end_to_proxy = true;
 		break;
 	case OP_RESET:
-		if (up)
+		if (up && !up->end_to_proxy) /* what was whole before is not cut afterwards */
 			up->reset_to_proxy = true;
 		break;
 	case OP_CLIENT:

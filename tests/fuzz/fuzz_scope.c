@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "scope/scope.h"
+#include "scope/scope_int.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -86,9 +86,26 @@ static const struct scope_lookup lookup = {
 	named_count, named_name,
 };
 
+/* They become JSON and lines on terminals. */
+static void check_characters(const char *said)
+{
+	unsigned point;
+
+	for (struct span rest = span_of(said); rest.n;) {
+		size_t n = lex_char_bytes(rest, &point);
+
+		REQUIRE(n);
+		rest = span_from(rest, n);
+	}
+}
+
 static void check_error(struct span text, const struct scope_error *err)
 {
 	struct buf line, caret;
+
+	check_characters(err->message);
+	check_characters(err->expected);
+	check_characters(err->hint);
 
 	REQUIRE(err->column >= 1 && err->column <= text.n + 1 && err->message[0]);
 	REQUIRE(err->known_count <= SCOPE_KNOWN_MAX);

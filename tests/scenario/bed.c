@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include "proxy/upstream.h"
 
+void (*bed_on_proxy)(bool begins);
+
 static struct bed *current; /* the connector has no context of its own */
 static int64_t now_us;
 
@@ -21,7 +23,7 @@ static int64_t wall(void)
 
 static struct bed_end *of(struct io *io)
 {
-	return (struct bed_end *)(void *)io->event;
+	return io->impl;
 }
 
 static ssize_t end_read(struct io *io, void *room, size_t bytes)
@@ -39,6 +41,12 @@ static ssize_t end_read(struct io *io, void *room, size_t bytes)
 	return e->end_to_proxy ? 0 : -EAGAIN;
 }
 
+static void on_proxy(bool begins)
+{
+	if (bed_on_proxy)
+		bed_on_proxy(begins);
+}
+
 static ssize_t end_write(struct io *io, const struct iovec *iov, int count)
 {
 	struct bed_end *e = of(io);
@@ -46,6 +54,7 @@ static ssize_t end_write(struct io *io, const struct iovec *iov, int count)
 
 	if (e->reset_to_proxy)
 		return -EPIPE;
+	on_proxy(false);
 	for (int i = 0; i < count; i++) {
 		size_t n = iov[i].iov_len < e->room ? iov[i].iov_len : e->room;
 
@@ -55,6 +64,7 @@ static ssize_t end_write(struct io *io, const struct iovec *iov, int count)
 		if (n < iov[i].iov_len)
 			break;
 	}
+	on_proxy(true);
 	return total ? (ssize_t)total : -EAGAIN;
 }
 
@@ -89,7 +99,7 @@ static void end_close(struct io *io, bool reset)
 	e->closed = true;
 	e->reset = reset;
 	e->io = NULL;
-	io->event = NULL;
+	io->impl = NULL;
 }
 
 static const struct io_ops end_ops = {
@@ -112,7 +122,7 @@ static struct bed_end *end_new(struct bed *bed, struct io *io, const struct io_h
 	*e = (struct bed_end){ .used = true, .io = io, .room = SIZE_MAX };
 	buf_init(&e->to_proxy, NULL, 0);
 	buf_init(&e->from_proxy, NULL, 0);
-	*io = (struct io){ .ops = &end_ops, .handler = handler, .event = (struct io_event *)(void *)e, .fd = -1 };
+	*io = (struct io){ .ops = &end_ops, .handler = handler, .impl = e, .fd = -1 };
 	return e;
 }
 
@@ -154,7 +164,9 @@ int bed_init(struct bed *bed, struct conf *conf, struct registry *reg)
 	now_us = 1000000;
 	clock_set_fake(mono, wall);
 	io_set_connector(dial);
+	on_proxy(true);
 	rc = worker_init(&bed->worker, NULL, 0, conf, reg, &e);
+	on_proxy(false);
 	for (size_t i = 0; !rc && i < conf->service_count; i++)
 		for (size_t j = 0; !rc && j < conf->services[i].listen_count; j++)
 			rc = add_listener(bed, LISTEN_SERVICE, &conf->services[i].listen[j]);
@@ -177,6 +189,7 @@ void bed_fini(struct bed *bed)
 		buf_fini(&bed->ends[i].to_proxy);
 		buf_fini(&bed->ends[i].from_proxy);
 	}
+	instances_free();
 	conf_unref(&bed->conf);
 	registry_unref(&bed->reg);
 	io_set_connector(NULL);
@@ -196,8 +209,10 @@ struct bed_end *bed_client(struct bed *bed, const struct addr *listener)
 	TAILQ_FOREACH(l, &bed->worker.listeners, link)
 		if (addr_eq(&l->conf_addr, listener))
 			break;
+	on_proxy(true);
 	if (l)
 		s = session_new(l, &peer);
+	on_proxy(false);
 	if (!s)
 		return NULL;
 	e = end_new(bed, &s->c.io, &session_io_handler);
@@ -206,8 +221,18 @@ struct bed_end *bed_client(struct bed *bed, const struct addr *listener)
 		return NULL;
 	}
 	e->client = true;
+	on_proxy(true);
 	session_begin(s);
+	on_proxy(false);
 	return e;
+}
+
+static bool call(void (*callback)(struct io *io), struct io *io)
+{
+	on_proxy(true);
+	callback(io);
+	on_proxy(false);
+	return true;
 }
 
 /* One callback of this end, if one is due. */
@@ -217,14 +242,10 @@ static bool serve(struct bed_end *e)
 
 	if (!io)
 		return false;
-	if (io->writing && (e->client || e->connect != -EAGAIN) && (e->room || e->connect || e->reset_to_proxy)) {
-		io->handler->writable(io);
-		return true;
-	}
-	if (io->reading && (buf_len(&e->to_proxy) || e->end_to_proxy || e->reset_to_proxy)) {
-		io->handler->readable(io);
-		return true;
-	}
+	if (io->writing && (e->client || e->connect != -EAGAIN) && (e->room || e->connect || e->reset_to_proxy))
+		return call(io->handler->writable, io);
+	if (io->reading && (buf_len(&e->to_proxy) || e->end_to_proxy || e->reset_to_proxy))
+		return call(io->handler->readable, io);
 	return false;
 }
 
@@ -236,7 +257,9 @@ void bed_settle(struct bed *bed)
 		again = false;
 		for (size_t i = 0; i < bed->end_count; i++)
 			again |= serve(&bed->ends[i]);
+		on_proxy(true);
 		worker_turn(&bed->worker);
+		on_proxy(false);
 	}
 }
 
@@ -246,7 +269,9 @@ void bed_advance(struct bed *bed, int64_t us)
 
 	while (now_us < until) {
 		now_us += until - now_us < 50000 ? until - now_us : 50000;
+		on_proxy(true);
 		worker_run_deadlines(&bed->worker, now_us);
+		on_proxy(false);
 		bed_settle(bed);
 	}
 }
@@ -255,5 +280,7 @@ void bed_advance(struct bed *bed, int64_t us)
 void bed_drain(struct bed *bed, enum drain drain)
 {
 	worker_tell_drain(&bed->worker, drain);
-	event_base_loop(bed->worker.base, EVLOOP_NONBLOCK);
+	on_proxy(true);
+	event_base_loop(bed->worker.loop.base, EVLOOP_NONBLOCK);
+	on_proxy(false);
 }

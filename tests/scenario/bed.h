@@ -33,6 +33,9 @@ struct bed {
 	size_t end_count;
 };
 
+/* Told when the proxy's code begins and ends to run, for tests that disturb it and not the bed; may be NULL. */
+extern void (*bed_on_proxy)(bool begins);
+
 /* conf: an effective configuration; taken. 0 or an error. */
 int bed_init(struct bed *bed, struct conf *conf, struct registry *reg) MUST_CHECK;
 void bed_fini(struct bed *bed);

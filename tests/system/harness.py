@@ -470,13 +470,13 @@ class Bed:
         self.servers.append(Relay(target, delay))
         return self.servers[-1]
 
-    def config(self, site, services, mesh=None, registry=None, **top):
+    def config(self, site, services, mesh=None, registry=None, mesh_tls=None, **top):
         """The text of a configuration. services: {name: {key: value}}, listen: a free port by default."""
         doc = {'site': site, 'state': './state', 'workers': 1,
                'services': {n: {'listen': '127.0.0.1:0', 'instances': [], **s} for n, s in services.items()},
                'admin': {'listen': '127.0.0.1:0'}}
         if mesh:
-            doc['mesh'] = {'listen': mesh, 'tls': {'insecure': True}}
+            doc['mesh'] = {'listen': mesh, 'tls': mesh_tls or {'insecure': True}}
         if registry:
             doc['registry'] = {'file': registry}
         doc.update(top)
@@ -565,6 +565,20 @@ class Bed:
 def run_program(*argv, timeout=None, **kw):
     return subprocess.run([str(a) for a in argv], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=timeout or DEADLINE, **kw)
+
+
+def ca(*args, status=0):
+    """scopectl ca."""
+    p = run_program(SCOPECTL, 'ca', *args)
+    eq(p.returncode, status, f'exit status of ca {args}: {p.stderr}')
+    return p
+
+
+def openssl(*args):
+    """What the openssl command prints; for certificates that scopectl does not make, and to judge those it does."""
+    p = run_program('openssl', *args, timeout=30)
+    eq(p.returncode, 0, f'openssl {args}: {p.stderr}')
+    return p.stdout
 
 
 def run_one(name, function):

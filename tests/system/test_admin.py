@@ -90,6 +90,26 @@ def test_two_daemons_never_share_a_port_or_a_state_folder(bed):
     assert str(d.process.pid) in p.stderr, f'pid {d.process.pid} not named: {p.stderr}'
 
 
+def test_a_state_folder_that_cannot_be_made_names_its_key(bed):
+    path = bed.write('c.yaml', bed.config('dc1', {'image': {}}, state='/proc/none'))
+    p = run_program(harness.SCOPEMESHD, '-c', path)
+    eq(p.returncode, 3, p.stderr)
+    assert re.search(r'/proc/none cannot be made: .* \(key state', p.stderr), p.stderr
+
+
+def test_what_is_no_state_folder_is_left_alone(bed):
+    """A mistyped key must not close /etc or a home to everybody else."""
+    os.makedirs(os.path.join(bed.dir, 'home/photos'))
+    bed.write('file', 'text')
+    for name, why in (('home', 'holds other files'), ('file', 'is no folder')):
+        path = os.path.join(bed.dir, name)
+        mode = os.stat(path).st_mode
+        p = run_program(harness.SCOPEMESHD, '-c', bed.write(f'{name}.yaml', bed.config('dc1', {'image': {}}, state=path)))
+        eq(p.returncode, 3, p.stderr)
+        assert why in p.stderr, p.stderr
+        eq(os.stat(path).st_mode, mode)
+
+
 def test_the_state_folder_is_private(bed):
     d = bed.daemon('dc1', {'image': {}})
     eq(stat.S_IMODE(os.stat(os.path.join(d.dir, 'state')).st_mode), 0o700)
@@ -199,14 +219,17 @@ def test_sites_and_services(bed):
 
     def measured():
         doc = ask(sites['dc1'].admin, path='/v1/sites').json()
-        return doc if all(s['rtt_ms'] is not None for s in doc['sites']) else None
-    doc = wait_until(measured, 'round trips to the others')
+        return doc if all(s['rtt_ms'] is not None and s['services'] is not None for s in doc['sites']) else None
+    doc = wait_until(measured, 'round trips to the others, and what they serve')
     eq(doc['site'], 'dc1')
     eq([s['name'] for s in doc['sites']], ['dc1', 'dc2', 'dc3'])
     eq({s['state'] for s in doc['sites']}, {'connected'})
     eq(doc['sites'][1]['labels'], {'region': 'eu'})
     eq(set(doc['sites'][1]) >= {'name', 'state', 'rtt_ms', 'labels', 'services', 'mesh', 'last_seen', 'queued',
                                 'fenced_by'}, True)
+    eq([s['services'] for s in doc['sites']], [['image']] * 3)
+    text = ask(sites['dc1'].admin, path='/v1/sites').body.decode()
+    assert not re.search(r'\d\.\d{7}', text), f'numbers for people: {text}'
     services = ask(sites['dc1'].admin, path='/v1/services').json()['services']
     mine = next(s for s in services if s['site'] == 'dc1' and s['service'] == 'image')
     eq(mine['instances'][0]['url'], origins['dc1'].url)
@@ -272,6 +295,15 @@ def test_access_log_says_what_happened(bed):
         for path in (d.out_path, d.err_path):
             with open(path) as f:
                 assert 'secret' not in f.read(), path
+
+
+def test_an_ipv4_client_of_a_listener_for_both_is_known_by_its_ipv4_address(bed):
+    o = bed.origin('o')
+    port = harness.free_port()
+    d = bed.daemon('dc1', {'image': {'listen': f':{port}', 'instances': [o.url], 'scope_from': ['127.0.0.0/8']}})
+    eq(ask(f'127.0.0.1:{port}', path='/four', headers={'X-Scope': 'image: local'}).status, 200)
+    eq(o.last.get('x-forwarded-for'), '127.0.0.1')
+    assert d.access_of('/four')['client'].startswith('127.0.0.1:'), d.access_of('/four')
 
 
 def test_the_access_log_counts_failed_attempts(bed):

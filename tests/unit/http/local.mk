@@ -8,6 +8,11 @@ tests_unit_http_test_guard_LDADD = $(HTTP_TEST_LIBS)
 tests_unit_http_test_field_SOURCES = tests/unit/http/test_field.c tests/unit/http/support.h
 tests_unit_http_test_field_LDADD = $(HTTP_TEST_LIBS)
 tests_unit_http_test_head_SOURCES = tests/unit/http/test_head.c tests/unit/http/support.h
+if LLHTTP_FROM_SOURCES
+if LLHTTP_SSE42
+tests_unit_http_test_head_CPPFLAGS = $(AM_CPPFLAGS) -DLLHTTP_SSE42
+endif
+endif
 tests_unit_http_test_head_LDADD = $(HTTP_TEST_LIBS)
 tests_unit_http_test_body_SOURCES = tests/unit/http/test_body.c tests/unit/http/support.h
 tests_unit_http_test_body_LDADD = $(HTTP_TEST_LIBS)

@@ -1,5 +1,6 @@
 /* Heads: the rows and points of what llhttp 8.1 lets through, on requests and responses, and the rules
  * of RFC 9110 and 9112 about hosts, targets, framing and connections. */
+#include "http/llhttp_cpu.h"
 #include "tests/unit/http/support.h"
 
 static struct arena arena;
@@ -620,5 +621,11 @@ int main(void)
 		test(missing_memory_is_told_from_bad_syntax),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("head", tests, NULL, NULL);
+
+#ifdef LLHTTP_SSE42
+	llhttp_any_cpu = true;
+	failed += cmocka_run_group_tests_name("head, parser for any processor", tests, NULL, NULL);
+#endif
+	return failed;
 }

@@ -128,6 +128,10 @@ static const struct bad bad[] = {
 	  "2:38: listen: this address is there twice", NULL },
 	{ "site: dc1\nservices:\n  a: {listen: 127.0.0.1:1}\n  b: {listen: 127.0.0.1:1}\n",
 	  "4:15: listen: service \"a\" has this address and the prefix / already", "prefix of its own" },
+	{ "site: dc1\nservices:\n  a: {listen: 127.0.0.1:1}\n  b: {listen: 0.0.0.0:1, prefix: /v2}\n",
+	  "3:15: listen: a service listens at this port of every address already", "by prefix" },
+	{ "site: dc1\nservices: {a: {listen: 0.0.0.0:7401}}\n",
+	  "2:24: listen: a service listens at this port of every address already", NULL },
 	{ "site: dc1\nservices:\n  a: {listen: 127.0.0.1:1, prefix: /v2/}\n  b: {listen: 127.0.0.1:1, prefix: /v2}\n",
 	  "4:15: listen: service \"a\" has this address and the prefix /v2 already", NULL },
 	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, prefix: v2}}\n", "2:45: prefix: \"v2\" is no path", NULL },
@@ -135,8 +139,12 @@ static const struct bad bad[] = {
 	  NULL },
 	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, instances: 127.0.0.1:2}}\n",
 	  "2:48: instances: \"127.0.0.1:2\" is no URL", NULL },
-	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, instances: [https://127.0.0.1:2]}}\n",
-	  "2:49: instances: https:// instances need a later version", NULL },
+	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, instances: [https://]}}\n",
+	  "2:49: instances: the address is missing", NULL },
+	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, instances: [https://127.0.0.1:2], upstream_tls: {ca: none}}}\n",
+	  "2:90: ca: ", "none: No such file" },
+	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, instances: [https://127.0.0.1], upstream_tls: {name: 'a b'}}}\n",
+	  "2:90: name: \"a b\" is no host", NULL },
 	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, instances: ['http://u:p@127.0.0.1:2']}}\n",
 	  "2:49: instances: a user name cannot be part", NULL },
 	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, instances: ['http://127.0.0.1:2/x']}}\n",
@@ -182,9 +190,8 @@ static const struct bad bad[] = {
 	  NULL },
 	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, queued_status: 202}}\n", "2:52: queued_status: this needs",
 	  NULL },
-	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, tls: {cert: a}}}\n", "2:42: tls: this needs a later", NULL },
-	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, upstream_tls: {ca: a}}}\n",
-	  "2:51: upstream_tls: this needs", NULL },
+	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, tls: {cert: a}}}\n", "2:49: tls: \"key\" is missing", NULL },
+	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, tls: {key: a}}}\n", "2:48: tls: \"cert\" is missing", NULL },
 	{ HEAD "hooks: [[echo]]\n", "3:8: hooks: this needs a later version", "leave it out, or empty" },
 	{ HEAD "queue: {settle: 60s}\n", "3:17: settle: this needs a later version", NULL },
 	{ HEAD "queue: {setle: 60s}\n", "3:9: unknown key \"setle\"", "\"settle\"" },
@@ -192,11 +199,17 @@ static const struct bad bad[] = {
 	{ HEAD "admin: {token_file: t}\n", "3:21: token_file: this needs a later version", NULL },
 	{ HEAD "admin: {hosts: ['a:7401']}\n", "3:17: hosts: \"a:7401\" is no host; expected a name or address",
 	  NULL },
-	{ HEAD "mesh: {listen: 127.0.0.1:2, tls: {insecure: true, key: k}}\n", "3:56: key: this needs a later", NULL },
+	{ HEAD "mesh: {listen: 127.0.0.1:2, tls: {insecure: true, key: k}}\n", "3:45: insecure: there are certificates",
+	  NULL },
+	{ HEAD "mesh: {listen: 127.0.0.1:2, tls: {cert: none}}\n", "3:41: tls: cert, key and ca belong together; missing: key, ca",
+	  NULL },
+	{ HEAD "mesh: {listen: 127.0.0.1:2, tls: {ca: c, key: k}}\n", "3:47: tls: cert, key and ca belong together; missing: "
+	  "cert\n", NULL },
+	{ HEAD "mesh: {tls: {cert: c}}\n", "3:1: mesh: \"listen\" is missing", NULL },
 	/* mesh, registry, admin */
 	{ HEAD "mesh: {tls: {insecure: true}}\n", "3:1: mesh: \"listen\" is missing", NULL },
-	{ HEAD "mesh: {listen: 127.0.0.1:2}\n", "3:16: mesh: \"tls: {insecure: true}\" is missing", "later version" },
-	{ HEAD "mesh: {listen: 127.0.0.1:2, tls: {insecure: false}}\n", "3:45: insecure: certificates between sites",
+	{ HEAD "mesh: {listen: 127.0.0.1:2}\n", "3:16: mesh: \"tls\" is missing", "scopectl ca init" },
+	{ HEAD "mesh: {listen: 127.0.0.1:2, tls: {insecure: false}}\n", "3:16: mesh: \"tls\" is missing",
 	  NULL },
 	{ HEAD "mesh: {listen: 10.0.0.1:2, tls: {insecure: true}}\n", "3:16: listen: an insecure mesh may only",
 	  NULL },
@@ -306,6 +319,23 @@ static void all_mistakes_are_told_at_once(void **state)
 	buf_fini(&errors);
 }
 
+static void more_instances_than_can_be_told_apart_are_refused(void **state)
+{
+	struct conf *conf;
+	struct buf text, errors;
+
+	(void)state;
+	buf_init(&text, NULL, 0);
+	buf_add_z(&text, "site: dc1\nservices:\n  image:\n    listen: 127.0.0.1:1\n    instances:\n");
+	for (int i = 0; i < 65; i++)
+		buf_addf(&text, "      - http://127.0.0.1:%d\n", 1000 + i);
+	assert_int_equal(load(buf_cstr(&text), &conf, &errors), ERR_INVALID);
+	assert_non_null(strstr(buf_cstr(&errors), "conf.yaml:70:9: instances: more than 64"));
+	assert_int_equal(count_problems(buf_span(&errors)), 1);
+	buf_fini(&errors);
+	buf_fini(&text);
+}
+
 static void mistakes_of_the_registry_are_told_too(void **state)
 {
 	struct conf *conf;
@@ -334,7 +364,8 @@ static const char everything[] =
 	"services:\n"
 	"  image:\n"
 	"    listen: ['127.0.1.1:9292', '[::1]:9292', ':9293']\n    prefix: /v2/\n"
-	"    instances: ['http://127.0.1.1:19292', 'http://[::1]/']\n"
+	"    instances: ['http://127.0.1.1:19292', 'http://[::1]/', 'https://[::1]']\n"
+	"    upstream_tls: {ca: authority.pem, verify: false, name: image.example}\n"
 	"    scope: 'image: dc2, compute: @both'\n    default: dc1; local\n"
 	"    scope_from: [10.0.0.0/8, 'fd00::/8', 127.0.0.1]\n    sites: [dc1, DC 3]\n    piggyback_strip: true\n"
 	"    health: {path: '/h?x=1', interval: 3s, timeout: 500ms, rise: 4, fall: 5}\n    fallback_on: [500, 404]\n"
@@ -375,7 +406,12 @@ static void check_everything(const struct conf *c)
 	assert_string_equal(text, "[::1]:9292");
 	assert_int_equal(addr_port(&s->listen[2]), 9293);
 	assert_true(span_eq(s->prefix, SPAN("/v2")));
-	assert_int_equal(s->instance_count, 2);
+	assert_int_equal(s->instance_count, 3);
+	assert_true(s->instances[2].tls && span_eq(s->instances[2].host, SPAN("::1")));
+	assert_int_equal(addr_port(&s->instances[2].addr), 443);
+	assert_path(s->upstream_ca, "authority.pem");
+	assert_true(!s->upstream_verify && span_eq(s->upstream_name, SPAN("image.example")));
+	assert_true(c->services[1].upstream_verify && !c->mesh_tls.crl.n);
 	assert_true(span_eq(s->instances[0].authority, SPAN("127.0.1.1:19292")));
 	assert_true(span_eq(s->instances[1].url, SPAN("http://[::1]/")));
 	assert_true(span_eq(s->instances[1].authority, SPAN("[::1]:80")));
@@ -618,6 +654,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_mistake_is_one_message_at_its_place),
 		cmocka_unit_test(all_mistakes_are_told_at_once),
+		cmocka_unit_test(more_instances_than_can_be_told_apart_are_refused),
 		cmocka_unit_test(mistakes_of_the_registry_are_told_too),
 		cmocka_unit_test(every_option_is_read_and_printed),
 		cmocka_unit_test(six_lines_are_enough),

@@ -474,6 +474,8 @@ static void expansion_tells_what_fails(void **state)
 			fail_msg("<%s>: %s %u %s", rows[i].text, scope_error_name(err.kind),
 				 err.column, err.message);
 	}
+	expand("weak(@class)", &plan);
+	assert_string_equal(err.hint, "strong(...) is in what @class stands for");
 	expand("dc9", &plan);
 	assert_int_equal(err.known_count, 8);
 	assert_true(span_eq(err.known[0], err.nearest));
@@ -534,6 +536,7 @@ static void checks_find_the_leftmost(void **state)
 	s = parsed("a: dc2 & @class");
 	assert_int_equal(scope_check(s, NULL, &lookup, &err), ERR_INVALID);
 	assert_int_equal(err.column, 10);
+	assert_string_equal(err.hint, "strong(...) is in what @class stands for");
 	s = parsed("a: @lost");
 	assert_int_equal(scope_check(s, NULL, &lookup, &err), ERR_NOT_FOUND);
 	assert_true(err.kind == SCOPE_UNKNOWN_SITE && err.column == 4);

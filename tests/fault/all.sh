@@ -1,0 +1,3 @@
+#!/bin/sh
+# Plays every scenario with allocations that fail.
+exec ./tests/fault/memory "${srcdir:-.}"/tests/scenario/*.scn

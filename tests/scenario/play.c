@@ -1,0 +1,401 @@
+/* The language of scenario files (*.scn), which are played against the request machine: no sockets, no time but the
+ * scenario's.
+ *
+ * A file holds a configuration, then scenarios:
+ *
+ *	config
+ *	  site: dc1
+ *	  ...
+ *	sites
+ *	  sites: ...
+ *	scenario NAME
+ *	  client c ADDRESS           a client connects to this listener
+ *	  c send "BYTES"             C escapes
+ *	  c send 100000 "x"          the text that many times
+ *	  c end | c reset            the client ends its side, or resets
+ *	  c room N                   the client takes N bytes more (none: "c room 0"; all: "c room all")
+ *	  dial u ADDRESS             the proxy is connecting there; from here on that connection is called u
+ *	  dial-any u                 the same wherever it is, as of several instances
+ *	  u accept | u refuse | u unreachable
+ *	  c expect "TEXT"            what came holds TEXT; everything up to its end is consumed
+ *	  c expect-not "TEXT"
+ *	  c expect-nothing
+ *	  c expect-open | expect-end | expect-close | expect-reset
+ *	  no-dial                    the proxy is connecting nowhere
+ *	  time 1500ms                time passes
+ */
+#include "tests/scenario/play.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LINE_BYTES 4096
+
+static void fail(struct play *p, int line, const char *what, const char *detail)
+{
+	if (p->failed || p->tolerant)
+		return;
+	p->failed = true;
+	snprintf(p->why, sizeof(p->why), "%s:%d: %s %.400s", p->script->file, line, what, detail ? detail : "");
+}
+
+static struct bed_end *find(struct play *p, const char *name)
+{
+	for (size_t i = p->name_count; i-- > 0;)
+		if (!strcmp(p->names[i].name, name))
+			return p->names[i].end;
+	return NULL;
+}
+
+static void give_name(struct play *p, const char *name, struct bed_end *e)
+{
+	if (p->name_count == BED_ENDS)
+		return;
+	snprintf(p->names[p->name_count].name, sizeof(p->names[0].name), "%s", name);
+	p->names[p->name_count++].end = e;
+}
+
+/* Reads a C string with its quotes at *at. */
+static bool read_string(const char **at, struct buf *out)
+{
+	const char *s = *at;
+
+	if (*s++ != '"')
+		return false;
+	for (; *s && *s != '"'; s++) {
+		char c = *s;
+
+		if (c == '\\') {
+			c = *++s;
+			if (c == 'r')
+				c = '\r';
+			else if (c == 'n')
+				c = '\n';
+			else if (c == 't')
+				c = '\t';
+			else if (c == '0')
+				c = '\0';
+		}
+		buf_add_char(out, c);
+	}
+	*at = s + 1;
+	return *s == '"';
+}
+
+static size_t position(struct span in, struct span what)
+{
+	for (size_t i = 0; i + what.n <= in.n; i++)
+		if (!memcmp(in.p + i, what.p, what.n))
+			return i;
+	return (size_t)-1;
+}
+
+static void expect(struct play *p, int line, struct bed_end *e, const char *arg, bool want)
+{
+	struct buf text;
+	size_t at;
+
+	buf_init(&text, NULL, 0);
+	if (!read_string(&arg, &text))
+		fail(p, line, "no string:", arg);
+	at = position(buf_span(&e->from_proxy), buf_span(&text));
+	if (want != (at != (size_t)-1))
+		fail(p, line, want ? "expected text did not come; there is:" : "unexpected text:",
+		     buf_cstr(&e->from_proxy));
+	else if (want)
+		buf_consume(&e->from_proxy, at + buf_len(&text));
+	buf_fini(&text);
+}
+
+static void send_bytes(struct play *p, int line, struct bed_end *e, const char *arg)
+{
+	unsigned long times = isdigit((unsigned char)*arg) ? strtoul(arg, NULL, 10) : 1;
+	struct buf text;
+
+	while (isdigit((unsigned char)*arg) || *arg == ' ')
+		arg++;
+	buf_init(&text, NULL, 0);
+	if (!read_string(&arg, &text))
+		fail(p, line, "no string:", arg);
+	while (times--)
+		buf_add_span(&e->to_proxy, buf_span(&text));
+	buf_fini(&text);
+}
+
+static void expect_state(struct play *p, int line, struct bed_end *e, const char *verb)
+{
+	const char *is = e->reset ? "reset" : e->closed ? "closed" : e->ended ? "ended" : "open";
+	bool good = !strcmp(verb, "expect-open")    ? !e->closed && !e->ended
+	            : !strcmp(verb, "expect-end")   ? e->ended && !e->reset
+	            : !strcmp(verb, "expect-close") ? e->closed && !e->reset
+	                                            : e->reset;
+
+	if (!good)
+		fail(p, line, verb, is);
+}
+
+static bool end_verb(struct play *p, int line, struct bed_end *e, const char *verb, const char *arg)
+{
+	if (!strcmp(verb, "send"))
+		send_bytes(p, line, e, arg);
+	else if (!strcmp(verb, "end"))
+		e->end_to_proxy = true;
+	else if (!strcmp(verb, "reset"))
+		e->reset_to_proxy = true;
+	else if (!strcmp(verb, "room"))
+		e->room = !strcmp(arg, "all") ? SIZE_MAX : strtoul(arg, NULL, 10);
+	else if (!strcmp(verb, "accept"))
+		e->connect = 0;
+	else if (!strcmp(verb, "refuse"))
+		e->connect = -ECONNREFUSED;
+	else if (!strcmp(verb, "unreachable"))
+		e->connect = -EHOSTUNREACH;
+	else if (!strcmp(verb, "expect"))
+		expect(p, line, e, arg, true);
+	else if (!strcmp(verb, "expect-not"))
+		expect(p, line, e, arg, false);
+	else if (!strcmp(verb, "expect-nothing")) {
+		if (buf_len(&e->from_proxy))
+			fail(p, line, "unexpected bytes:", buf_cstr(&e->from_proxy));
+	} else if (!strncmp(verb, "expect-", 7))
+		expect_state(p, line, e, verb);
+	else
+		return false;
+	return true;
+}
+
+/* The next connection that the proxy dials and that no line has named yet. */
+struct bed_end *play_next_dial(struct play *p)
+{
+	while (p->dials_seen < p->bed.end_count) {
+		struct bed_end *e = &p->bed.ends[p->dials_seen++];
+
+		if (!e->client)
+			return e;
+	}
+	return NULL;
+}
+
+static int64_t read_time(const char *arg)
+{
+	char *unit;
+	double n = strtod(arg, &unit);
+
+	return (int64_t)(n * (!strcmp(unit, "us") ? 1 : !strcmp(unit, "ms") ? 1000 : 1000000));
+}
+
+static void command(struct play *p, int line, char *text)
+{
+	char *word = strsep(&text, " "), *verb = text ? strsep(&text, " ") : NULL;
+	const char *arg = text ? text : "";
+	struct bed_end *e;
+	struct addr a, b;
+
+	if (!strcmp(word, "client") && verb) {
+		e = addr_parse(span_of(arg), false, &a, NULL) ? NULL : bed_client(&p->bed, &a);
+		if (e)
+			give_name(p, verb, e);
+		else
+			fail(p, line, "no listener", arg);
+	} else if (!strcmp(word, "dial") && verb) {
+		e = play_next_dial(p);
+		if (!e)
+			fail(p, line, "the proxy dials nowhere", "");
+		else if (addr_parse(span_of(arg), false, &b, NULL) || !addr_eq(&e->to, &b))
+			fail(p, line, "the proxy dials another address than", arg);
+		else
+			give_name(p, verb, e);
+	} else if (!strcmp(word, "dial-any") && verb) {
+		e = play_next_dial(p);
+		if (e)
+			give_name(p, verb, e);
+		else
+			fail(p, line, "the proxy dials nowhere", "");
+	} else if (!strcmp(word, "no-dial")) {
+		if (play_next_dial(p))
+			fail(p, line, "the proxy dials", "");
+	} else if (!strcmp(word, "time") && verb) {
+		bed_advance(&p->bed, read_time(verb));
+	} else if (!strcmp(word, "drain") && verb) {
+		bed_drain(&p->bed, strcmp(verb, "last") ? DRAIN_BEGUN : DRAIN_LAST);
+	} else {
+		e = find(p, word);
+		if (!e || !verb || !end_verb(p, line, e, verb, arg))
+			fail(p, line, "unknown command:", word);
+	}
+	bed_settle(&p->bed);
+}
+
+int play_begin(struct play *p, const struct script *script)
+{
+	p->script = script;
+	p->failed = false;
+	p->name_count = p->dials_seen = 0;
+	return bed_init(&p->bed, conf_ref(script->conf), registry_ref(script->reg));
+}
+
+void play_lines(struct play *p)
+{
+	char line[LINE_BYTES];
+
+	for (size_t i = 0; i < p->script->count && !p->failed; i++) {
+		snprintf(line, sizeof(line), "%s", p->script->lines[i].text);
+		command(p, p->script->lines[i].number, line);
+	}
+}
+
+bool play_script(struct play *p, const struct script *script)
+{
+	if (play_begin(p, script))
+		fail(p, 0, "no bed", "");
+	else
+		play_lines(p);
+	bed_fini(&p->bed);
+	return !p->failed;
+}
+
+/* ---- files ------------------------------------------------------------------------------------------------------ */
+
+struct reader {
+	const char *file;
+	struct buf conf, sites;     /* as written */
+	struct script script;       /* being read */
+	bool has_script;
+	void (*perform)(const struct script *script);
+};
+
+static void write_file(const char *path, struct buf *b)
+{
+	FILE *f = fopen(path, "w");
+
+	if (!f || fwrite(b->mem + b->rd, 1, buf_len(b), f) != buf_len(b) || fclose(f)) {
+		perror(path);
+		exit(1);
+	}
+}
+
+static void load(struct reader *r)
+{
+	char dir[] = "/tmp/scenario-XXXXXX", conf_path[64], sites_path[64];
+	struct script *s = &r->script;
+	struct buf errors;
+
+	if (!mkdtemp(dir)) {
+		perror(dir);
+		exit(1);
+	}
+	snprintf(conf_path, sizeof(conf_path), "%s/conf.yaml", dir);
+	snprintf(sites_path, sizeof(sites_path), "%s/sites.yaml", dir);
+	write_file(conf_path, &r->conf);
+	write_file(sites_path, &r->sites);
+	buf_init(&errors, NULL, 0);
+	if (conf_load(conf_path, &s->conf, &errors) ||
+	    registry_file_load(buf_len(&r->sites) ? sites_path : NULL, s->conf->site, s->conf->labels,
+	                       s->conf->label_count, NULL, &s->reg, &errors)) {
+		fprintf(stderr, "%s: %.*s\n", r->file, SPAN_ARG(buf_span(&errors)));
+		exit(1);
+	}
+	buf_fini(&errors);
+	unlink(conf_path);
+	unlink(sites_path);
+	rmdir(dir);
+}
+
+static void unload(struct reader *r)
+{
+	if (r->script.conf)
+		conf_unref(&r->script.conf);
+	if (r->script.reg)
+		registry_unref(&r->script.reg);
+}
+
+static void end_script(struct reader *r)
+{
+	struct script *s = &r->script;
+
+	if (r->has_script)
+		r->perform(s);
+	r->has_script = false;
+	for (size_t i = 0; i < s->count; i++)
+		free(s->lines[i].text);
+	free(s->lines);
+	s->lines = NULL;
+	s->count = 0;
+}
+
+static void begin_script(struct reader *r, const char *name)
+{
+	end_script(r);
+	if (!r->script.conf)
+		load(r);
+	snprintf(r->script.name, sizeof(r->script.name), "%s", name);
+	r->has_script = true;
+}
+
+static void add_line(struct reader *r, int number, const char *text)
+{
+	struct script *s = &r->script;
+
+	if (!(s->count & (s->count + 1)))
+		s->lines = realloc(s->lines, 2 * (s->count + 1) * sizeof(*s->lines));
+	if (!s->lines || strlen(text) >= LINE_BYTES) {
+		fprintf(stderr, "%s:%d: too long\n", r->file, number);
+		exit(1);
+	}
+	s->lines[s->count].number = number;
+	s->lines[s->count++].text = strdup(text);
+}
+
+static void read_line(struct reader *r, int number, char *text, struct buf **section)
+{
+	char *body = text + strspn(text, " ");
+	size_t n = strlen(text);
+
+	while (n && (text[n - 1] == '\n' || text[n - 1] == ' '))
+		text[--n] = '\0';
+	if (!*body || *body == '#')
+		return;
+	if (!strcmp(text, "config") || !strcmp(text, "sites")) {
+		end_script(r);
+		unload(r);
+		*section = *text == 'c' ? &r->conf : &r->sites;
+		if (*text == 'c')
+			buf_fini(&r->sites);
+		buf_fini(*section);
+	} else if (!strncmp(text, "scenario ", 9)) {
+		*section = NULL;
+		begin_script(r, text + 9);
+	} else if (*section) {
+		buf_addf(*section, "%s\n", text + (n > 2 ? 2 : 0));
+	} else if (r->has_script) {
+		add_line(r, number, body);
+	}
+}
+
+void play_file(const char *path, void (*perform)(const struct script *script))
+{
+	struct reader r = { .file = path, .script.file = path, .perform = perform };
+	struct buf *section = NULL;
+	char *text = NULL;
+	size_t room = 0;
+	int line = 0;
+	FILE *f = fopen(path, "r");
+
+	if (!f) {
+		perror(path);
+		exit(1);
+	}
+	buf_init(&r.conf, NULL, 0);
+	buf_init(&r.sites, NULL, 0);
+	while (getline(&text, &room, f) > 0)
+		read_line(&r, ++line, text, &section);
+	end_script(&r);
+	unload(&r);
+	free(text);
+	fclose(f);
+	buf_fini(&r.conf);
+	buf_fini(&r.sites);
+}
