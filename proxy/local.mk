@@ -5,7 +5,9 @@ proxy_libproxy_a_SOURCES = \
 	proxy/access_log.c proxy/access_log.h \
 	proxy/admin.c proxy/admin_int.h proxy/admin_write.c \
 	proxy/bound.c proxy/bound.h \
+	proxy/admin_carriers.c \
 	proxy/carrier.c proxy/carrier.h \
+	proxy/carrier_watch.c proxy/carrier_watch.h \
 	proxy/admin_certificates.c \
 	proxy/certificates.c proxy/certificates.h \
 	proxy/client_table.c proxy/client_table.h \

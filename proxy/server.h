@@ -6,6 +6,7 @@
 
 #include "proxy/access_log.h"
 #include "proxy/bound.h"
+#include "proxy/carrier_watch.h"
 #include "proxy/certificates.h"
 #include "proxy/conf.h"
 #include "proxy/correlation.h"
@@ -32,6 +33,7 @@ struct server {
 	struct access_log *access_log;
 	struct probes *probes;
 	struct correlation *correlation; /* what all workers remember for correlate:NAME */
+	struct carrier_watches watches;
 	int state_fd;              /* the lock of the state folder */
 	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick, *watch_tick;
 	struct certificates certificates;

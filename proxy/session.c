@@ -54,8 +54,13 @@ void session_peer(const struct session *s, struct addr *addr_r)
 	memcpy(&addr_r->ss, &s->peer, addr_r->len);
 }
 
+/* An IPv4 client of a listener for both is known by its IPv4 address, in logs, fields and lists of addresses. */
 static void keep_peer(struct session *s, const struct addr *peer)
 {
+	struct addr plain = *peer;
+
+	addr_unmap(&plain);
+	peer = &plain;
 	memset(&s->peer, 0, sizeof(s->peer));
 	if (peer->ss.ss_family == AF_INET)
 		memcpy(&s->peer.v4, &peer->ss, sizeof(s->peer.v4));
