@@ -36,6 +36,23 @@ bool percent_decode(struct arena *arena, struct span in, struct span *out_r)
 	return true;
 }
 
+bool percent_query_get(struct span path_query, struct span name, struct span *value_r)
+{
+	struct span rest = span_from(path_query, span_find(path_query, '?') + 1), pair;
+
+	if (!rest.n)
+		return false;
+	while (span_split(&rest, '&', &pair)) {
+		size_t eq = span_find(pair, '=');
+
+		if (span_eq(span_head(pair, eq), name)) {
+			*value_r = span_from(pair, eq + 1);
+			return true;
+		}
+	}
+	return false;
+}
+
 void percent_encode(struct span in, const char *plain, struct buf *out)
 {
 	static const char digits[] = "0123456789ABCDEF";

@@ -150,7 +150,7 @@ void exchange_account(struct exchange *x)
 	struct addr peer;
 	struct buf line;
 
-	if (x->s->kind == LISTEN_ADMIN)
+	if (x->s->kind == LISTEN_ADMIN || x->between_sites)
 		return;
 	count(x, total_us);
 	if (span_eq(conf->log_access, SPAN("off")))

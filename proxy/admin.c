@@ -38,32 +38,11 @@ void admin_reply_json(struct exchange *x, unsigned status, const char *type, jso
 	exchange_reply(x, status, type);
 }
 
-static void reply_json(struct exchange *x, json_t *body)
-{
-	admin_reply_json(x, 200, "application/json", body);
-}
-
 json_t *admin_text_json(struct span s)
 {
 	json_t *t = json_stringn(s.p ? s.p : "", s.n);
 
 	return t ? t : json_string("\xef\xbf\xbd");
-}
-
-static json_t *rtt_of(const struct registry *reg, size_t site)
-{
-	int64_t us = atomic_load_explicit(&reg->sites[site].live->rtt_us, memory_order_relaxed);
-
-	if (site == reg->local)
-		return json_real(0);
-	return us < 0 ? json_null() : json_real((double)us / 1000);
-}
-
-static const char *state_of(const struct registry *reg, size_t site)
-{
-	if (site == reg->local)
-		return site_state_text(SITE_CONNECTED);
-	return site_state_text(site_live_state(reg->sites[site].live));
 }
 
 json_t *admin_time_json(int64_t wall_ms)
@@ -102,134 +81,6 @@ static void get_metrics(struct exchange *x)
 	exchange_reply(x, 200, "text/plain; version=0.0.4; charset=utf-8");
 }
 
-/* ---- lists ------------------------------------------------------------------------------------------------------ */
-
-static bool query_get(struct exchange *x, struct span name, struct span *value_r)
-{
-	struct span rest = span_from(x->req.path_query, x->req.path.n + 1), pair;
-
-	if (x->req.path_query.n <= x->req.path.n)
-		return false;
-	while (span_split(&rest, '&', &pair)) {
-		size_t eq = span_find(pair, '=');
-
-		if (span_eq(span_head(pair, eq), name)) {
-			*value_r = span_from(pair, eq + 1);
-			return true;
-		}
-	}
-	return false;
-}
-
-static json_t *labels_of(const struct registry_site *site)
-{
-	json_t *labels = json_object();
-
-	for (size_t i = 0; labels && i < site->label_count; i++) {
-		struct span key = site->labels[i].key;
-
-		json_object_setn_new(labels, key.p, key.n, admin_text_json(site->labels[i].value));
-	}
-	return labels;
-}
-
-/* Other sites' services are told over the mesh by a later version: unknown; of one's own all are known. */
-static json_t *services_of(const struct exchange *x, size_t site)
-{
-	json_t *names = site == x->view->reg->local ? json_array() : json_null();
-
-	for (size_t i = 0; json_is_array(names) && i < x->view->conf->service_count; i++)
-		json_array_append_new(names, admin_text_json(x->view->conf->services[i].name));
-	return names;
-}
-
-static json_t *site_json(const struct exchange *x, size_t i)
-{
-	const struct registry *reg = x->view->reg;
-	const struct registry_site *site = &reg->sites[i];
-	int64_t seen = atomic_load_explicit(&site->live->last_seen_ms, memory_order_relaxed);
-
-	return json_pack("{s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:i,s:[]}", "name", admin_text_json(site->name), "state",
-	                 state_of(reg, i), "rtt_ms", rtt_of(reg, i), "labels", labels_of(site), "services",
-	                 services_of(x, i), "mesh", site->has_mesh ? admin_text_json(site->mesh_text) : json_null(),
-	                 "last_seen", i == reg->local ? admin_time_json(x->wall_ms) : admin_time_json(seen), "queued", 0,
-	                 "fenced_by");
-}
-
-/* limit (100, at most 1000) and after, as every list has them. */
-struct page { unsigned long long limit; struct span after; };
-
-static bool page_of(struct exchange *x, struct page *page_r)
-{
-	struct span text;
-
-	*page_r = (struct page){ .limit = 100 };
-	if (query_get(x, SPAN("limit"), &text) &&
-	    (!span_to_u64(text, 1000, &page_r->limit) || !page_r->limit)) {
-		admin_problem(x, 400, "bad-request", "limit is a number from 1 to 1000");
-		return false;
-	}
-	if (query_get(x, SPAN("after"), &text) && !percent_decode(&x->arena, text, &page_r->after)) {
-		admin_problem(x, 400, "bad-request", "after is not percent-encoded text");
-		return false;
-	}
-	return true;
-}
-
-static void get_sites(struct exchange *x)
-{
-	const struct registry *reg = x->view->reg;
-	json_t *list = json_array(), *next = json_null();
-	struct page page;
-	size_t i;
-
-	if (!page_of(x, &page)) {
-		json_decref(list);
-		return;
-	}
-	for (i = 0; i < reg->site_count; i++) {
-		if (page.after.n && span_compare(reg->sites[i].name, page.after) <= 0)
-			continue;
-		if (json_array_size(list) == page.limit) {
-			next = json_copy(json_object_get(json_array_get(list, page.limit - 1), "name"));
-			break;
-		}
-		json_array_append_new(list, site_json(x, i));
-	}
-	reply_json(x, json_pack("{s:o,s:o,s:o}", "site", admin_text_json(local_site(x)), "sites", list, "next", next));
-}
-
-static json_t *instance_json(const struct conf_instance *conf)
-{
-	const struct instance *inst = instance_get(&conf->addr);
-	enum instance_health health = INSTANCE_UNKNOWN;
-	int64_t since = 0, load = 0;
-
-	if (inst) {
-		health = (enum instance_health)atomic_load_explicit(&inst->health, memory_order_relaxed);
-		since = atomic_load_explicit(&inst->since_ms, memory_order_relaxed);
-		load = (int64_t)atomic_load_explicit(&inst->outstanding, memory_order_relaxed);
-	}
-	return json_pack("{s:o,s:s,s:I,s:o}", "url", admin_text_json(conf->url), "health", instance_health_text(health),
-	                 "load", (json_int_t)load, "since", admin_time_json(since));
-}
-
-static void get_services(struct exchange *x)
-{
-	const struct conf *conf = x->view->conf;
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < conf->service_count; i++) {
-		json_t *instances = json_array();
-
-		for (size_t j = 0; j < conf->services[i].instance_count; j++)
-			json_array_append_new(instances, instance_json(&conf->services[i].instances[j]));
-		json_array_append_new(list, json_pack("{s:o,s:o,s:o}", "service", admin_text_json(conf->services[i].name),
-		                                      "site", admin_text_json(conf->site), "instances", instances));
-	}
-	reply_json(x, json_pack("{s:o}", "services", list));
-}
-
 /* ---- explain -------------------------------------------------------------------------------------------------------- */
 
 static json_t *addresses_of(struct exchange *x, size_t site, struct span service)
@@ -258,8 +109,8 @@ static void add_plan_sites(struct exchange *x, const struct scope_plan *plan, st
 
 	if (plan->op == SCOPE_SITE)
 		json_array_append_new(list, json_pack("{s:o,s:s,s:o,s:o}", "site", admin_text_json(plan->site), "state",
-		                                      state_of(reg, plan->site_index), "rtt_ms",
-		                                      rtt_of(reg, plan->site_index), "addresses",
+		                                      admin_state_text(reg, plan->site_index), "rtt_ms",
+		                                      admin_rtt_json(reg, plan->site_index), "addresses",
 		                                      addresses_of(x, plan->site_index, service)));
 	for (size_t i = 0; i < plan->count; i++)
 		add_plan_sites(x, plan->items[i], service, list);
@@ -394,7 +245,7 @@ static void explain(struct exchange *x, struct span text)
 		}
 		json_array_append_new(bindings, b);
 	}
-	reply_json(x, json_pack("{s:o,s:o,s:o}", "canonical", printed(print_scope, scope), "tree",
+	admin_reply_json(x, 200, "application/json", json_pack("{s:o,s:o,s:o}", "canonical", printed(print_scope, scope), "tree",
 	                        tree_json(scope), "bindings", bindings));
 }
 
@@ -403,7 +254,7 @@ static void get_explain(struct exchange *x)
 {
 	struct span raw, text;
 
-	if (!query_get(x, SPAN("scope"), &raw))
+	if (!percent_query_get(x->req.path_query, SPAN("scope"), &raw))
 		admin_problem(x, 400, "bad-request", "the query holds no scope: /v1/scope/explain?scope=TEXT, percent-encoded");
 	else if (!percent_decode(&x->arena, raw, &text))
 		admin_problem(x, 400, "bad-request", "the query's scope is not percent-encoded text");
@@ -420,8 +271,13 @@ static const struct {
 	{ "/healthz", "GET", get_healthz },
 	{ "/readyz", "GET", get_readyz },
 	{ "/metrics", "GET", get_metrics },
-	{ "/v1/sites", "GET", get_sites },
-	{ "/v1/services", "GET", get_services },
+	{ "/v1/sites", "GET", admin_get_sites },
+	{ "/v1/sites/*/fence", "POST", admin_post_site },
+	{ "/v1/sites/*/unfence", "POST", admin_post_site },
+	{ "/v1/sites/*/detach", "POST", admin_post_site },
+	{ "/v1/sites/*/autonomous", "POST", admin_post_site },
+	{ "/v1/sites/*/attended", "POST", admin_post_site },
+	{ "/v1/services", "GET", admin_get_services },
 	{ "/v1/scope/explain", "GET", get_explain },
 	{ "/v1/certificates", "GET", admin_get_certificates },
 	{ "/v1/reload", "POST", admin_post_reload },
@@ -431,6 +287,20 @@ static const struct {
 	{ "/v1/carriers/watch", "POST", admin_post_watch },
 };
 #define PATHS (sizeof(paths) / sizeof(paths[0]))
+
+/* "*" in a row stands for one segment that is not empty. */
+static bool path_matches(struct span path, struct span row)
+{
+	struct span part, want;
+
+	while (span_split(&row, '/', &want)) {
+		if (!span_split(&path, '/', &part))
+			return false;
+		if (span_eq(want, SPAN("*")) ? !part.n : !span_eq(want, part))
+			return false;
+	}
+	return !path.p;
+}
 
 static bool no_such_path(struct exchange *x)
 {
@@ -451,7 +321,7 @@ static bool find_path(struct exchange *x, size_t *row_r)
 	for (size_t i = 0; i < PATHS; i++) {
 		bool reads = span_eq(span_of(paths[i].method), SPAN("GET"));
 
-		if (!span_eq(x->req.path, span_of(paths[i].path)))
+		if (!path_matches(x->req.path, span_of(paths[i].path)))
 			continue;
 		*row_r = i;
 		if (reads ? get : span_eq(x->req.method, span_of(paths[i].method)))

@@ -19,6 +19,14 @@ json_t *admin_time_json(int64_t wall_ms);
 /* admin_certificates.c */
 void admin_get_certificates(struct exchange *x);
 
+/* admin_sites.c */
+json_t *admin_rtt_json(const struct registry *reg, size_t site);
+const char *admin_state_text(const struct registry *reg, size_t site);
+void admin_get_sites(struct exchange *x);
+void admin_get_services(struct exchange *x);
+/* The verbs of a site: fence, unfence, detach, autonomous, attended. */
+void admin_post_site(struct exchange *x);
+
 /* admin_write.c.  Who may call: Host must be loopback or in admin.hosts, Origin absent or the same, so that no web
  * page reaches the interface through its reader's browser; for what changes something also a JSON content type, which
  * a form cannot send.  False: answered with 403. */

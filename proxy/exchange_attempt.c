@@ -142,12 +142,16 @@ static void next_local(struct exchange *x)
 
 static void next_remote(struct exchange *x)
 {
-	x->pool = x->view->site[x->site];
+	const struct site_live *live = x->view->reg->sites[x->site].live;
+
+	x->pool = site_live_is_barred(live) ? NULL : x->view->site[x->site];
 	x->site_at++;
 	if (x->pool)
 		return;
 	target_begin(x);
-	exchange_target_end(x, x->view->reg->sites[x->site].has_mesh ? "no certificate" : "no mesh address");
+	exchange_target_end(x, site_live_is_barred(live)                    ? "fenced"
+	                       : x->view->reg->sites[x->site].has_mesh ? "no certificate"
+	                                                               : "no mesh address");
 }
 
 enum exchange_step exchange_step_pick(struct exchange *x)

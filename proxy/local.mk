@@ -3,7 +3,8 @@ proxy_libproxy_a_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS) $(OPENS
 proxy_libproxy_a_SOURCES = \
 	proxy/access_line.c \
 	proxy/access_log.c proxy/access_log.h \
-	proxy/admin.c proxy/admin_int.h proxy/admin_write.c \
+	proxy/admin.c proxy/admin_int.h proxy/admin_sites.c proxy/admin_write.c \
+	proxy/ask.c proxy/ask.h \
 	proxy/bound.c proxy/bound.h \
 	proxy/admin_carriers.c \
 	proxy/carrier.c proxy/carrier.h \
@@ -34,6 +35,8 @@ proxy_libproxy_a_SOURCES = \
 	proxy/lookup.c proxy/lookup.h \
 	proxy/mesh_version.c proxy/mesh_version.h \
 	proxy/metrics.c proxy/metrics.h \
+	proxy/peer.c proxy/peer.h proxy/peer_int.h \
+	proxy/peer_answer.c proxy/peer_judge.c proxy/peer_self.c \
 	proxy/piggyback.c proxy/piggyback.h \
 	proxy/probe.c proxy/probe.h \
 	proxy/reload.c proxy/reload.h \

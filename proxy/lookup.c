@@ -27,31 +27,23 @@ static bool label_get(void *ctx, size_t i, struct span key, struct span *value_r
 
 static enum scope_site_state state(void *ctx, size_t i)
 {
-	switch (site_live_state(of(ctx)->reg->sites[i].live)) {
-	case SITE_DISCONNECTED:
-		return SCOPE_SITE_DISCONNECTED;
-	case SITE_FAILED:
-		return SCOPE_SITE_FAILED;
-	case SITE_FENCED:
+	const struct site_live *live = of(ctx)->reg->sites[i].live;
+
+	if (site_live_is_barred(live))
 		return SCOPE_SITE_FENCED;
+	switch (site_live_reach(live)) {
+	case REACH_DOWN:
+		return SCOPE_SITE_DISCONNECTED;
+	case REACH_FAILED:
+		return SCOPE_SITE_FAILED;
 	default:
 		return SCOPE_SITE_ALIVE;
 	}
 }
 
-/* Round trips are measured from here only; the distance from another site is not known yet. */
 static bool rtt_us(void *ctx, size_t from, size_t to, int64_t *us_r)
 {
-	const struct registry *reg = of(ctx)->reg;
-	size_t other = from == reg->local ? to : from;
-
-	*us_r = 0;
-	if (from == to)
-		return true;
-	if (from != reg->local && to != reg->local)
-		return false;
-	*us_r = atomic_load_explicit(&reg->sites[other].live->rtt_us, memory_order_relaxed);
-	return *us_r >= 0;
+	return registry_rtt(of(ctx)->reg, from, to, us_r);
 }
 
 static bool named(void *ctx, struct span name, struct span *text_r)

@@ -18,7 +18,7 @@ static const char usage[] =
 
 enum action { ACTION_RUN, ACTION_CHECK, ACTION_PRINT, ACTION_MANUAL };
 
-static int load(const char *path, struct conf **conf_r, struct registry **reg_r)
+static int load(const char *path, struct conf **conf_r, struct collect **sites_r)
 {
 	struct buf errors;
 	int rc;
@@ -28,8 +28,8 @@ static int load(const char *path, struct conf **conf_r, struct registry **reg_r)
 	if (!rc) {
 		struct conf *conf = *conf_r;
 
-		rc = registry_file_load(conf->registry_file.n ? conf->registry_file.p : NULL, conf->site,
-		                        conf->labels, conf->label_count, NULL, reg_r, &errors);
+		rc = collect_open(&source_file, conf->registry_file, conf->site, conf->labels, conf->label_count, NULL,
+		                  sites_r, &errors);
 		if (rc)
 			conf_unref(conf_r);
 	}
@@ -74,7 +74,7 @@ int main(int argc, char **argv)
 	};
 	enum action action = ACTION_RUN;
 	const char *path = NULL;
-	struct registry *reg = NULL;
+	struct collect *sites = NULL;
 	struct conf *conf = NULL;
 	int c, rc;
 
@@ -109,14 +109,14 @@ int main(int argc, char **argv)
 		return print_text(conf_print_manual, NULL);
 	if (!path)
 		return wrong_usage("no configuration: -c FILE is required");
-	if (load(path, &conf, &reg))
+	if (load(path, &conf, &sites))
 		return EXIT_CONFIG;
 	if (action == ACTION_RUN)
-		return server_run(path, conf, reg);
+		return server_run(path, conf, sites);
 	rc = EXIT_STOPPED;
 	if (action == ACTION_PRINT)
 		rc = print_text(NULL, conf);
-	registry_unref(&reg);
+	collect_close(&sites);
 	conf_unref(&conf);
 	return rc;
 }

@@ -209,14 +209,25 @@ static void print_reasons(struct server *srv, struct buf *out)
 		         total(srv, offsetof(struct stats, scope_errors) + (size_t)k * sizeof(counter)));
 }
 
+static void print_transitions(struct span site, const struct site_live *live, enum site_state to, struct buf *out)
+{
+	uint64_t times = atomic_load_explicit(&live->transitions[to], memory_order_relaxed);
+
+	if (!times)
+		return;
+	buf_add_z(out, "scopemesh_site_transitions_total{site=\"");
+	add_label(out, site);
+	buf_addf(out, "\",to=\"%s\"} %" PRIu64 "\n", site_state_text(to), times);
+}
+
 static void print_sites(const struct view *view, struct buf *out)
 {
 	const struct registry *reg = view->reg;
 
 	head(out, "site_up", "gauge", "1 while the site is believed reachable.");
 	for (size_t i = 0; i < reg->site_count; i++) {
-		enum site_state state = site_live_state(reg->sites[i].live);
-		bool up = i == reg->local || state == SITE_CONNECTED || state == SITE_SYNCHRONIZING;
+		const struct site_live *live = reg->sites[i].live;
+		bool up = i == reg->local || (site_live_reach(live) == REACH_UP && !site_live_is_barred(live));
 
 		site_series(out, "site_up", reg->sites[i].name);
 		buf_addf(out, "%d\n", up);
@@ -230,6 +241,10 @@ static void print_sites(const struct view *view, struct buf *out)
 		site_series(out, "site_rtt_seconds", reg->sites[i].name);
 		buf_addf(out, "%.6f\n", (double)us / 1e6);
 	}
+	head(out, "site_transitions_total", "counter", "Times that the site came to this mark.");
+	for (size_t i = 0; i < reg->site_count; i++)
+		for (int to = 0; i != reg->local && to < SITE_STATE_COUNT; to++)
+			print_transitions(reg->sites[i].name, reg->sites[i].live, (enum site_state)to, out);
 }
 
 static void print_certificates(const struct tls_set *tls, struct buf *out)

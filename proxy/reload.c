@@ -13,11 +13,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "base/log.h"
 #include "proxy/certificates.h"
+#include "proxy/peer.h"
 #include "proxy/probe.h"
 
 #define TAKE_MS 2000
@@ -49,6 +49,7 @@ struct reload {
 	struct reload_report *report;
 	enum reload_part part;
 	struct conf *conf;
+	struct collect *sites;   /* NULL: the server's own stays */
 	struct registry *reg;
 	struct tls_set *tls;
 	uint64_t tls_files;
@@ -58,18 +59,6 @@ struct reload {
 	bool new_log;
 	struct access_log *log;
 };
-
-/* All 0 when there is no such file. */
-static struct file_state look_at(struct span path)
-{
-	struct file_state f = { 0, 0, 0 };
-	struct stat st;
-
-	if (path.n && !stat(path.p, &st))
-		f = (struct file_state){ (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
-			                 (uint64_t)st.st_size, st.st_ino };
-	return f;
-}
 
 static int load_conf(struct reload *r)
 {
@@ -108,15 +97,22 @@ static int load_certificates(struct reload *r)
 static int load_registry(struct reload *r)
 {
 	struct server *srv = r->srv;
-	struct conf *conf = r->conf;
+	int rc;
 
 	if (r->part == RELOAD_CERTIFICATES) {
 		r->reg = registry_ref(srv->reg);
 		return 0;
 	}
-	srv->registry_read = look_at(conf->registry_file); /* before reading: what is written meanwhile is seen */
-	return registry_file_load(conf->registry_file.n ? conf->registry_file.p : NULL, conf->site, conf->labels,
-	                          conf->label_count, srv->reg, &r->reg, &r->report->errors);
+	if (r->part == RELOAD_REGISTRY)
+		rc = srv->sites->source->ops->resync(srv->sites->source, &r->report->errors);
+	else
+		rc = collect_open(&source_file, r->conf->registry_file, r->conf->site, r->conf->labels,
+		                  r->conf->label_count, srv->reg, &r->sites, &r->report->errors);
+	if (rc)
+		return rc;
+	r->reg = registry_ref(r->sites ? r->sites->now : srv->sites->now);
+	marks_apply(&srv->marks, r->reg); /* before any request sees it */
+	return 0;
 }
 
 static int load(struct reload *r)
@@ -231,8 +227,9 @@ static void discard(struct reload *r)
 		bound_list_close(&r->listeners, r->srv->worker_count, &r->fds);
 	bound_list_free(&r->listeners);
 	access_log_close(&r->log);
-	conf_unref(&r->conf);
 	registry_unref(&r->reg);
+	collect_close(&r->sites); /* borrows from the configuration */
+	conf_unref(&r->conf);
 	tls_unref(&r->tls);
 }
 
@@ -282,8 +279,8 @@ static int put_in_force(struct reload *r)
 	hand_out(r);
 	rc = await_workers(srv);
 	probes_stop(&srv->probes); /* before the new ones begin: both mark the instances as probed */
-	srv->probes = probes_start(&srv->workers[0].loop, r->conf, r->reg, r->tls);
-	if (!srv->probes)
+	srv->probes = probes_start(&srv->workers[0].loop, r->conf, r->tls);
+	if (!srv->probes || peers_update(srv->peers, r->conf, r->reg, r->tls))
 		rc = ERR_NOMEM;
 	if (r->new_log) {
 		struct access_log *old = srv->access_log;
@@ -293,12 +290,17 @@ static int put_in_force(struct reload *r)
 	} else if (r->part == RELOAD_ALL) {
 		access_log_reopen(srv->access_log); /* what rotates logs may know of reloads only */
 	}
-	conf_unref(&srv->conf);
 	registry_unref(&srv->reg);
-	tls_unref(&srv->tls);
+	srv->reg = registry_ref(r->reg);
+	if (r->sites) {
+		collect_close(&srv->sites);
+		srv->sites = r->sites;
+		r->sites = NULL;
+	}
+	conf_unref(&srv->conf);
 	srv->conf = conf_ref(r->conf);
 	correlation_set_keys(srv->correlation, conf_correlation_keys(srv->conf));
-	srv->reg = registry_ref(r->reg);
+	tls_unref(&srv->tls);
 	srv->tls = tls_ref(r->tls);
 	if (r->part != RELOAD_REGISTRY)
 		certificates_taken(srv, r->tls_files);
@@ -413,11 +415,6 @@ int server_reload(struct server *srv, struct reload_report *report)
 	return ERR_DENIED;
 }
 
-static bool same_state(const struct file_state *a, const struct file_state *b)
-{
-	return a->mtime_ns == b->mtime_ns && a->size == b->size && a->inode == b->inode;
-}
-
 int server_reload_certificates(struct server *srv, struct reload_report *report)
 {
 	struct reload r = { .srv = srv, .report = report, .part = RELOAD_CERTIFICATES };
@@ -425,20 +422,13 @@ int server_reload_certificates(struct server *srv, struct reload_report *report)
 	return run(&r);
 }
 
-void server_note_registry(struct server *srv)
-{
-	srv->registry_read = srv->registry_seen = look_at(srv->conf->registry_file);
-}
-
 void server_watch_registry(struct server *srv)
 {
-	struct file_state now = look_at(srv->conf->registry_file);
-	bool settled = same_state(&now, &srv->registry_seen);
+	struct source *source = srv->sites->source;
 	struct reload_report report;
 	struct reload r = { .srv = srv, .report = &report, .part = RELOAD_REGISTRY };
 
-	srv->registry_seen = now;
-	if (!settled || same_state(&now, &srv->registry_read) || atomic_load(&srv->draining))
+	if (!source->ops->has_news || atomic_load(&srv->draining) || !source->ops->has_news(source))
 		return;
 	reload_report_init(&report);
 	run(&r);

@@ -24,10 +24,7 @@ int server_reload(struct server *srv, struct reload_report *report);
 /* The same with the files of TLS alone: report->errors says what was of no use and stays as it was. */
 int server_reload_certificates(struct server *srv, struct reload_report *report);
 
-/* Looks whether the registry file is another one than was read last, and takes it alone once it has stayed the same
- * from one look to the next (a file that is being written is not read half).  To be called now and then. */
+/* Asks the registry's source whether it has news, and takes that alone.  To be called some times a second. */
 void server_watch_registry(struct server *srv);
-/* At the start: the file is as it was read. */
-void server_note_registry(struct server *srv);
 
 #endif

@@ -4,8 +4,8 @@
 #include "proxy/carrier.h"
 #include "proxy/exchange_int.h"
 #include "proxy/lookup.h"
+#include "proxy/peer.h"
 #include "proxy/piggyback.h"
-#include "proxy/probe.h"
 #include "proxy/server.h"
 #include "proxy/trust.h"
 
@@ -239,10 +239,29 @@ static size_t plan_size(const struct scope_plan *plan)
 	return n;
 }
 
+/* It has answered a ping since the last request that met no connection. */
+static bool has_come_back(const struct site_live *live)
+{
+	return atomic_load_explicit(&live->answered_us, memory_order_relaxed) >
+	       atomic_load_explicit(&live->last_failure_us, memory_order_relaxed);
+}
+
+/* Not asked first: this worker's last connect failed, or the site is judged unreachable. */
+static bool is_known_down(const struct exchange *x, size_t site)
+{
+	const struct pool *pool = x->view->site[site];
+	const struct site_live *live = x->view->reg->sites[site].live;
+	enum site_reach reach = site_live_reach(live);
+
+	if (site == x->view->reg->local)
+		return false;
+	return (pool && pool->down_until_us > x->start_us && !has_come_back(live)) || reach == REACH_DOWN ||
+	       reach == REACH_FAILED;
+}
+
 /* Sites that are known to be down are tried last; the order stays otherwise. */
 static void put_down_last(struct exchange *x)
 {
-	int64_t now = x->start_us;
 	size_t *down, n = 0, k = 0;
 
 	if (x->site_count < 2)
@@ -251,9 +270,7 @@ static void put_down_last(struct exchange *x)
 	if (!down)
 		return;
 	for (size_t i = 0; i < x->site_count; i++) {
-		const struct pool *pool = x->view->site[x->sites[i]];
-
-		if (x->sites[i] != x->view->reg->local && pool && pool->down_until_us > now)
+		if (is_known_down(x, x->sites[i]))
 			down[n++] = x->sites[i];
 		else
 			x->sites[k++] = x->sites[i];
@@ -360,13 +377,14 @@ static int route_from_mesh(struct exchange *x)
 {
 	const struct http_field *scope = http_find(&x->req, HTTP_X_SCOPEMESH_SCOPE);
 
-	if (trust_identify(x) || trust_check_version(x) || trust_admit(x))
+	x->between_sites = span_starts(x->req.path, SPAN(PEER_PATHS));
+	if (trust_identify(x) || trust_check_version(x))
 		return ERR_DENIED;
-	if (span_eq(x->req.path, SPAN(PROBE_MESH_PATH))) {
-		exchange_reply(x, 204, NULL);
+	if (x->between_sites) {
+		peer_answer(x);
 		return ERR_EXISTS; /* answered */
 	}
-	if (check_loop(x) || find_service_by_name(x) || trust_admit_to_service(x))
+	if (trust_admit(x) || check_loop(x) || find_service_by_name(x) || trust_admit_to_service(x))
 		return ERR_DENIED;
 	if (scope) {
 		x->scope_text = scope->value;

@@ -22,13 +22,14 @@
 #include "config.h"
 #include "proxy/descriptors.h"
 #include "proxy/instance.h"
+#include "proxy/peer.h"
 #include "proxy/probe.h"
 #include "proxy/reload.h"
 
 #define DRAIN_LOOK_US 20000
 #define DRAIN_GRACE_US 1000000
-#define WATCH_US 500000
-#define SWEEPS 4 /* parts of the correlation table per look */
+#define WATCH_US 250000
+#define SWEEPS 2 /* parts of the correlation table per look */
 
 /* ---- state folder -------------------------------------------------------------------------------------------- */
 
@@ -117,6 +118,22 @@ static int lock_state(struct server *srv)
 	if (ftruncate(srv->state_fd, 0) || pwrite(srv->state_fd, pid, (size_t)n, 0) < 0)
 		log_warn("%s: %s", file, strerror(errno));
 	return 0;
+}
+
+/* Marks of operators are in force from the first request on. */
+static int open_state(struct server *srv)
+{
+	const char *folder = srv->conf->state.p;
+	struct err e;
+	int rc = marks_open(&srv->marks, folder, &e);
+
+	if (!rc)
+		rc = identity_open(&srv->identity, folder, clock_wall_ms(), &e);
+	if (rc)
+		log_error("%s", rc == ERR_NOMEM ? err_text(rc) : e.text);
+	else
+		marks_apply(&srv->marks, srv->reg);
+	return rc;
 }
 
 /* ---- listeners ------------------------------------------------------------------------------------------------- */
@@ -425,6 +442,7 @@ static void server_fini(struct server *srv)
 	for (unsigned i = 1; i <= srv->started; i++)
 		pthread_join(srv->workers[i].thread, NULL);
 	probes_stop(&srv->probes);
+	peers_free(&srv->peers);
 	access_log_close(&srv->access_log);
 	free_event(srv->on_term);
 	free_event(srv->on_int);
@@ -443,14 +461,17 @@ static void server_fini(struct server *srv)
 		close(srv->state_fd);
 	bound_list_free(&srv->listeners);
 	sem_destroy(&srv->change_taken);
+	marks_close(&srv->marks);
+	identity_close(&srv->identity);
 	conf_unref(&srv->conf);
 	registry_unref(&srv->reg);
+	collect_close(&srv->sites);
 	tls_unref(&srv->tls);
 }
 
-int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
+int server_run(const char *conf_path, struct conf *conf, struct collect *sites)
 {
-	struct server srv = { .conf = conf, .reg = reg, .conf_path = conf_path, .state_fd = -1 };
+	struct server srv = { .conf = conf, .sites = sites, .conf_path = conf_path, .state_fd = -1 };
 	uint64_t fds;
 	int rc;
 
@@ -458,7 +479,7 @@ int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 	srv.started_wall_ms = clock_wall_ms();
 	sem_init(&srv.change_taken, 0, 0);
 	carrier_watches_init(&srv.watches);
-	server_note_registry(&srv);
+	srv.reg = registry_ref(sites->now);
 	atomic_store(&srv.last_reload_good, true);
 	log_set_level(conf->log_level);
 	fds = descriptors_init();
@@ -469,6 +490,8 @@ int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 	if (!rc)
 		rc = lock_state(&srv);
 	if (!rc)
+		rc = open_state(&srv);
+	if (!rc)
 		rc = find_addresses(&srv);
 	if (!rc)
 		rc = make_workers(&srv);
@@ -476,9 +499,12 @@ int server_run(const char *conf_path, struct conf *conf, struct registry *reg)
 		rc = open_listeners(&srv);
 	if (!rc)
 		rc = watch_signals(&srv);
+	if (!rc && !(srv.peers = peers_new(&srv.workers[0].loop, srv.conf, srv.reg, srv.tls, &srv.marks,
+	                                         &srv.identity)))
+		rc = ERR_NOMEM;
 	if (!rc)
 		rc = start_workers(&srv);
-	if (!rc && !(srv.probes = probes_start(&srv.workers[0].loop, srv.conf, srv.reg, srv.tls)))
+	if (!rc && !(srv.probes = probes_start(&srv.workers[0].loop, srv.conf, srv.tls)))
 		rc = ERR_NOMEM;
 	if (!rc) {
 		descriptors_count_own();

@@ -11,15 +11,15 @@
 #include "proxy/conf.h"
 #include "proxy/correlation.h"
 #include "proxy/worker.h"
+#include "registry/collect.h"
+#include "registry/marks.h"
 
 /* Exit statuses (spec section 6). */
 enum { EXIT_STOPPED = 0, EXIT_CONFIG = 1, EXIT_USAGE = 2, EXIT_CANNOT_START = 3 };
 
-/* What tells one state of a file from another. */
-struct file_state { int64_t mtime_ns; uint64_t size, inode; };
-
 struct server {
 	struct conf *conf;
+	struct collect *sites;     /* the registry's source, and what it told */
 	struct registry *reg;
 	struct tls_set *tls;
 	const char *conf_path;
@@ -32,12 +32,14 @@ struct server {
 	struct access_log_queue **queues;
 	struct access_log *access_log;
 	struct probes *probes;
+	struct marks marks;        /* of operators, on disk */
+	struct identity identity;
+	struct peers *peers;       /* made before the workers run, freed after */
 	struct correlation *correlation; /* what all workers remember for correlate:NAME */
 	struct carrier_watches watches;
 	int state_fd;              /* the lock of the state folder */
 	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick, *watch_tick;
 	struct certificates certificates;
-	struct file_state registry_read, registry_seen; /* the registry file as read last, and at the last look */
 	int64_t started_us, drain_until_us;
 	int64_t drain_grace_until_us; /* 0: requests from before the drain are in flight */
 	bool drain_last;           /* nobody is accepted any more */
@@ -47,7 +49,7 @@ struct server {
 	_Atomic bool last_reload_good;
 };
 
-/* Runs until stopped; an exit status. conf and reg are taken. */
-int server_run(const char *conf_path, struct conf *conf, struct registry *reg);
+/* Runs until stopped; an exit status. conf and sites are taken. */
+int server_run(const char *conf_path, struct conf *conf, struct collect *sites);
 
 #endif

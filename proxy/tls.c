@@ -73,6 +73,11 @@ void tls_keep_sessions(SSL_CTX *ctx)
 
 /* ---- targets ------------------------------------------------------------------------------------------------- */
 
+bool tls_may_call(const struct tls_set *set, const struct addr *mesh)
+{
+	return (set && set->mesh_client) || addr_is_loopback(mesh);
+}
+
 struct tls_target tls_target_site(const struct tls_set *set, struct span site)
 {
 	if (!set || !set->mesh_client)

@@ -72,6 +72,8 @@ struct tls_target {
 };
 
 /* Of another site's mesh, and of an instance (set NULL: everything is plain). */
+/* Without certificates no site is called but on this machine. */
+bool tls_may_call(const struct tls_set *set, const struct addr *mesh);
 struct tls_target tls_target_site(const struct tls_set *set, struct span site);
 struct tls_target tls_target_instance(const struct tls_set *set, const struct conf *conf, size_t service,
                                       const struct conf_instance *instance);

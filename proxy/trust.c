@@ -109,8 +109,8 @@ int trust_admit(struct exchange *x)
 {
 	const struct registry_site *site = x->has_peer ? &x->view->reg->sites[x->peer] : NULL;
 
-	if (site && x->peer != x->view->reg->local && site_live_state(site->live) == SITE_FENCED)
-		return turn_away(x, site->name, "it is fenced");
+	if (site && x->peer != x->view->reg->local && site_live_is_barred(site->live))
+		return turn_away(x, site->name, "an operator here has fenced or detached it");
 	return 0;
 }
 

@@ -69,12 +69,6 @@ static int view_fill_instances(struct worker *w, struct view *v)
 	return 0;
 }
 
-/* Without certificates nobody is called but on this machine. */
-static bool may_call(const struct view *v, const struct registry_site *site)
-{
-	return (v->tls && v->tls->mesh_client) || addr_is_loopback(&site->mesh);
-}
-
 static int view_fill_sites(struct worker *w, struct view *v)
 {
 	v->site = calloc(v->reg->site_count + 1, sizeof(*v->site));
@@ -82,7 +76,7 @@ static int view_fill_sites(struct worker *w, struct view *v)
 	if (!v->site || !v->pair)
 		return ERR_NOMEM;
 	for (size_t i = 0; i < v->reg->site_count; i++) {
-		if (!v->reg->sites[i].has_mesh || !may_call(v, &v->reg->sites[i]))
+		if (!v->reg->sites[i].has_mesh || !tls_may_call(v->tls, &v->reg->sites[i].mesh))
 			continue;
 		v->site[i] = pool_get(w, &v->reg->sites[i].mesh, true);
 		if (!v->site[i])

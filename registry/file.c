@@ -3,15 +3,16 @@
  *     sites:
  *       dc1: {mesh: "127.0.1.1:7400", labels: {region: eu}}
  *
- * The file is read by an option table of its own and copied into a new snapshot; the snapshot
- * before gives its site_live to sites of the same name.  The local site is always in the snapshot,
- * whether or not the file has it. */
+ * The file is read by an option table of its own and told to the sink as a whole list, or not at all: with anything
+ * wrong in it the sink hears that the source is down, and keeps what it has.  It is watched by looking at it (time,
+ * size, inode), not by inotify, which misses changes behind symbolic links, mounts and network file systems. */
 #include <assert.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base/opt.h"
 #include "base/yaml.h"
-#include "registry/registry.h"
+#include "registry/source.h"
 
 /* One site as read. */
 struct file_site {
@@ -62,12 +63,6 @@ static const struct opt rows[] = {
 };
 static const struct opt_table table = { rows, sizeof(rows) / sizeof(rows[0]) };
 
-static int site_order(const void *a, const void *b)
-{
-	return span_compare(((const struct registry_site *)a)->name,
-	                    ((const struct registry_site *)b)->name);
-}
-
 /* An unset mesh has no family and equals nothing. */
 static int mesh_order(const void *a, const void *b)
 {
@@ -106,106 +101,7 @@ static int check_meshes(struct opt_reader *r, const struct file_sites *in)
 	return 0;
 }
 
-static int copy_labels(struct registry *reg, const struct registry_label *labels, size_t n,
-                       struct registry_site *to)
-{
-	if (!n)
-		return 0;
-	to->labels = arena_alloc(&reg->arena, n * sizeof(*labels));
-	if (!to->labels)
-		return ERR_NOMEM;
-	for (size_t i = 0; i < n; i++) {
-		to->labels[i].key = arena_dup(&reg->arena, labels[i].key);
-		to->labels[i].value = arena_dup(&reg->arena, labels[i].value);
-		if (!to->labels[i].key.p || !to->labels[i].value.p)
-			return ERR_NOMEM;
-		to->label_count++;
-	}
-	return 0;
-}
-
-static struct site_live *live_of(struct registry *before, struct span name)
-{
-	struct site_live *live;
-	size_t at;
-
-	if (before && registry_find(before, name, &at)) {
-		live = before->sites[at].live;
-		atomic_fetch_add_explicit(&live->refs, 1, memory_order_relaxed);
-		return live;
-	}
-	live = calloc(1, sizeof(*live) + name.n + 1);
-	if (!live)
-		return NULL;
-	memcpy(live->name, name.p, name.n);
-	atomic_init(&live->rtt_us, -1);
-	atomic_init(&live->refs, 1);
-	return live;
-}
-
-/* Appends a site; what was taken is given back by registry_unref of reg. */
-static int add_site(struct registry *reg, const struct file_site *from, struct registry *before)
-{
-	struct registry_site *to = &reg->sites[reg->site_count];
-
-	to->name = arena_dup(&reg->arena, from->name);
-	to->mesh_text = arena_dup(&reg->arena, from->mesh_text.p ? from->mesh_text : SPAN(""));
-	if (!to->name.p || !to->mesh_text.p)
-		return ERR_NOMEM;
-	to->mesh = from->mesh;
-	to->has_mesh = from->mesh.len > 0;
-	to->live = live_of(before, from->name);
-	if (!to->live)
-		return ERR_NOMEM;
-	reg->site_count++;
-	return copy_labels(reg, from->labels, from->label_count, to);
-}
-
-static int fill(struct registry *reg, const struct file_sites *in, const struct file_site *local,
-                struct registry *before)
-{
-	bool has_local = false;
-
-	reg->sites = arena_zalloc(&reg->arena, (in->count + 1) * sizeof(*reg->sites));
-	if (!reg->sites)
-		return ERR_NOMEM;
-	for (size_t i = 0; i < in->count; i++) {
-		struct file_site site = in->sites[i];
-
-		if (span_eq(site.name, local->name)) {
-			has_local = true;
-			if (!site.label_count) {
-				site.labels = local->labels;
-				site.label_count = local->label_count;
-			}
-		}
-		if (add_site(reg, &site, before))
-			return ERR_NOMEM;
-	}
-	if (!has_local && add_site(reg, local, before))
-		return ERR_NOMEM;
-	qsort(reg->sites, reg->site_count, sizeof(*reg->sites), site_order);
-	return registry_find(reg, local->name, &reg->local) ? 0 : ERR_NOT_FOUND;
-}
-
-static int snapshot(const struct file_sites *in, const struct file_site *local,
-                    struct registry *before, struct registry **registry_r)
-{
-	struct registry *reg = calloc(1, sizeof(*reg));
-	int error;
-
-	if (!reg)
-		return ERR_NOMEM;
-	atomic_init(&reg->refs, 1);
-	arena_init(&reg->arena, NULL, 0, 0);
-	error = fill(reg, in, local, before);
-	if (error)
-		registry_unref(&reg);
-	*registry_r = reg;
-	return error;
-}
-
-/* 0 when the file can be made a snapshot of; in lives as long as y. */
+/* 0 when the file can be told; in lives as long as y. */
 static int read_file(struct yaml *y, const char *path, struct file_sites *in)
 {
 	struct opt_reader r = { .table = &table, .yaml = y, .arena = &y->arena };
@@ -219,25 +115,112 @@ static int read_file(struct yaml *y, const char *path, struct file_sites *in)
 	return error ? error : y->problem_count ? ERR_INVALID : 0;
 }
 
-int registry_file_load(const char *path, struct span local, const struct registry_label *local_labels,
-                       size_t local_label_count, struct registry *before,
-                       struct registry **registry_r, struct buf *errors)
-{
-	struct file_site self = { .name = local, .mesh_text = SPAN("") };
-	struct file_sites in = { NULL, 0 };
-	struct yaml y;
-	int error;
+/* ---- the source ------------------------------------------------------------------------------------------------ */
 
-	*registry_r = NULL;
-	self.labels = local_labels;
-	self.label_count = local_label_count;
-	if (!path)
-		return snapshot(&in, &self, before, registry_r);
-	error = read_file(&y, path, &in);
-	if (error)
-		yaml_report(&y, errors);
-	else
-		error = snapshot(&in, &self, before, registry_r);
-	yaml_close(&y);
-	return error == ERR_SYNTAX ? ERR_INVALID : error;
+/* What tells one state of a file from another. */
+struct look { int64_t mtime_ns; uint64_t size, inode; };
+
+struct file_source {
+	struct source source;
+	struct look read, seen; /* the file as read last, and at the last look */
+	char path[];            /* empty: no file, no sites but this one */
+};
+
+/* All 0 when there is no such file. */
+static struct look look_at(const char *path)
+{
+	struct look l = { 0, 0, 0 };
+	struct stat st;
+
+	if (*path && !stat(path, &st))
+		l = (struct look){ (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+			           (uint64_t)st.st_size, st.st_ino };
+	return l;
 }
+
+static bool same_look(struct look a, struct look b)
+{
+	return a.mtime_ns == b.mtime_ns && a.size == b.size && a.inode == b.inode;
+}
+
+static int tell(const struct source_sink *sink, const struct file_sites *in)
+{
+	int rc = sink->begin(sink->ctx);
+
+	for (size_t i = 0; !rc && i < in->count; i++) {
+		const struct file_site *from = &in->sites[i];
+		struct source_site site = { .name = from->name, .mesh = from->mesh, .mesh_text = from->mesh_text,
+			                    .labels = from->labels, .label_count = from->label_count };
+
+		rc = sink->upsert(sink->ctx, &site);
+	}
+	return rc ? rc : sink->end(sink->ctx);
+}
+
+static int file_resync(struct source *s, struct buf *errors)
+{
+	struct file_source *f = (struct file_source *)(void *)s;
+	const struct source_sink *sink = &s->sink;
+	struct file_sites in = { NULL, 0 };
+	size_t before = errors ? buf_len(errors) : 0;
+	struct yaml y;
+	int rc;
+
+	f->read = look_at(f->path); /* before reading: what is written meanwhile is seen */
+	if (!*f->path)
+		return tell(sink, &in);
+	rc = read_file(&y, f->path, &in);
+	if (!rc)
+		rc = tell(sink, &in);
+	else if (errors)
+		yaml_report(&y, errors);
+	yaml_close(&y);
+	if (sink->state)
+		sink->state(sink->ctx, !rc, rc && errors ? span_from(buf_span(errors), before) : SPAN(""));
+	return rc == ERR_SYNTAX ? ERR_INVALID : rc;
+}
+
+/* Once it has stayed the same from one look to the next: a file that is being written is not read half. */
+static bool file_has_news(struct source *s)
+{
+	struct file_source *f = (struct file_source *)(void *)s;
+	struct look now = look_at(f->path);
+	bool settled = same_look(now, f->seen);
+
+	f->seen = now;
+	return settled && !same_look(now, f->read);
+}
+
+static void file_close(struct source **s)
+{
+	free(*s);
+	*s = NULL;
+}
+
+static int file_open(struct span path, const struct source_sink *sink, struct source **source_r, struct buf *errors)
+{
+	struct file_source *f = calloc(1, sizeof(*f) + path.n + 1);
+	int rc;
+
+	*source_r = NULL;
+	if (!f)
+		return ERR_NOMEM;
+	if (path.n)
+		memcpy(f->path, path.p, path.n);
+	f->source = (struct source){ .ops = &source_file, .sink = *sink };
+	f->seen = look_at(f->path);
+	rc = file_resync(&f->source, errors);
+	if (rc)
+		free(f);
+	else
+		*source_r = &f->source;
+	return rc;
+}
+
+const struct source_ops source_file = {
+	.name = "file",
+	.open = file_open,
+	.has_news = file_has_news,
+	.resync = file_resync,
+	.close = file_close,
+};

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -251,6 +252,23 @@ class Show:
         subprocess.run(argv[:1] + ['--noproxy', '*', '-m', '8', '-o', '/dev/null'] + argv[1:],
                        stdin=subprocess.DEVNULL, check=False)
 
+    def await_sites(self, site, location, sites):
+        """Distances between the sites come from pings, and those of two others from what these tell; who was gone
+        has to be met again."""
+        path = '/v1/scope/explain?scope=' + urllib.parse.quote(f'image: {location}')
+
+        def known():
+            binding = json.loads(self.world.admin(site, path))['bindings'][0]
+            return ([s['site'] for s in binding['sites']] == sites and
+                    all(s['state'] == 'connected' for s in binding['sites']) and
+                    all(seen(s) != before[s] for s in sites))
+
+        def seen(name):
+            return next(s['last_seen'] for s in json.loads(self.world.admin(site, '/v1/sites'))['sites']
+                        if s['name'] == name)
+        before = {s: seen(s) for s in sites}
+        wait_for(known, 10, f'{location} at {site} is {sites}')
+
     def images(self, site, *scope):
         return ['curl', '-sS', *self.scope(scope), f'http://{self.world.at(site, "image")}/v2/images']
 
@@ -279,6 +297,13 @@ def steps(show):
     show.control('stop', 'dc2')
     show.run(show.images('dc3', 'image: dc2; dc1'), 200, ['"cirros"]', 'served by dc1'])
     show.run(show.create('dc1', 'cirros', 'compute: dc2; dc1, image: dc2; dc1'), 201, ['compute-dc1', 'by dc1'])
+    show.control('start', 'dc2')
+
+    show.step('Around: dc2, or else whatever is within 15 ms of dc2. dc3 asks, and is 20 ms away from both.')
+    show.await_sites('dc3', 'around(dc2, 15ms)', ['dc2', 'dc1'])
+    show.run(show.images('dc3', 'image: around(dc2, 15ms)'), 200, ['"debian"', 'served by dc2'])
+    show.control('stop', 'dc2')
+    show.run(show.images('dc3', 'image: around(dc2, 15ms)'), 200, ['"cirros"]', 'served by dc1'])
     show.control('start', 'dc2')
 
     show.step('Cut off: every link between the sites is down. Local work goes on, at each site.')

@@ -114,7 +114,7 @@ static void marks_outlive_a_reload(void **state)
 
 	(void)state;
 	atomic_store(&live->rtt_us, 1234);
-	site_live_seen(live);
+	atomic_store(&live->state, SITE_CONNECTED);
 	after = load_good("sites: {dc2: {mesh: '127.0.0.1:2'}, dc4: {}}\n", before);
 	assert_ptr_equal(after->sites[1].live, live);
 	assert_int_equal(atomic_load(&live->refs), 2);
@@ -127,32 +127,51 @@ static void marks_outlive_a_reload(void **state)
 	registry_unref(&after);
 }
 
-static void marks_of_operators_stay(void **state)
+static void the_data_path_leaves_evidence_only(void **state)
 {
 	struct registry *reg = load_good("sites: {dc2: {}}\n", NULL);
 	struct site_live *live = reg->sites[1].live;
-	static const enum site_state kept[] = { SITE_FENCED, SITE_AUTONOMOUS };
 
 	(void)state;
 	site_live_unreachable(live, 42);
-	assert_int_equal(site_live_state(live), SITE_DISCONNECTED);
 	assert_int_equal(atomic_load(&live->last_failure_us), 42);
+	site_live_heard(live, 43);
+	assert_int_equal(atomic_load(&live->heard_us), 43);
 	site_live_seen(live);
-	assert_int_equal(site_live_state(live), SITE_CONNECTED);
 	assert_true(atomic_load(&live->last_seen_ms) > 0);
-	atomic_store(&live->state, SITE_FAILED);
-	site_live_unreachable(live, 43);
-	assert_int_equal(site_live_state(live), SITE_FAILED);
-	site_live_seen(live);
-	assert_int_equal(site_live_state(live), SITE_CONNECTED);
-	for (size_t i = 0; i < 2; i++) {
-		atomic_store(&live->state, kept[i]);
-		site_live_unreachable(live, 44);
-		assert_int_equal(site_live_state(live), kept[i]);
-		site_live_seen(live);
-		assert_int_equal(site_live_state(live), kept[i]);
-	}
+	assert_int_equal(site_live_state(live), SITE_UNKNOWN);
+	assert_int_equal(site_live_reach(live), REACH_UNKNOWN);
+	assert_false(site_live_is_barred(live));
+	atomic_store(&live->marks, MARK_AUTONOMOUS);
+	assert_false(site_live_is_barred(live));
+	atomic_store(&live->marks, MARK_AUTONOMOUS | MARK_DETACHED);
+	assert_true(site_live_is_barred(live));
 	assert_string_equal(site_state_text(SITE_AUTONOMOUS), "autonomous");
+	registry_unref(&reg);
+}
+
+static void distances_are_told_by_either_end(void **state)
+{
+	struct registry *reg = load_good("sites: {dc2: {}, dc3: {}, dc4: {}}\n", NULL);
+	int64_t us;
+
+	(void)state;
+	assert_true(registry_rtt(reg, 2, 2, &us));
+	assert_int_equal(us, 0);
+	assert_false(registry_rtt(reg, 0, 1, &us));
+	atomic_store(&reg->sites[1].live->rtt_us, 700);
+	assert_true(registry_rtt(reg, 1, 0, &us));
+	assert_int_equal(us, 700);
+	assert_false(registry_rtt(reg, 1, 2, &us));
+	registry_tell_rtt(reg, 2, 1, 900);
+	assert_true(registry_rtt(reg, 1, 2, &us));
+	assert_int_equal(us, 900);
+	registry_tell_rtt(reg, 1, 2, 800);
+	assert_true(registry_rtt(reg, 2, 1, &us));
+	assert_int_equal(us, 800);
+	registry_tell_rtt(reg, 1, 2, 0);
+	registry_tell_rtt(reg, 2, 1, 0);
+	assert_false(registry_rtt(reg, 1, 2, &us));
 	registry_unref(&reg);
 }
 
@@ -213,7 +232,8 @@ int main(void)
 		cmocka_unit_test(sites_are_sorted_and_found),
 		cmocka_unit_test(the_local_site_is_always_there),
 		cmocka_unit_test(marks_outlive_a_reload),
-		cmocka_unit_test(marks_of_operators_stay),
+		cmocka_unit_test(the_data_path_leaves_evidence_only),
+		cmocka_unit_test(distances_are_told_by_either_end),
 		cmocka_unit_test(bad_files_are_refused),
 		cmocka_unit_test(a_missing_file_is_said),
 	};
