@@ -148,6 +148,21 @@ bool addr_is_loopback(const struct addr *a)
 	return false;
 }
 
+void addr_unmap(struct addr *a)
+{
+	struct sockaddr_in6 v6;
+	struct sockaddr_in v4 = { .sin_family = AF_INET };
+
+	memcpy(&v6, &a->ss, sizeof(v6));
+	if (a->ss.ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr))
+		return;
+	v4.sin_port = v6.sin6_port;
+	memcpy(&v4.sin_addr, v6.sin6_addr.s6_addr + 12, sizeof(v4.sin_addr));
+	memset(a, 0, sizeof(*a));
+	memcpy(&a->ss, &v4, sizeof(v4));
+	a->len = sizeof(v4);
+}
+
 bool addr_eq(const struct addr *a, const struct addr *b)
 {
 	if (a->ss.ss_family != b->ss.ss_family)

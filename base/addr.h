@@ -25,6 +25,8 @@ void addr_format_host(const struct addr *a, char text_r[ADDR_TEXT_BYTES]);
 int addr_port(const struct addr *a);
 /* 127.0.0.0/8, ::1, IPv4-mapped loopback, unix sockets. */
 bool addr_is_loopback(const struct addr *a);
+/* An IPv4-mapped IPv6 address (RFC 4291 2.5.5.2) becomes the IPv4 address; any other stays. */
+void addr_unmap(struct addr *a);
 /* Same address and port. */
 bool addr_eq(const struct addr *a, const struct addr *b);
 

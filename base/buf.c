@@ -52,7 +52,7 @@ static void release(struct buf *b, char *mem, size_t cap)
 
 void buf_init(struct buf *b, struct buf_pool *pool, size_t max_bytes)
 {
-	*b = (struct buf){ .pool = pool, .max = max_bytes };
+	*b = (struct buf){ .pool = pool, .max = max_bytes < BUF_MOST ? (uint32_t)max_bytes : BUF_MOST };
 }
 
 void buf_fini(struct buf *b)
@@ -86,7 +86,7 @@ int buf_reserve(struct buf *b, size_t bytes)
 
 	if (b->failed)
 		return ERR_NOMEM;
-	if (bytes > SIZE_MAX / 4)
+	if (bytes > BUF_MOST - len)
 		return fail(b, ERR_LIMIT);
 	if (b->cap - b->wr >= bytes && b->mem)
 		return 0;
@@ -107,10 +107,10 @@ int buf_reserve(struct buf *b, size_t bytes)
 			memcpy(mem, b->mem + b->rd, len);
 		release(b, b->mem, b->cap);
 		b->mem = mem;
-		b->cap = cap;
+		b->cap = (uint32_t)cap;
 	}
 	b->rd = 0;
-	b->wr = len;
+	b->wr = (uint32_t)len;
 	return 0;
 }
 
@@ -125,7 +125,7 @@ void buf_add_slowly(struct buf *b, const void *p, size_t bytes)
 	if (buf_reserve(b, bytes))
 		return;
 	memcpy(b->mem + b->wr, p, bytes);
-	b->wr += bytes;
+	b->wr += (uint32_t)bytes;
 }
 
 void buf_add_number(struct buf *b, uint64_t n)
@@ -159,7 +159,7 @@ void buf_addf(struct buf *b, const char *fmt, ...)
 		va_start(ap, fmt);
 		vsnprintf(b->mem + b->wr, (size_t)n + 1, fmt, ap);
 		va_end(ap);
-		b->wr += (size_t)n;
+		b->wr += (uint32_t)n;
 	}
 }
 

@@ -31,11 +31,14 @@ struct buf_pool {
 void buf_pool_init(struct buf_pool *pool, size_t block_bytes, size_t keep_blocks);
 void buf_pool_fini(struct buf_pool *pool);
 
+/* No buffer grows beyond this; every connection has two, so they are small themselves. */
+#define BUF_MOST (UINT32_C(1) << 31)
+
 struct buf {
 	char *mem;
-	size_t rd, wr, cap;
-	size_t max; /* most bytes of content, 0: no limit */
 	struct buf_pool *pool;
+	uint32_t rd, wr, cap;
+	uint32_t max; /* most bytes of content, 0: BUF_MOST */
 	bool failed;
 };
 
@@ -66,13 +69,13 @@ static inline char *buf_room(struct buf *b, size_t *bytes_r)
 
 static inline void buf_commit(struct buf *b, size_t bytes)
 {
-	b->wr += bytes;
+	b->wr += (uint32_t)bytes;
 }
 
 /* Drops the first `bytes`; memory stays until buf_fini. */
 static inline void buf_consume(struct buf *b, size_t bytes)
 {
-	b->rd += bytes;
+	b->rd += (uint32_t)bytes;
 	if (b->rd == b->wr)
 		b->rd = b->wr = 0;
 }
@@ -89,7 +92,7 @@ static inline void buf_add(struct buf *b, const void *p, size_t bytes)
 	}
 	if (bytes) {
 		memcpy(b->mem + b->wr, p, bytes);
-		b->wr += bytes;
+		b->wr += (uint32_t)bytes;
 	}
 }
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define STOCK_BYTES 512
+#define STOCK_BYTES 4096
 
 /* A thread's own, so that nobody waits for another; what was given out is wiped. */
 static _Thread_local struct { uint8_t bytes[STOCK_BYTES]; size_t left; } stock;

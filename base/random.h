@@ -1,4 +1,4 @@
-/* Bytes nobody can foretell, from the kernel, by the hundred: one system call serves many short requests. */
+/* Bytes nobody can foretell, from the kernel, 4 KiB at a time: one system call serves a hundred short requests. */
 #ifndef BASE_RANDOM_H
 #define BASE_RANDOM_H
 

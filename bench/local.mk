@@ -5,9 +5,15 @@ bench_bench_scope_LDADD = scope/libscope.a base/libbase.a
 EXTRA_PROGRAMS += bench/bench_http
 bench_bench_http_SOURCES = bench/bench_http.c
 bench_bench_http_LDADD = $(HTTP_LIBS) base/libbase.a
+EXTRA_PROGRAMS += bench/bench_correlation
+bench_bench_correlation_SOURCES = bench/bench_correlation.c
+bench_bench_correlation_LDADD = proxy/libproxy.a base/libbase.a
 
 # Against HAProxy and nginx, unpacked below the build folder; outside make check, since it takes minutes.
-EXTRA_DIST += bench/run bench/rig.py bench/soak.py bench/origin.c bench/floor.c bench/report.lua bench/scope.lua
-.PHONY: bench
+EXTRA_DIST += bench/README.md bench/run bench/rig.py bench/soak.py bench/origin.c bench/floor.c bench/report.lua bench/scope.lua bench/correlation bench/correlation.lua
+.PHONY: bench soak
 bench: scopemeshd
 	$(PYTHON3) $(srcdir)/bench/run --build .
+# Ten minutes of everything going wrong; ends in "passed" or says what did not hold.
+soak: scopemeshd
+	$(PYTHON3) $(srcdir)/bench/soak.py --build .

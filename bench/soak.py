@@ -4,7 +4,8 @@
     bench/soak.py --build BUILD --seconds 600          exit status 0: nothing failed, nothing grew
 
 What runs:
-  dc1, dc2     scopemeshd, two workers each, a mesh between them; --program chooses another build (ASan)
+  dc1, dc2     scopemeshd, two workers each, between them a mesh with mutual TLS (--plain: without); --program chooses
+               another build (ASan)
   image        three instances at dc1 (origin.c), one of them killed and started again every second or so
   files        at both sites an instance of ours with threads (below) that is never killed: large bodies
   load         wrk at full speed on dc1's image: no request of it may fail
@@ -272,6 +273,7 @@ class Site:
 
     def __init__(self, rig, name, files):
         self.rig, self.name, self.files = rig, name, files
+        self.tls = f'cert: {name}.pem, key: {name}.key, ca: ca.pem' if rig.options.tls else 'insecure: true'
         self.image_port, self.files_port, self.admin_port, self.mesh_port, self.extra_port = (free_port() for _ in range(5))
         self.instances, self.turn, self.process = [], 0, None
 
@@ -286,7 +288,7 @@ workers: 2
 services:
   {{image: {{listen: "127.0.0.1:{self.image_port}", instances: [{images}]}},
    files: {{listen: "127.0.0.1:{self.files_port}", instances: ["http://127.0.0.1:{self.files}"]}}{extra}}}
-mesh: {{listen: "127.0.0.1:{self.mesh_port}", tls: {{insecure: true}}}}
+mesh: {{listen: "127.0.0.1:{self.mesh_port}", tls: {{{self.tls}}}}}
 registry: {{file: {sites}}}
 admin: {{listen: "127.0.0.1:{self.admin_port}"}}
 limits: {{connections: {10000 + n % 3}}}
@@ -422,6 +424,10 @@ def start_everything(rig, options):
     for s in servers:
         s.start()
     sites = [Site(rig, name, port) for name, port in files.items()]
+    if options.tls:
+        for verb in (['init'], *(['issue', s.name] for s in sites)):
+            subprocess.run([os.path.join(rig.build, 'scopectl'), 'ca', *verb, '--dir', rig.dir], check=True,
+                           stdout=subprocess.DEVNULL)
     table = rig.write('sites.yaml', 'sites:\n' + ''.join(
         f'  {s.name}: {{mesh: "127.0.0.1:{s.mesh_port}"}}\n' for s in sites))
     ports = [free_port() for _ in range(3)]
@@ -503,14 +509,16 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--build', default='.', help='build folder (default: here)')
     p.add_argument('--program', help='another scopemeshd than the one of the build folder')
+    p.add_argument('--plain', dest='tls', action='store_false', help='no TLS between the sites')
     p.add_argument('--seconds', type=int, default=600)
     p.add_argument('--connections', type=int, default=64, help='of wrk')
     p.add_argument('--honest', type=int, default=4, help='processes')
     p.add_argument('--abusers', type=int, default=3, help='processes')
     p.add_argument('--seed', type=int, default=1)
+    p.add_argument('--folder', default='soak.d', help='below BUILD/bench, for two at a time')
     options = p.parse_args()
     options.load_core = options.proxy_core = '0,1'
-    rig = Rig(options, 'soak.d')
+    rig = Rig(options, options.folder)
     try:
         complaints = soak(rig, options)
     finally:

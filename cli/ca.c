@@ -488,7 +488,7 @@ static bool revoke_each(const char *path, const char *site, X509_CRL *crl, unsig
 
 		if (line[n - 1] == '\n')
 			line[n - 1] = '\0';
-		if (!name || strcmp(name + 1, site))
+		if (!name || strcmp(name + 1, site) != 0)
 			continue;
 		*until = '\0';
 		ok = is_revoked(crl, line) || add_revoked(crl, line);

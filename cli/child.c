@@ -7,6 +7,10 @@
  * the first and SI_USER or less for the second.  A signal that was ignored when we began stays
  * ignored (nohup).
  *
+ * Ctrl-Z is the tool's decision: an editor tidies up first, others ignore it.  So we do not stop by that signal, but
+ * when the tool has stopped, whyever; else the shell would wait for us for ever, or think us stopped while the tool
+ * has the terminal.
+ *
  * An exec that fails reports errno through a pipe that exec closes. */
 #include "cli/child.h"
 
@@ -19,7 +23,7 @@
 
 static volatile sig_atomic_t child_pid;
 
-static const int handed_on[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH };
+static const int handed_on[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT };
 
 static void on_signal(int number, siginfo_t *info, void *context)
 {
@@ -107,13 +111,28 @@ int child_start(char *const *argv, char *const *vars, pid_t *pid_r, int *error_r
 	return 0;
 }
 
-bool child_ended(pid_t pid, int *status_r)
+/* A stop is looked at only: the next call sees whether it lasts. */
+enum child_state child_state(pid_t pid, int *status_r)
 {
+	siginfo_t info = { 0 };
 	int status;
 
+	if (waitid(P_PID, (id_t)pid, &info, WEXITED | WSTOPPED | WNOHANG | WNOWAIT) || !info.si_pid)
+		return CHILD_RUNS;
+	if (info.si_code == CLD_STOPPED)
+		return CHILD_STOPPED;
 	if (waitpid(pid, &status, WNOHANG) != pid)
-		return false;
+		return CHILD_RUNS;
 	child_pid = 0;
 	*status_r = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-	return true;
+	return CHILD_ENDED;
+}
+
+void child_stop_with(pid_t pid)
+{
+	siginfo_t info;
+
+	waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOHANG);
+	raise(SIGSTOP);
+	kill(pid, SIGCONT); /* who continued us alone meant both */
 }

@@ -42,6 +42,7 @@ int cmd_loglevel(struct cli *cli, const struct cli_verb *verb, int argc, char **
 int cmd_ca(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
 int cmd_site(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
 int cmd_watch(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
+int cmd_doctor(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
 int cmd_run(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
 
 /* "scopectl: " and the text on standard error, control characters made visible. */

@@ -121,7 +121,7 @@ static int run(const struct ca_call *call)
 		return cli_usage(call->verb, "init, issue or revoke is missing");
 	if (!strcmp(call->action, "init"))
 		return init(call);
-	if (strcmp(call->action, "issue") && strcmp(call->action, "revoke")) {
+	if (strcmp(call->action, "issue") != 0 && strcmp(call->action, "revoke") != 0) {
 		nearest_offer(&near, span_of(call->action), SPAN("init"));
 		nearest_offer(&near, span_of(call->action), SPAN("issue"));
 		nearest_offer(&near, span_of(call->action), SPAN("revoke"));

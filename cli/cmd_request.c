@@ -15,8 +15,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/admin.h"
 #include "cli/cli.h"
+#include "cli/progress.h"
 #include "cli/scope_args.h"
 
 #define PARTS_MAX 64
@@ -44,6 +46,8 @@ struct request {
 	FILE *out;
 	struct buf kept, served_by;
 	bool write_failed, read_failed;
+	struct progress progress;
+	uint64_t moved, to_move; /* bytes of the larger direction so far, and all of them; 0: unknown */
 };
 
 static int add_part(struct request *r, struct body_part part)
@@ -405,6 +409,30 @@ static CURLcode set_scope(struct request *r)
 	return CURLE_OK;
 }
 
+static int on_progress(void *arg, curl_off_t down_all, curl_off_t down, curl_off_t up_all, curl_off_t up)
+{
+	struct request *r = arg;
+	bool uploads = up_all > down_all || up > down;
+
+	r->moved = (uint64_t)(uploads ? up : down);
+	r->to_move = (uint64_t)(uploads ? up_all : down_all);
+	progress_show(&r->progress, r->moved, r->to_move, clock_mono_us());
+	return 0;
+}
+
+/* As curl does: not where the body itself goes to a terminal. */
+static void show_progress(CURL *curl, struct request *r)
+{
+	bool to_file = r->out_path && strcmp(r->out_path, "-") != 0;
+
+	if (r->silent || r->verbose || (!to_file && isatty(STDOUT_FILENO)))
+		return;
+	progress_begin(&r->progress, stderr, clock_mono_us());
+	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, r);
+	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+}
+
 static CURLcode perform(CURL *curl, struct request *r, char *why)
 {
 	CURLcode rc = set_body(curl, r);
@@ -425,6 +453,7 @@ static CURLcode perform(CURL *curl, struct request *r, char *why)
 	curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(curl, CURLOPT_HEADERDATA, r);
 	curl_easy_setopt(curl, CURLOPT_VERBOSE, r->verbose ? 1L : 0L);
+	show_progress(curl, r);
 	if (r->head_only)
 		curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
 	if (r->method)
@@ -462,6 +491,7 @@ static int transfer(struct request *r)
 		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	}
 	curl_easy_cleanup(curl);
+	progress_end(&r->progress, r->moved, r->to_move, clock_mono_us());
 	if (rc == CURLE_OK)
 		output(r); /* -o makes a file of an empty body too */
 	if (r->verbose && buf_len(&r->served_by))

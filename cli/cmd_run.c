@@ -41,6 +41,7 @@ struct run {
 	char **command;
 	struct relay_rules rules;
 	struct event_base *base;
+	struct event *stopped; /* the tool seemed to have stopped: look again */
 	struct relay *relay;
 	struct environment env;
 	pid_t pid;
@@ -243,16 +244,38 @@ static int prepare(struct run *r, struct err *e)
 
 /* ---- the tool ---------------------------------------------------------------------------------- */
 
+static void look_at_child(struct run *r, bool again)
+{
+	static const struct timeval soon = { 0, 20000 };
+
+	switch (child_state(r->pid, &r->status)) {
+	case CHILD_RUNS:
+		return;
+	case CHILD_STOPPED:
+		/* The shell may be continuing both of us at this moment, the tool last: what lasts is a stop. */
+		if (again)
+			child_stop_with(r->pid);
+		else
+			event_add(r->stopped, &soon);
+		return;
+	case CHILD_ENDED:
+		r->ended = true;
+		event_base_loopbreak(r->base);
+	}
+}
+
 static void on_child(evutil_socket_t number, short what, void *arg)
 {
-	struct run *r = arg;
-
 	(void)number;
 	(void)what;
-	if (!child_ended(r->pid, &r->status))
-		return;
-	r->ended = true;
-	event_base_loopbreak(r->base);
+	look_at_child(arg, false);
+}
+
+static void on_stopped(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	look_at_child(arg, true);
 }
 
 static void report(const struct run *r)
@@ -291,7 +314,8 @@ static int run_tool(struct run *r)
 	signal(SIGPIPE, SIG_IGN);
 	/* Before the fork, so that no end of the tool is missed. */
 	child = evsignal_new(r->base, SIGCHLD, on_child, r);
-	if (!child || event_add(child, NULL)) {
+	r->stopped = evtimer_new(r->base, on_stopped, r);
+	if (!child || !r->stopped || event_add(child, NULL)) {
 		cli_complain("run: %s", err_text(ERR_NOMEM));
 		r->status = CLI_OWN_FAILURE;
 	} else if ((rc = child_start(r->command, r->env.vars, &r->pid, &error))) {
@@ -306,6 +330,8 @@ static int run_tool(struct run *r)
 	}
 	if (child)
 		event_free(child);
+	if (r->stopped)
+		event_free(r->stopped);
 	return r->status;
 }
 

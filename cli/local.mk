@@ -2,6 +2,7 @@
 noinst_LIBRARIES += cli/libcli.a
 cli_libcli_a_SOURCES = \
 	cli/environment.c cli/environment.h \
+	cli/progress.c cli/progress.h \
 	cli/relay_head.c cli/relay_head.h \
 	cli/scope_args.c cli/scope_args.h \
 	cli/scope_text.c \
@@ -13,6 +14,7 @@ scopectl_SOURCES = \
 	cli/ca.c cli/ca.h \
 	cli/child.c cli/child.h \
 	cli/cli.h \
+	cli/cmd_doctor.c cli/cmd_doctor_service.c cli/doctor.h \
 	cli/cmd_ca.c \
 	cli/cmd_explain.c \
 	cli/cmd_request.c \

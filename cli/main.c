@@ -45,9 +45,19 @@ static const struct cli_verb verbs[] = {
 	  "The words are one scope. A text that is no scope exits 2, without any daemon; when the\n"
 	  "daemon cannot be reached the text is still checked and its tree printed, and it exits 3.\n",
 	  cmd_explain },
+	{ "doctor", "[--service S [--path PATH] [-X METHOD] [-d DATA] [-H HEADER]... [--wait SECONDS]]",
+	  "What is wrong, with a hint per failure",
+	  "Checks the daemon, the sites, the services and the carriers. With --service it sends a marked\n"
+	  "request to the service and watches its calls: which carriers survive the application?\n\n"
+	  "  --service S           a service of this site\n"
+	  "  --path PATH           of a request on which it calls other services; its prefix by default\n"
+	  "  -X METHOD, -d DATA, -H 'NAME: VALUE'  as of request\n"
+	  "  --wait SECONDS        how long calls are waited for (10)\n\n"
+	  "Exits 1 when a check fails.\n",
+	  cmd_doctor },
 	{ "request", "[--scope TEXT] [OPTION...] URL", "One HTTP request with a scope, as curl does it",
-	  "The body goes to standard output, the rest to standard error. Exits 0 on 1xx-3xx, 1 on\n"
-	  "4xx, 5xx or no answer.\n\n"
+	  "The body goes to standard output, the rest to standard error: on a terminal also how far it\n"
+	  "is, where the body goes elsewhere. Exits 0 on 1xx-3xx, 1 on 4xx, 5xx or no answer.\n\n"
 	  "  --scope TEXT          words up to the next option or the URL\n"
 	  "  -X METHOD             method\n"
 	  "  -d, --data DATA       body; @FILE streams the file as it is, @- standard input\n"
@@ -76,7 +86,7 @@ static const struct cli_verb verbs[] = {
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
 /* Verbs of the contract that this version does not have yet. */
-static const char *const later[] = { "doctor", "replicas", "queue", "conflicts", "tap", "backup", "completion" };
+static const char *const later[] = { "replicas", "queue", "conflicts", "tap", "backup", "completion" };
 
 static int print_help(void)
 {

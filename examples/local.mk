@@ -1,1 +1,1 @@
-EXTRA_DIST += examples/demo
+EXTRA_DIST += examples/demo examples/openstack examples/realapps

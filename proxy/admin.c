@@ -282,6 +282,9 @@ static const struct {
 	{ "/v1/certificates", "GET", admin_get_certificates },
 	{ "/v1/reload", "POST", admin_post_reload },
 	{ "/v1/log", "PUT", admin_put_log },
+	{ "/v1/carriers", "GET", admin_get_carriers },
+	{ "/v1/carriers/watch", "GET", admin_get_watches },
+	{ "/v1/carriers/watch", "POST", admin_post_watch },
 };
 #define PATHS (sizeof(paths) / sizeof(paths[0]))
 
@@ -312,8 +315,8 @@ static bool no_such_path(struct exchange *x)
 /* Which row answers; false: answered already. */
 static bool find_path(struct exchange *x, size_t *row_r)
 {
-	char detail[64];
 	bool get = x->req.is_head || span_eq(x->req.method, SPAN("GET"));
+	const char *answers = NULL, *detail;
 
 	for (size_t i = 0; i < PATHS; i++) {
 		bool reads = span_eq(span_of(paths[i].method), SPAN("GET"));
@@ -323,11 +326,16 @@ static bool find_path(struct exchange *x, size_t *row_r)
 		*row_r = i;
 		if (reads ? get : span_eq(x->req.method, span_of(paths[i].method)))
 			return true;
-		snprintf(detail, sizeof(detail), "this path answers %s", reads ? "GET and HEAD" : paths[i].method);
-		admin_problem(x, 405, "bad-request", detail);
-		return false;
+		answers = arena_printf(&x->arena, "%s%s%s", answers ? answers : "", answers ? ", " : "",
+		                       reads ? "GET and HEAD" : paths[i].method);
+		if (!answers)
+			break;
 	}
-	return no_such_path(x);
+	if (!answers)
+		return no_such_path(x);
+	detail = arena_printf(&x->arena, "this path answers %s", answers);
+	admin_problem(x, 405, "bad-request", detail ? detail : "another method is needed");
+	return false;
 }
 
 /* All of the content into x->replay. */
@@ -379,7 +387,7 @@ static bool send_continue(struct exchange *x)
 enum exchange_step admin_handle(struct exchange *x)
 {
 	bool writes, open;
-	size_t row;
+	size_t row = 0;
 
 	if (!find_path(x, &row))
 		return STEP_NEXT;

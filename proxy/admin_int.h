@@ -34,4 +34,9 @@ bool admin_may_call(struct exchange *x, bool changes);
 void admin_post_reload(struct exchange *x);
 void admin_put_log(struct exchange *x);
 
+/* admin_carriers.c */
+void admin_get_carriers(struct exchange *x);
+void admin_get_watches(struct exchange *x);
+void admin_post_watch(struct exchange *x);
+
 #endif

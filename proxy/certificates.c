@@ -101,6 +101,10 @@ void certificates_taken(struct server *srv, uint64_t state)
 		if (srv->tls->certs[i].not_after_ms - now_ms > 30 * DAY_MS)
 			log_info("%s: %" PRId64 " days left", name, (srv->tls->certs[i].not_after_ms - now_ms) / DAY_MS);
 	}
+	for (size_t i = 0; i < srv->conf->service_count; i++)
+		if (srv->tls && srv->tls->upstream[i] && !srv->conf->services[i].upstream_verify)
+			log_warn("service %.*s: the certificates of its instances are not verified (upstream_tls.verify)",
+			         SPAN_ARG(srv->conf->services[i].name));
 	look_at_days(srv);
 }
 

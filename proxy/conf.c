@@ -18,6 +18,7 @@
 #include "base/nearest.h"
 #include "base/yaml.h"
 #include "proxy/conf_int.h"
+#include "proxy/instance.h"
 
 #define STATE_FALLBACK "/var/lib/scopemesh"
 
@@ -201,6 +202,10 @@ static void check_services(struct opt_reader *r, struct conf *conf)
 
 		if (listen && !s->listen_count && yaml_is_empty(listen))
 			yaml_problem(r->yaml, listen->at, NULL, "listen: an address is missing");
+		if (s->instance_count > INSTANCE_MOST)
+			yaml_problem(r->yaml, opt_place(r, &s->instances[INSTANCE_MOST]), NULL,
+			             "instances: more than %d; put a load balancer of their own before some of them",
+			             INSTANCE_MOST);
 	}
 	conf_check_carriers(r, conf);
 }

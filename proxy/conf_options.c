@@ -322,7 +322,7 @@ static const struct opt rows[] = {
 		 "apart by prefix." },
 	{ .path = "services.*.instances", .type = &type_instance, .flags = OPT_LIST,
 	  S_LIST_AT(instances, instance_count),
-	  .doc = "Where the service itself runs at this site: http://ADDRESS:PORT or https://ADDRESS:PORT each." },
+	  .doc = "Where the service itself runs at this site, at most 64: http://ADDRESS:PORT or https://ADDRESS:PORT each." },
 	{ .path = "services.*.tls.cert", .type = &opt_path, S_AT(tls_cert),
 	  .doc = "Certificate (with those between it and its authority) shown to clients: the listener speaks TLS 1.2 or "
 		 "later; read again when it changes." },

@@ -4,8 +4,9 @@
 
 #include "base/random.h"
 
-#define SPACE_TRACE SPAN("trace")
-#define SPACE_PARENT SPAN("trace-parent")
+/* No header has such a name. */
+#define SPACE_TRACE SPAN(":trace")
+#define SPACE_PARENT SPAN(":parent")
 
 enum correlation_kind correlation_kind_of(struct span name)
 {

@@ -257,9 +257,9 @@ int correlate_complete(struct exchange *x)
 
 static void canonical(struct exchange *x, struct buf *out)
 {
-	const struct scope *scope;
+	const struct scope *scope = x->scope; /* of a peer's request nobody has read it yet */
 
-	if (!scope_parse(&x->arena, x->scope_text, NULL, &scope, NULL))
+	if (scope || !scope_parse(&x->arena, x->scope_text, NULL, &scope, NULL))
 		scope_print(scope, out);
 	if (!buf_len(out) || buf_len(out) > CORRELATION_SCOPE_BYTES) {
 		buf_consume(out, buf_len(out));

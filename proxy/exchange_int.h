@@ -78,6 +78,7 @@ struct exchange {
 	const struct conf_service *svc;
 	size_t svc_index;
 	struct span scope_text;   /* as it travels on; empty: none */
+	const struct scope *scope; /* the same as a tree, where this proxy interprets it */
 	bool has_scope, scope_explicit;
 	const struct conf_carrier *carrier; /* that brought it; NULL: none, a fixed scope, or a peer */
 	bool correlated;          /* its values are remembered */
@@ -129,6 +130,7 @@ struct exchange {
 	struct exchange_target targets[EXCHANGE_TARGETS];
 	max_align_t room[EXCHANGE_ROOM / sizeof(max_align_t)];
 };
+_Static_assert(sizeof(struct exchange) <= EXCHANGE_ROOM + 2304, "docs/memory.md says what a request under way costs");
 
 /* An own answer: a problem document. p->status, type and members are the caller's; site, service and times are
  * put in.  The state becomes X_REPLY. Nothing of a response may have been sent. */

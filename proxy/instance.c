@@ -4,8 +4,9 @@
  *	            failures                      ejected_until_us
  *	in use  ---------------->  ejected  ----------------------->  slow start  --INSTANCE_RAMP_US--> in use
  *
- * An ejection is a preference, no ban: when nothing else is left, what is ejected is asked all the same. That, and the
- * rule that at most half of a group is ejected, keeps a fault that all instances share (a database) from making it worse.
+ * An ejection is a preference, no ban: when nothing else is left, what is ejected is asked all the same.  That, and
+ * the rule that at most half of a group is ejected, keeps a fault that all instances share (a database) from being
+ * made worse.
  *
  * Two are drawn and the one with fewer requests outstanding is taken: nearly as even as looking at all, without sending
  * everything to one that has just become idle (Mitzenmacher, The Power of Two Choices). */

@@ -7,8 +7,9 @@
  *	socket readable  when  reading, unless reading waits for room; or writing waits for bytes
  *	socket writable  when  writing, unless writing waits for bytes; or reading waits for room; or the end waits
  *
- * OpenSSL reads one record at a time and no further (read-ahead is off), so bytes are left inside only when the owner's
- * room was smaller than a record: then an event of our own brings the owner back, since the socket may stay silent.
+ * OpenSSL takes what the socket has, up to a record and some more, so bytes may be left inside when the owner's room was
+ * smaller or there was more than one record.  Then a timer of our own brings the owner back in the next turn of the loop,
+ * since the socket may stay silent; not at once, so that a fast sender does not keep the loop from everybody else.
  *
  * A stream that ends without close_notify was cut: it is broken, never ended, else whoever cuts a connection could end
  * a message whose length only its end tells (RFC 9112 9.8).
@@ -82,6 +83,7 @@ static void on_raw_readable(struct io *raw)
 	struct io_tls *t = of_raw(raw);
 	struct io *io = t->io;
 
+	event_del(&t->again);
 	if (t->write_waits_for_bytes && io->writing)
 		io->handler->writable(io);
 	if (is_still(io, t) && io->reading && !t->read_waits_for_room)
@@ -119,10 +121,11 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 
 static void read_on(struct io *io)
 {
+	static const struct timeval at_once = { 0, 0 };
 	struct io_tls *t = io->impl;
 
 	if (io->reading && SSL_has_pending(t->ssl))
-		event_active(&t->again, EV_READ, 0);
+		event_add(&t->again, &at_once); /* without memory the next bytes bring it along */
 }
 
 static int tls_want(struct io *io, bool read, bool write)
@@ -232,7 +235,7 @@ static ssize_t meet(struct io *io)
 	if (cert && ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) == 1)
 		t->ends_ms = (int64_t)timegm(&tm) * 1000;
 	t->site = cert ? tls_site_of(cert) : NULL;
-	if (t->expected && (!t->site || strcmp(t->site, t->expected)))
+	if (t->expected && (!t->site || strcmp(t->site, t->expected) != 0))
 		return refuse(io, "its certificate is another site's");
 	if (t->expected && t->ends_ms <= clock_wall_ms())
 		return refuse(io, "certificate has expired");

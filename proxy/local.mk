@@ -6,7 +6,9 @@ proxy_libproxy_a_SOURCES = \
 	proxy/admin.c proxy/admin_int.h proxy/admin_sites.c proxy/admin_write.c \
 	proxy/ask.c proxy/ask.h \
 	proxy/bound.c proxy/bound.h \
+	proxy/admin_carriers.c \
 	proxy/carrier.c proxy/carrier.h \
+	proxy/carrier_watch.c proxy/carrier_watch.h \
 	proxy/admin_certificates.c \
 	proxy/certificates.c proxy/certificates.h \
 	proxy/client_table.c proxy/client_table.h \

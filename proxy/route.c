@@ -1,13 +1,16 @@
 /* Where a request goes: service by listener and prefix (or by name from a peer), scope by the carriers, sites by
  * the scope's binding for this service. */
+#include "base/clock.h"
 #include "proxy/carrier.h"
 #include "proxy/exchange_int.h"
 #include "proxy/lookup.h"
 #include "proxy/peer.h"
 #include "proxy/piggyback.h"
+#include "proxy/server.h"
 #include "proxy/trust.h"
 
-/* Sites a request may have passed. */
+/* Sites a request may have passed, and times it may have passed this one by Via.  Once is no loop: an instance that is
+ * itself a proxy (a gateway, a caching registry) passes Via on in the calls that it makes to other services here. */
 #define HOPS_MOST 8
 
 static int refuse(struct exchange *x, unsigned status, const char *type, const char *detail)
@@ -90,7 +93,7 @@ static int check_loop(struct exchange *x)
 {
 	const struct http_field *trace = x->from_mesh ? http_find(&x->req, HTTP_X_SCOPEMESH_TRACE) : NULL;
 	struct span rest, member;
-	unsigned hops = 0;
+	unsigned hops = 0, passed = 0;
 
 	for (size_t i = 0; i < x->req.field_count; i++) {
 		if (x->req.fields[i].id != HTTP_VIA)
@@ -98,8 +101,8 @@ static int check_loop(struct exchange *x)
 		rest = x->req.fields[i].value;
 		while (http_list_next(&rest, &member)) {
 			member = span_trim(span_from(member, span_find(member, ' ')));
-			if (token_is(x, span_head(member, span_find(member, ' ')), local_site(x)))
-				return refuse(x, 508, "loop", "the request has passed this site before (Via)");
+			if (token_is(x, span_head(member, span_find(member, ' ')), local_site(x)) && ++passed > HOPS_MOST)
+				return refuse(x, 508, "loop", "the request has passed this site too often (Via)");
 		}
 	}
 	if (!trace)
@@ -364,6 +367,7 @@ static int use_scope(struct exchange *x, const struct scope_lookup *lookup)
 		return route_scope_problem(x, text, &e);
 	if (set_travelling(x, parsed, travels))
 		return ERR_NOMEM;
+	x->scope = travels;
 	own = scope_bind(travels, x->svc->name);
 	return own ? use_location(x, own->location, lookup, text) : use_default(x, lookup);
 }
@@ -422,10 +426,31 @@ static int answer_last_hop(struct exchange *x)
 	return ERR_EXISTS;
 }
 
+/* For who watches what an application hands on: scopectl doctor --service. */
+static void let_watch(struct exchange *x)
+{
+	struct server *srv = x->w->server;
+	struct addr peer;
+
+	if (!srv || !carrier_watches_on(&srv->watches))
+		return;
+	session_peer(x->s, &peer);
+	carrier_watch_see(&srv->watches, &x->req, x->svc->name, conf_is_neighbour(x->view->conf, &peer), clock_mono_us());
+}
+
+static int route_by_scope(struct exchange *x)
+{
+	struct lookup lookup;
+
+	if (find_scope(x))
+		return ERR_DENIED;
+	lookup_init(&lookup, x->view->reg, x->view->conf);
+	return x->has_scope ? use_scope(x, &lookup.scope) : use_default(x, &lookup.scope);
+}
+
 int route_request(struct exchange *x)
 {
 	uint64_t most = x->view->conf->limit_body_bytes;
-	struct lookup lookup;
 	int rc;
 
 	if (x->req.is_connect) {
@@ -434,11 +459,11 @@ int route_request(struct exchange *x)
 	}
 	if (x->req.max_forwards == 0)
 		return answer_last_hop(x);
-	if (x->s->kind == LISTEN_MESH)
+	if (x->s->kind == LISTEN_MESH) {
 		rc = route_from_mesh(x);
-	else if (!(rc = find_service_by_path(x)) && !(rc = check_loop(x)) && !(rc = find_scope(x))) {
-		lookup_init(&lookup, x->view->reg, x->view->conf);
-		rc = x->has_scope ? use_scope(x, &lookup.scope) : use_default(x, &lookup.scope);
+	} else if (!(rc = find_service_by_path(x)) && !(rc = check_loop(x))) {
+		let_watch(x);
+		rc = route_by_scope(x);
 	}
 	piggyback_bare(&x->req, x->view->conf);
 	if (!rc && correlate_complete(x))

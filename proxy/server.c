@@ -454,6 +454,7 @@ static void server_fini(struct server *srv)
 		worker_fini(&srv->workers[i]);
 	free(srv->workers);
 	correlation_free(&srv->correlation);
+	carrier_watches_fini(&srv->watches);
 	instances_free();
 	free(srv->queues);
 	if (srv->state_fd >= 0)
@@ -478,6 +479,7 @@ int server_run(const char *conf_path, struct conf *conf, struct collect *sites)
 	srv.started_wall_ms = clock_wall_ms();
 	sem_init(&srv.change_taken, 0, 0);
 	srv.reg = registry_ref(sites->now);
+	carrier_watches_init(&srv.watches);
 	atomic_store(&srv.last_reload_good, true);
 	log_set_level(conf->log_level);
 	fds = descriptors_init();

@@ -6,6 +6,7 @@
 
 #include "proxy/access_log.h"
 #include "proxy/bound.h"
+#include "proxy/carrier_watch.h"
 #include "proxy/certificates.h"
 #include "proxy/conf.h"
 #include "proxy/correlation.h"
@@ -35,6 +36,7 @@ struct server {
 	struct identity identity;
 	struct peers *peers;       /* made before the workers run, freed after */
 	struct correlation *correlation; /* what all workers remember for correlate:NAME */
+	struct carrier_watches watches;
 	int state_fd;              /* the lock of the state folder */
 	struct event *on_term, *on_int, *on_hup, *on_usr1, *drain_tick, *watch_tick;
 	struct certificates certificates;

@@ -54,8 +54,13 @@ void session_peer(const struct session *s, struct addr *addr_r)
 	memcpy(&addr_r->ss, &s->peer, addr_r->len);
 }
 
+/* An IPv4 client of a listener for both is known by its IPv4 address, in logs, fields and lists of addresses. */
 static void keep_peer(struct session *s, const struct addr *peer)
 {
+	struct addr plain = *peer;
+
+	addr_unmap(&plain);
+	peer = &plain;
 	memset(&s->peer, 0, sizeof(s->peer));
 	if (peer->ss.ss_family == AF_INET)
 		memcpy(&s->peer.v4, &peer->ss, sizeof(s->peer.v4));
@@ -167,22 +172,27 @@ static void begin_refused(struct session *s, const char *why)
 	refuse(s, 503, "too-many-connections", why);
 }
 
+/* There is no room or no memory for it: the close, with a word where that costs no handshake. */
+static void turn_away(int fd, const struct addr *peer, bool counted, bool tls)
+{
+	if (!tls)
+		exchange_say_sorry(fd);
+	close(fd);
+	if (counted)
+		client_leave(peer);
+}
+
 void session_accept(struct listener *l, int fd, const struct addr *peer, bool counted, const char *refusal)
 {
-	struct session *s = session_new(l, peer);
-	struct ssl_ctx_st *tls;
+	struct ssl_ctx_st *tls = listener_tls(l);
+	struct session *s = tls && refusal ? NULL : session_new(l, peer);
 
 	if (!s) {
-		if (l->kind != LISTEN_MESH)
-			exchange_say_sorry(fd);
-		close(fd);
-		if (counted)
-			client_leave(peer);
+		turn_away(fd, peer, counted, tls);
 		return;
 	}
 	s->counted = counted;
 	s->stranger = l->worker->drain && !conf_is_neighbour(l->worker->view->conf, peer);
-	tls = listener_tls(l);
 	if (!tls) {
 		io_open_fd(&s->c.io, &l->worker->loop, fd, &session_io_handler);
 	} else if (io_open_tls(&s->c.io, &l->worker->loop, fd, tls, &session_io_handler)) {

@@ -135,10 +135,14 @@ static bool is_proven(struct upstream *u)
 	return (u->served >= 2 || clock_mono_us() - u->idle_since_us >= PROVEN_IDLE_US) && io_quiet(&u->c.io);
 }
 
-/* Connections made before certificates or names changed are of no use any more. */
-static bool is_meant(const struct upstream *u, const struct tls_target *to)
+/* Connections made before certificates or names changed are of no use any more, nor when the peer's has ended. */
+static bool is_meant(struct upstream *u, const struct tls_target *to)
 {
-	return io_is_made_with(&u->c.io, to->ctx) && (!to->site.n || span_eq(io_peer_site(&u->c.io), to->site));
+	struct io *io = &u->c.io;
+
+	return io_is_made_with(io, to->ctx) &&
+	       (!to->site.n ||
+	        (span_eq(io_peer_site(io), to->site) && !io_peer_refusal(io, to->ctx, clock_wall_ms())));
 }
 
 /* Passes over those that will be told in a moment of their end, or of bytes nobody asked for: these would be taken for

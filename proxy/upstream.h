@@ -27,6 +27,7 @@ struct upstream {
 	struct head_guard guard;
 	TAILQ_ENTRY(upstream) link; /* pool->idle, or the worker's dead ones */
 };
+_Static_assert(sizeof(struct upstream) <= 288, "docs/memory.md says what a kept connection costs");
 
 struct pool {
 	struct addr addr;

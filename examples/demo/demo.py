@@ -62,12 +62,12 @@ def listening(address):
         return False
 
 
-def wait_for(condition, seconds, what):
+def wait_for(condition, seconds, what, every=0.01):
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
             raise RuntimeError(f'not within {seconds} s: {what}')
-        time.sleep(0.01)
+        time.sleep(every)
 
 
 class World:

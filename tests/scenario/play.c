@@ -15,6 +15,7 @@
  *	  c end | c reset            the client ends its side, or resets
  *	  c room N                   the client takes N bytes more (none: "c room 0"; all: "c room all")
  *	  dial u ADDRESS             the proxy is connecting there; from here on that connection is called u
+ *	  dial-any u                 the same wherever it is, as of several instances
  *	  u accept | u refuse | u unreachable
  *	  c expect "TEXT"            what came holds TEXT; everything up to its end is consumed
  *	  c expect-not "TEXT"
@@ -207,6 +208,12 @@ static void command(struct play *p, int line, char *text)
 			fail(p, line, "the proxy dials another address than", arg);
 		else
 			give_name(p, verb, e);
+	} else if (!strcmp(word, "dial-any") && verb) {
+		e = play_next_dial(p);
+		if (e)
+			give_name(p, verb, e);
+		else
+			fail(p, line, "the proxy dials nowhere", "");
 	} else if (!strcmp(word, "no-dial")) {
 		if (play_next_dial(p))
 			fail(p, line, "the proxy dials", "");

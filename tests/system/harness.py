@@ -567,6 +567,20 @@ def run_program(*argv, timeout=None, **kw):
                           timeout=timeout or DEADLINE, **kw)
 
 
+def ca(*args, status=0):
+    """scopectl ca."""
+    p = run_program(SCOPECTL, 'ca', *args)
+    eq(p.returncode, status, f'exit status of ca {args}: {p.stderr}')
+    return p
+
+
+def openssl(*args):
+    """What the openssl command prints; for certificates that scopectl does not make, and to judge those it does."""
+    p = run_program('openssl', *args, timeout=30)
+    eq(p.returncode, 0, f'openssl {args}: {p.stderr}')
+    return p.stdout
+
+
 def run_one(name, function):
     """'passed', 'failed' or 'skipped'."""
     started, bed, problem, text = time.monotonic(), Bed(name), None, ''

@@ -297,6 +297,15 @@ def test_access_log_says_what_happened(bed):
                 assert 'secret' not in f.read(), path
 
 
+def test_an_ipv4_client_of_a_listener_for_both_is_known_by_its_ipv4_address(bed):
+    o = bed.origin('o')
+    port = harness.free_port()
+    d = bed.daemon('dc1', {'image': {'listen': f':{port}', 'instances': [o.url], 'scope_from': ['127.0.0.0/8']}})
+    eq(ask(f'127.0.0.1:{port}', path='/four', headers={'X-Scope': 'image: local'}).status, 200)
+    eq(o.last.get('x-forwarded-for'), '127.0.0.1')
+    assert d.access_of('/four')['client'].startswith('127.0.0.1:'), d.access_of('/four')
+
+
 def test_the_access_log_counts_failed_attempts(bed):
     sites, origins = bed.three()
     origins['dc2'].stop()

@@ -424,5 +424,103 @@ def test_with_several_workers_any_of_them_knows_the_scope(bed):
     together(tasks)
 
 
+# --- scopectl doctor -----------------------------------------------------------------------------------------
+
+def doctor(daemon, *args):
+    p = harness.run_program(harness.SCOPECTL, '--admin', f'http://{daemon.admin}', 'doctor', *args, timeout=60)
+    return p.returncode, p.stdout, p.stderr
+
+
+def test_doctor_shows_which_carriers_survive_an_application(bed):
+    w = Workflow(bed, ('x-request-id', 'x-auth-token'))
+    code, out, err = doctor(w.sites['dc1'], '--service', 'compute', '--path', '/servers', '-H', 'X-Auth-Token: secret')
+    eq((code, err), (0, ''), out)
+    assert re.search(r'✓ request +http://127.0.0.1:\d+/servers answers 200', out), out
+    for line in ('✓ call to image correlate:x-request-id survives', '✓ call to image piggyback:x-auth-token survives',
+                 '· call to image header is not handed on', '· call to image baggage is not handed on',
+                 '· call to image correlate:traceparent is not handed on'):
+        assert line in out, (line, out)
+    assert 'secret' not in out, out
+    got = w.compute['dc1'].last
+    eq((got.path, got.method), ('/servers', 'GET'))
+
+
+def test_doctor_advises_a_carrier_that_is_off(bed):
+    w = Workflow(bed, ('x-openstack-request-id',))
+    code, out, _ = doctor(w.sites['dc1'], '--service', 'compute', '-X', 'POST', '-d', 'body')
+    eq(code, 1, out)
+    assert 'correlate:x-openstack-request-id would survive (not switched on: scope.carriers)' in out, out
+    assert 'hint: switch on correlate:x-openstack-request-id in scope.carriers' in out, out
+    eq((w.compute['dc1'].last.method, w.compute['dc1'].last.body), ('POST', b'body'))
+
+
+def test_doctor_says_when_nothing_survives_and_when_nothing_is_called(bed):
+    w = Workflow(bed, ())
+    dc1 = w.sites['dc1']
+    code, out, _ = doctor(dc1, '--service', 'compute', '--wait', '0.5')
+    eq(code, 1, out)
+    assert '✗ calls' in out and 'of a token that it hands on try piggyback:NAME' in out, out
+    assert "1 from this site's addresses carried no mark" in out, out
+    code, out, _ = doctor(dc1, '--service', 'image', '--wait', '0.5')
+    eq(code, 1, out)
+    assert 'does this request make it call other services' in out, out
+    code, out, err = doctor(dc1, '--service', 'compte')
+    eq((code, out.count('✗')), (2, 0), out)
+    assert 'compute' in err, err
+
+
+def test_a_marked_request_stays_at_its_site(bed):
+    """Even when all of it follows the workflow."""
+    w = Workflow(bed, ('x-scope', 'baggage', 'traceparent'), options={'image': {'default': 'local'}})
+    eq(doctor(w.sites['dc1'], '--service', 'compute')[0], 0)
+    eq([len(o.requests) for o in (w.compute['dc2'], w.image['dc2'])], [0, 0])
+    eq(len(w.image['dc1'].requests), 1)
+
+
+def test_doctor_checks_daemon_sites_services_and_carriers(bed):
+    w = Workflow(bed, ())
+    dc1, dc2 = w.sites['dc1'], w.sites['dc2']
+    w.ask('compute: dc2')       # dc2 is known to be connected
+    code, out, _ = doctor(dc1)
+    eq(code, 0, out)
+    for line in ('✓ daemon', '✓ site dc1', '✓ site dc2', '✓ service image', '✓ carriers'):
+        assert line in out, (line, out)
+    for goal in ('dc1', 'dc2'):
+        w.ask(f'image: {goal}', headers=[('X-Request-Id', 'the same')])
+    ask(dc1.addr('image'), headers={'X-Request-Id': 'the same'})
+    dc2.kill()
+    wait_until(lambda: '✗ site dc2' in doctor(dc1)[1], 'dc2 is seen to be gone')
+    code, out, _ = doctor(dc1)
+    eq(code, 1, out)
+    assert '1 calls had only ids that came in with two scopes' in out and 'hint: several scopes' in out, out
+    code, out, _ = doctor(dc1, '--json')
+    eq(code, 1)
+    doc = harness.json.loads(out)
+    assert doc['good'] is False and {f['outcome'] for f in doc['findings']} == {'good', 'bad'}, doc
+    dc1.kill()
+    eq(doctor(dc1)[0], 3)
+
+
+def test_the_watch_of_the_admin_interface(bed):
+    w = Workflow(bed, ('x-scope',))
+    admin = w.sites['dc1'].admin
+    headers = {'Host': 'localhost', 'Content-Type': 'application/json'}
+
+    def post(text):
+        return ask(admin, 'POST', '/v1/carriers/watch', headers, text)
+    for bad in (b'', b'[]', b'{}', b'{"service": 1}', b'{"service": "image", "seconds": 0}',
+                b'{"service": "image", "seconds": 601}', b'{"service": "image", "seconds": "x"}'):
+        eq(post(bad).status, 400, bad)
+    r = post(b'{"service": "imag"}')
+    eq((r.status, r.json()['nearest']), (404, 'image'))
+    eq(ask(admin, 'DELETE', '/v1/carriers/watch', headers).status, 405)
+    eq(post(b'{"service": "image"}').status, 201)
+    started = [post(b'{"service": "image", "seconds": 1}').json()['marker'] for _ in range(6)]
+    watches = ask(admin, path='/v1/carriers/watch', headers=headers).json()['watches']
+    eq(sorted(x['marker'] for x in watches), sorted(started[2:]), 'the newest four')
+    wait_until(lambda: not any(x['running'] for x in ask(admin, path='/v1/carriers/watch', headers=headers)
+                               .json()['watches']), 'their end')
+
+
 if __name__ == '__main__':
     harness.main(globals())

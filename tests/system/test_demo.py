@@ -39,11 +39,17 @@ def test_the_demo_passes_and_reads_as_the_readme_says(bed):
 
 def test_the_configurations_of_the_readme_are_accepted(bed):
     with open(os.path.join(ROOT, 'README.md')) as f:
-        blocks = re.findall(r'^( *)```yaml\n(.*?)^ *```', f.read(), re.S | re.M)
-    first, sites, more, second = (textwrap.dedent(text) for _, text in blocks)
+        text = f.read()
+    blocks = re.findall(r'^( *)```yaml\n(.*?)^ *```', text, re.S | re.M)
+    first, sites, more, second, tls = (textwrap.dedent(text) for _, text in blocks)
     eq(len(first.splitlines()), 6, 'lines of the first configuration')
     bed.write('sites.yaml', sites)
-    for name, text in (('one.yaml', first), ('dc1.yaml', first + more), ('dc2.yaml', second)):
+    for words in re.findall(r'^    \./scopectl (ca .*)$', text, re.M):
+        eq(run_program(harness.SCOPECTL, *words.split(), cwd=bed.dir).returncode, 0, words)
+    for file in ('ca.pem', 'dc1.pem', 'dc1.key'):
+        os.rename(f'{bed.dir}/authority/{file}', f'{bed.dir}/{file}')
+    for name, text in (('one.yaml', first), ('dc1.yaml', first + more), ('dc2.yaml', second),
+                       ('tls.yaml', first + tls)):
         p = run_program(harness.SCOPEMESHD, '--check', '-c', bed.write(name, text))
         eq(p.returncode, 0, f'{name}: {p.stderr}')
 

@@ -217,8 +217,8 @@ def test_out_of_memory_ends_requests_with_503_and_not_the_process(bed):
         statuses = crowd(d.addr('image'), 500)
         eq(d.process.poll(), None, 'the process')
         told = {s: statuses.count(s) for s in set(statuses)}
-        # Without memory for the event of a new connection it is closed without a word.
-        assert set(told) <= {200, 503, None} and told.get(None, 0) <= 150, told
+        # Without memory for the kernel's part it may be closed without a word.
+        assert set(told) <= {200, 503, None} and told.get(None, 0) <= 5, told
         assert statuses.count(503) > 20, 'memory was enough'
         # It recovers while the limit is still there: what was refused holds nothing.
         for i in range(16):

@@ -17,7 +17,7 @@ class Verbs(Base):
             out = self.expect(scopectl(*args), 0).stdout
             for verb in ("status", "sites", "services", "explain", "request", "run"):
                 self.assertRegex(out, r"(?m)^  %s " % verb)
-            self.assertNotIn("doctor", out)
+            self.assertNotIn("completion", out)
         self.assertIn("--map", self.expect(scopectl("run", "--help"), 0).stdout)
         self.assertIn("--map", self.expect(scopectl("help", "run"), 0).stdout)
 

@@ -158,7 +158,13 @@ static void addresses_read_and_print_alike(void **state)
 	assert_string_equal(text, "[::]:8080");
 	assert_int_equal(addr_parse(SPAN("127.9.9.9:0"), true, &a, &e), 0);
 	assert_true(addr_is_loopback(&a));
+	assert_int_equal(addr_parse(SPAN("[::ffff:10.0.0.1]:1"), false, &b, &e), 0);
+	addr_unmap(&b);
 	assert_int_equal(addr_parse(SPAN("10.0.0.1:1"), false, &a, &e), 0);
+	assert_true(addr_eq(&a, &b));
+	assert_int_equal(addr_parse(SPAN("[::1:10.0.0.1]:1"), false, &b, &e), 0);
+	addr_unmap(&b);
+	assert_false(addr_eq(&a, &b));
 	assert_false(addr_is_loopback(&a));
 }
 

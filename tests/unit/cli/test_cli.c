@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cli/environment.h"
+#include "cli/progress.h"
 #include "cli/relay_head.h"
 #include "cli/scope_args.h"
 #include "cli/table.h"
@@ -298,6 +299,33 @@ static void requests_leave_in_origin_form_with_the_scope(void **state)
 	              "GET /ws HTTP/1.1\r\nHost: h:81\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n");
 }
 
+static void assert_line(uint64_t done, uint64_t total, int64_t elapsed_us, unsigned columns, const char *want)
+{
+	char line[PROGRESS_COLUMNS_MOST + 1];
+
+	progress_line(done, total, elapsed_us, columns, line);
+	assert_string_equal(line, want);
+}
+
+static void progress_fits_into_its_columns(void **state)
+{
+	char line[PROGRESS_COLUMNS_MOST + 1];
+
+	(void)state;
+	assert_line(512 << 10, 1 << 20, 2000000, 60, "[########        ]  50%  512.0k of 1.0M  256.0k/s  0:02 left");
+	assert_line(1 << 20, 1 << 20, 1000000, 60, "[###############################] 100%  1.0M of 1.0M  1.0M/s");
+	assert_line(0, 1 << 20, 0, 60, "[                                     ]   0%  0 of 1.0M  0/s");
+	assert_line(1000, 0, 1000000, 60, "1000  1000/s");
+	assert_line(512 << 10, 1 << 20, 2000000, 20, " 50%  512.0k of 1.0M");
+	assert_line(2 << 20, 1 << 20, 1000000, 10, "100%  2.0M");
+	for (unsigned columns = 1; columns < 300; columns++) {
+		progress_line(UINT64_MAX / 3, UINT64_MAX, 1, columns, line);
+		assert_true(strlen(line) <= columns && strlen(line) <= PROGRESS_COLUMNS_MOST);
+		progress_line(1, UINT64_MAX, INT64_MAX, columns, line);
+		assert_true(strlen(line) <= columns);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -311,6 +339,7 @@ int main(void)
 		cmocka_unit_test(base64_is_that_of_the_rfc),
 		cmocka_unit_test(only_named_hosts_are_scoped),
 		cmocka_unit_test(the_token_is_asked_before_anything_else),
+		cmocka_unit_test(progress_fits_into_its_columns),
 		cmocka_unit_test(requests_leave_in_origin_form_with_the_scope),
 	};
 

@@ -35,3 +35,14 @@ tests_unit_proxy_test_instance_SOURCES = tests/unit/proxy/test_instance.c
 tests_unit_proxy_test_instance_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_proxy_test_instance_LDADD = proxy/libproxy.a base/libbase.a $(CMOCKA_LIBS)
 TESTS += tests/unit/proxy/test_instance
+
+check_PROGRAMS += tests/unit/proxy/test_client_table
+tests_unit_proxy_test_client_table_SOURCES = tests/unit/proxy/test_client_table.c
+tests_unit_proxy_test_client_table_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_proxy_test_client_table_LDADD = proxy/libproxy.a base/libbase.a $(CMOCKA_LIBS)
+TESTS += tests/unit/proxy/test_client_table
+check_PROGRAMS += tests/unit/proxy/test_io_loop
+tests_unit_proxy_test_io_loop_SOURCES = tests/unit/proxy/test_io_loop.c
+tests_unit_proxy_test_io_loop_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_proxy_test_io_loop_LDADD = proxy/libproxy.a base/libbase.a $(EVENT_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/unit/proxy/test_io_loop

@@ -319,6 +319,23 @@ static void all_mistakes_are_told_at_once(void **state)
 	buf_fini(&errors);
 }
 
+static void more_instances_than_can_be_told_apart_are_refused(void **state)
+{
+	struct conf *conf;
+	struct buf text, errors;
+
+	(void)state;
+	buf_init(&text, NULL, 0);
+	buf_add_z(&text, "site: dc1\nservices:\n  image:\n    listen: 127.0.0.1:1\n    instances:\n");
+	for (int i = 0; i < 65; i++)
+		buf_addf(&text, "      - http://127.0.0.1:%d\n", 1000 + i);
+	assert_int_equal(load(buf_cstr(&text), &conf, &errors), ERR_INVALID);
+	assert_non_null(strstr(buf_cstr(&errors), "conf.yaml:70:9: instances: more than 64"));
+	assert_int_equal(count_problems(buf_span(&errors)), 1);
+	buf_fini(&errors);
+	buf_fini(&text);
+}
+
 static void mistakes_of_the_registry_are_told_too(void **state)
 {
 	struct conf *conf;
@@ -637,6 +654,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_mistake_is_one_message_at_its_place),
 		cmocka_unit_test(all_mistakes_are_told_at_once),
+		cmocka_unit_test(more_instances_than_can_be_told_apart_are_refused),
 		cmocka_unit_test(mistakes_of_the_registry_are_told_too),
 		cmocka_unit_test(every_option_is_read_and_printed),
 		cmocka_unit_test(six_lines_are_enough),

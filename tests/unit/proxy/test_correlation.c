@@ -386,6 +386,21 @@ static void tracing_headers_share_their_trace_ids(void **state)
 	assert_key("x-request-id", "a", 0, "a");
 }
 
+static void a_header_called_trace_is_no_trace(void **state)
+{
+	static const char *const names[] = { "trace", "trace-parent", "parent" };
+	struct correlation_values trace, other;
+
+	(void)state;
+	correlation_values_get(CORRELATION_TRACEPARENT, SPAN("traceparent"), SPAN("00-" TRACE "-" PARENT "-01"), &trace);
+	for (size_t i = 0; i < 3; i++) {
+		correlation_values_get(CORRELATION_OPAQUE, span_of(names[i]), SPAN(TRACE), &other);
+		assert_int_equal(other.count, 1);
+		for (unsigned k = 0; k < trace.count; k++)
+			assert_false(span_eq(other.key[0].space, trace.key[k].space));
+	}
+}
+
 static void assert_makes(const char *name, const struct correlation_ids *ids, const char *before, unsigned want)
 {
 	enum correlation_kind kind = correlation_kind_of(span_of(name));
@@ -455,6 +470,7 @@ int main(void)
 		WITH_TABLE(threads_share_it),
 		cmocka_unit_test(values_are_read_by_the_rules_of_their_header),
 		cmocka_unit_test(tracing_headers_share_their_trace_ids),
+		cmocka_unit_test(a_header_called_trace_is_no_trace),
 		cmocka_unit_test(what_is_made_is_a_value_of_its_header),
 		cmocka_unit_test(what_is_made_joins_the_trace_that_is_there),
 	};
