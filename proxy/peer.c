@@ -33,6 +33,7 @@
 /* Pings a second of all peers together, from some number of peers on. */
 #define TURNS_A_SECOND 50
 #define TURN_FAILED_US 2000000
+#define TURN_UNWANTED_US 4000000
 #define FIRST_TURNS 5
 #define TICK_US 500000
 #define DIGEST_FIRST_US 3000000
@@ -68,6 +69,9 @@ static int64_t turn_us(struct peer *p)
 		us /= FIRST_TURNS; /* a distance wants more than one sample */
 	if (p->alive.reach == REACH_FAILED && !p->alive.good && us < TURN_FAILED_US)
 		us = TURN_FAILED_US;
+	if (p->alive.reach == REACH_DOWN && !p->alive.good &&
+	    (p->alive.last_miss == MISS_UNTRUSTED || p->alive.last_miss == MISS_BARRED))
+		us = TURN_UNWANTED_US; /* it has said no, and says so in its log */
 	return us - us / 10 + (int64_t)peers_random(p->all, (uint64_t)us / 5);
 }
 

@@ -64,6 +64,46 @@ def test_a_new_certificate_is_taken_under_load_without_a_failed_request(bed):
     assert 'certificate of mesh' in daemons['dc1'].log() and 'days left' in daemons['dc1'].log()
 
 
+def test_an_authority_gives_way_to_another_without_a_failed_request(bed):
+    d, new = authority(bed, *SITES), authority(bed, *SITES, name='new')
+    ca('revoke', 'dc3', '--dir', d)     # a list of the old authority, none of the new one
+    ca('issue', 'dc3', '--dir', d)
+    d, daemons, _ = trusted(bed, d, tls=lambda s: {'crl': f'{d}/crl.pem'})
+    stop = threading.Event()
+    loads = [hammer(daemons['dc1'].addr('image'), 'dc2', stop, m) for m in ('GET', 'POST')]
+
+    def put(target, text):
+        bed.write('ca/fresh', text)
+        os.chmod(f'{d}/fresh', 0o600)
+        os.rename(f'{d}/fresh', f'{d}/{target}')
+
+    def step(change):
+        counts = {s: daemons[s].log().count('were read again') for s in SITES}
+        change()
+        for s, n in counts.items():
+            wait_until(lambda: daemons[s].log().count('were read again') > n, f'{s} has read again')
+        before = [c[0] for _, _, c in loads]
+        wait_until(lambda: all(c[0] > n + 20 for (_, _, c), n in zip(loads, before)), 'more requests')
+
+    def new_certificates():
+        for site in SITES:
+            for kind in ('key', 'pem'):
+                put(f'{site}.{kind}', open(f'{new}/{site}.{kind}').read())
+    try:
+        step(lambda: put('ca.pem', open(f'{d}/ca.pem').read() + open(f'{new}/ca.pem').read()))
+        step(new_certificates)
+        step(lambda: put('ca.pem', open(f'{new}/ca.pem').read()))
+    finally:
+        stop.set()
+        for threads, _, _ in loads:
+            for t in threads:
+                t.join()
+    eq([m for _, bad, _ in loads for m in bad], [], 'answers that were no 200')
+    eq([certificates(x)[1] for x in daemons.values()], [None] * 3, 'problems')
+    for one, other in (('dc1', 'dc2'), ('dc2', 'dc3'), ('dc3', 'dc1')):
+        eq(scoped(daemons[one], other).status, 200, f'{one} to {other}')
+
+
 def test_what_is_of_no_use_leaves_the_last_good_pair(bed):
     d, daemons, _ = trusted(bed)
     one = daemons['dc1']
