@@ -515,9 +515,10 @@ def main():
     p.add_argument('--honest', type=int, default=4, help='processes')
     p.add_argument('--abusers', type=int, default=3, help='processes')
     p.add_argument('--seed', type=int, default=1)
+    p.add_argument('--folder', default='soak.d', help='below BUILD/bench, for two at a time')
     options = p.parse_args()
     options.load_core = options.proxy_core = '0,1'
-    rig = Rig(options, 'soak.d')
+    rig = Rig(options, options.folder)
     try:
         complaints = soak(rig, options)
     finally:

@@ -1,1 +1,1 @@
-EXTRA_DIST += examples/demo examples/openstack
+EXTRA_DIST += examples/demo examples/openstack examples/realapps

@@ -14,7 +14,7 @@ import urllib.error
 
 import conf
 import network
-from debian import HERE, PYTHON, Packages
+from debian import HERE, PYTHON, Packages, listed_packages
 sys.path.insert(0, os.path.join(HERE, '..', 'demo'))
 from demo import HTTP, pick_port, wait_for      # noqa: E402
 from links import Links                         # noqa: E402
@@ -196,7 +196,7 @@ class Cloud:
     def __init__(self, folder, scopemeshd):
         self.folder = folder
         os.makedirs(folder, exist_ok=True)
-        self.packages = Packages(folder)
+        self.packages = Packages(folder, listed_packages())
         self.template = Template(folder, self.packages)
         self.run = tempfile.mkdtemp(prefix='run-', dir=folder)
         self.scopemeshd, self.links, self.sites = scopemeshd, Links(), {}

@@ -1,4 +1,4 @@
-"""OpenStack from Debian's packages, unpacked into a folder: nothing is installed, no daemon started, no root needed."""
+"""Debian's packages, unpacked into a folder: nothing is installed, no daemon is started, no root needed."""
 import glob
 import hashlib
 import os
@@ -9,28 +9,27 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PYTHON = '/usr/bin/python3'     # Debian's own: the packages' compiled modules fit no other
 
 
-def packages():
+def listed_packages():
     with open(f'{HERE}/packages.txt') as f:
         return [word for line in f for word in line.partition('#')[0].split()]
 
 
 class Packages:
-    def __init__(self, folder):
-        self.debs, self.root, self.stamp = f'{folder}/debs', f'{folder}/root', f'{folder}/unpacked'
+    def __init__(self, folder, names):
+        self.names, self.debs, self.root, self.stamp = names, f'{folder}/debs', f'{folder}/root', f'{folder}/unpacked'
 
     def ready(self):
-        return os.path.exists(self.stamp) and open(self.stamp).read() == self.wanted()
-
-    @staticmethod
-    def wanted():
-        return '\n'.join(packages())
+        if not os.path.exists(self.stamp):
+            return False
+        with open(self.stamp) as f:
+            return f.read().split() == self.names
 
     def unpack(self):
         """Downloads and unpacks what is missing. Gives the bytes downloaded."""
         for folder in (self.debs, self.root):
             shutil.rmtree(folder, ignore_errors=True)
             os.makedirs(folder)
-        p = subprocess.run(['apt-get', 'download', *packages()], cwd=self.debs, stdin=subprocess.DEVNULL,
+        p = subprocess.run(['apt-get', 'download', *self.names], cwd=self.debs, stdin=subprocess.DEVNULL,
                            capture_output=True, text=True)
         if p.returncode != 0:
             raise RuntimeError(f'apt-get download: {p.stderr.strip()[-1500:]}\n(apt-get update as root may help)')
@@ -38,7 +37,7 @@ class Packages:
         for deb in files:
             subprocess.run(['dpkg-deb', '-x', deb, self.root], check=True)
         with open(self.stamp, 'w') as f:
-            f.write(self.wanted())
+            f.write('\n'.join(self.names))
         return sum(os.path.getsize(deb) for deb in files)
 
     def changed(self, names):

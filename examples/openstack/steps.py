@@ -164,7 +164,8 @@ def cut(show):
 
 def accesses(site, service):
     with open(f'{site.dir}/access.log') as f:
-        return [line for line in map(json.loads, f) if line['service'] == service]
+        lines = [json.loads(text) for text in f if text.endswith('\n')]
+    return [line for line in lines if line['service'] == service]
 
 
 def carried(show):

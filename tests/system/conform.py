@@ -1,15 +1,18 @@
-"""What the three files of HTTP conformance tests share: two sites, and tables whose every row is a test.
+"""What the files of HTTP conformance tests share: two sites, and tables whose every row is a test.
 
 A request goes one of two ways: 'alone' to the instance of the site that was asked, 'scoped' through the mesh to the
 instance of another site, so that two proxies stand between.  The sites are started once for a file; a row sets the
 handler of both instances.
 """
+import os
 import socket
 
 import harness
 from harness import Client, Reader, answer, eq, group, reset, wait_until    # noqa: F401 (re-exported)
 
 WAYS = ('alone', 'scoped')
+POST = 'POST / HTTP/1.1\r\nHost: x\r\n'
+BULK = os.urandom(1 << 20)     # above all buffers of the daemon
 SCOPE = {'alone': '', 'scoped': 'X-Scope: image: dc2\r\n'}
 
 
@@ -116,3 +119,24 @@ def incomplete(reader, method='GET'):
     except OSError:
         return head
     raise AssertionError(f'a message that was cut short looks whole: {head}')
+
+
+def own_site(way):
+    return 'dc1' if way == 'alone' else 'dc2'
+
+
+def drained(sock):
+    """Reads until the other side has ended; 'end' or 'reset'."""
+    try:
+        while sock.recv(65536):
+            pass
+        return 'end'
+    except ConnectionError:
+        return 'reset'
+
+
+def echo(request, sock):
+    """Path and content; the first even numbers are slow, so that an answer out of turn would show."""
+    if request.path[1:].isdigit() and int(request.path[1:]) in (0, 2, 4):
+        harness.time.sleep(0.002)
+    return answer(request.path.encode() + b' ' + request.body)

@@ -1,9 +1,8 @@
 #!/usr/bin/python3
 """Requests by RFC 9110 and 9112: what is refused, what passes on and in which form, what ends at the proxy."""
 import harness
-from conform import (Client, Reader, Stage, answer, eq, get, group, is_own_error, scoped, stage, table, wait_until)
+from conform import POST, Stage, answer, eq, get, group, is_own_error, scoped, stage, table
 
-POST = 'POST / HTTP/1.1\r\nHost: x\r\n'
 SMUGGLED = '0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n'
 
 
