@@ -360,8 +360,15 @@ def growth(samples):
     return statistics.median(samples[-third:]) - statistics.median(samples[:third])
 
 
+def sixths(values):
+    """How it went: medians of six parts."""
+    n = max(len(values) // 6, 1)
+    return ', '.join(f'{statistics.median(values[i:i + n]) / 2**20:.2f}' for i in range(0, n * 6, n) if values[i:i + n])
+
+
 def check_growth(name, samples, complaints):
     rss, fds = [s[0] for s in samples], [s[1] for s in samples]
+    print(f'soak: {name}: memory over time, MiB: {sixths(rss)}')
     print(f'soak: {name}: memory {statistics.median(rss) / 2**20:.1f} MiB, most {max(rss) / 2**20:.1f}, '
           f'growth {growth(rss) / 1024:+.0f} KiB; descriptors {statistics.median(fds):.0f}, most {max(fds)}, '
           f'growth {growth(fds):+.0f}')
