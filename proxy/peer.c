@@ -81,7 +81,7 @@ static bool is_fenced(const struct peer *p)
 	return atomic_load_explicit(&p->live->marks, memory_order_relaxed) & MARK_FENCED;
 }
 
-/* ---- asking -------------------------------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------------------------ */
 
 static void send_ask(struct peer *p, enum peer_step step, const char *path, const char *more, size_t most)
 {
@@ -155,7 +155,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		send_ping(p);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------- */
 
 static bool get_version(const json_t *doc, struct site_version *v)
 {
@@ -359,7 +359,7 @@ static void on_done(struct ask *ask, const struct ask_answer *answer)
 	go_on(p);
 }
 
-/* ---- the tick ------------------------------------------------------------------------------------------------------- */
+/* ---- the tick ---------------------------------------------------------------------------------------------- */
 
 /* A digest now and then with some peer, so that what was missed is found, and with it sites that only others reach. */
 static void choose_digest(struct peers *all, int64_t now_us)
@@ -412,7 +412,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	peers_announce(all, now);
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------- */
 
 static void peer_free(struct peer *p)
 {
@@ -574,7 +574,7 @@ void peers_free(struct peers **allp)
 	free(all);
 }
 
-/* ---- the admin interface --------------------------------------------------------------------------------------------- */
+/* ---- the admin interface ----------------------------------------------------------------------------------- */
 
 static struct peer *peer_of(const struct peers *all, struct span site)
 {

@@ -489,7 +489,7 @@ def test_doctor_checks_daemon_sites_services_and_carriers(bed):
         w.ask(f'image: {goal}', headers=[('X-Request-Id', 'the same')])
     ask(dc1.addr('image'), headers={'X-Request-Id': 'the same'})
     dc2.kill()
-    wait_until(lambda: '✗ site dc2' in doctor(dc1)[1], 'dc2 is seen to be gone')
+    wait_until(lambda: '✗ site dc2' in doctor(dc1)[1], 'dc2 is seen to be gone', 30)
     code, out, _ = doctor(dc1)
     eq(code, 1, out)
     assert '1 calls had only ids that came in with two scopes' in out and 'hint: several scopes' in out, out
