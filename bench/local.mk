@@ -10,7 +10,8 @@ bench_bench_correlation_SOURCES = bench/bench_correlation.c
 bench_bench_correlation_LDADD = proxy/libproxy.a base/libbase.a
 
 # Against HAProxy and nginx, unpacked below the build folder; outside make check, since it takes minutes.
-EXTRA_DIST += bench/README.md bench/run bench/rig.py bench/soak.py bench/origin.c bench/floor.c bench/report.lua bench/scope.lua bench/correlation bench/correlation.lua
+EXTRA_DIST += bench/README.md bench/run bench/rig.py bench/soak.py bench/origin.c bench/floor.c bench/report.lua \
+	bench/scope.lua bench/correlation bench/correlation.lua
 .PHONY: bench soak
 bench: scopemeshd
 	$(PYTHON3) $(srcdir)/bench/run --build .

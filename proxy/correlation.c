@@ -32,7 +32,7 @@
 #include "base/random.h"
 
 #define SHARDS 64
-#define BUCKETS 4096 /* of a shard */
+#define BUCKETS 8192 /* of a shard: twice as many in all as entries, with the default carriers */
 #define CHAIN_MOST 32
 #define EXPIRED_AT_ONCE 8  /* dropped by one insertion beside what makes room */
 #define SWEPT_AT_ONCE 256  /* dropped by one sweep */
@@ -78,7 +78,7 @@ struct correlation *correlation_new(void)
 	if (!t)
 		return NULL;
 	memset(t, 0, sizeof(*t));
-	/* Two megabytes of which the system gives what is used. */
+	/* Four megabytes of which the system gives what is used. */
 	t->buckets = calloc((size_t)SHARDS * BUCKETS, sizeof(*t->buckets));
 	if (!t->buckets) {
 		free(t);

@@ -11,7 +11,7 @@
 
 /* Bounds.  CORRELATION_MOST values for every one that a request brings at most (correlation_set_keys), and in the mean
  * CORRELATION_MEAN bytes each, bookkeeping included: what is oldest goes first when either is reached.  With the
- * default carriers a request brings three values: 300,000 entries, at most 77 MB. */
+ * default carriers a request brings three values: 300,000 entries, at most 77 MB, and 4 MB of buckets. */
 #define CORRELATION_MOST 100000
 #define CORRELATION_MEAN 256
 #define CORRELATION_AGE_US (15 * 60 * 1000000ll) /* since the value came in last */

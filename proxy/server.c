@@ -478,8 +478,8 @@ int server_run(const char *conf_path, struct conf *conf, struct collect *sites)
 	srv.started_us = clock_mono_us();
 	srv.started_wall_ms = clock_wall_ms();
 	sem_init(&srv.change_taken, 0, 0);
-	srv.reg = registry_ref(sites->now);
 	carrier_watches_init(&srv.watches);
+	srv.reg = registry_ref(sites->now);
 	atomic_store(&srv.last_reload_good, true);
 	log_set_level(conf->log_level);
 	fds = descriptors_init();

@@ -14,6 +14,15 @@ def listed_packages():
         return [word for line in f for word in line.partition('#')[0].split()]
 
 
+class Unavailable(RuntimeError):
+    """The packages cannot be had here; the text says why."""
+
+
+def release():
+    with open('/etc/os-release') as f:
+        return dict(line.strip().split('=', 1) for line in f if '=' in line).get('VERSION_CODENAME')
+
+
 class Packages:
     def __init__(self, folder, names):
         self.names, self.debs, self.root, self.stamp = names, f'{folder}/debs', f'{folder}/root', f'{folder}/unpacked'
@@ -25,14 +34,16 @@ class Packages:
             return f.read().split() == self.names
 
     def unpack(self):
-        """Downloads and unpacks what is missing. Gives the bytes downloaded."""
+        """Downloads and unpacks all of it anew. Gives the bytes downloaded."""
+        if release() != 'bookworm':
+            raise Unavailable('the packages listed are those of Debian 12')
         for folder in (self.debs, self.root):
             shutil.rmtree(folder, ignore_errors=True)
             os.makedirs(folder)
         p = subprocess.run(['apt-get', 'download', *self.names], cwd=self.debs, stdin=subprocess.DEVNULL,
                            capture_output=True, text=True)
         if p.returncode != 0:
-            raise RuntimeError(f'apt-get download: {p.stderr.strip()[-1500:]}\n(apt-get update as root may help)')
+            raise Unavailable(f'apt-get download: {p.stderr.strip()[-1500:]}\n(apt-get update as root may help)')
         files = sorted(glob.glob(f'{self.debs}/*.deb'))
         for deb in files:
             subprocess.run(['dpkg-deb', '-x', deb, self.root], check=True)

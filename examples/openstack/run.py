@@ -6,12 +6,14 @@
 Unpacks Debian's packages of Keystone, Glance, Placement and Nova below the folder (the first time; some 35 MB are
 downloaded), starts two sites on 127.0.1.1 and 127.0.2.1 with a scopemeshd before each service, and shows through the
 unmodified openstack client what a scope does.  With --once it ends after the last step, 0 when every step came out as
-it should, else 1; without, everything stays up to be tried until Ctrl-C.  Packages and the template of the databases
+it should, else 1, and "N passed, N failed, N skipped" (skipped where Debian's packages cannot be downloaded);
+without, everything stays up to be tried until Ctrl-C.  Packages and the template of the databases
 stay in the folder for the next run, nothing else is left behind."""
 import argparse
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -20,8 +22,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, '..', '..')
 sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
-from cloud import Cloud, SITES     # noqa: E402
-import steps                       # noqa: E402
+from cloud import Cloud, SITES      # noqa: E402
+from debian import Unavailable      # noqa: E402
+import steps                        # noqa: E402
 
 
 class Clock:
@@ -87,7 +90,9 @@ def run(cloud, once):
     print_memory(cloud)
     verdict = f'{show.failed} NOT as it should be' if show.failed else 'all as it should be'
     print(f'\n{show.passed + show.failed} checks in {show.number} steps, {verdict} ({clock.total()})', flush=True)
-    if not once:
+    if once:
+        print(f'{show.passed} passed, {show.failed} failed, 0 skipped')
+    else:
         print_how_to_try(cloud)
         threading.Event().wait()
     return 1 if show.failed else 0
@@ -110,13 +115,16 @@ def main():
     except KeyboardInterrupt:
         print('\nending all of it')
         status = 0
-    except (RuntimeError, OSError) as e:
+    except Unavailable as e:
+        print(f'openstack example: {e}\n0 passed, 0 failed, 1 skipped')
+        status = 0 if args.once else 1
+    except (RuntimeError, OSError, subprocess.TimeoutExpired) as e:
         print(f'openstack example: {e}', file=sys.stderr)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if status == 1 and args.keep_logs:
-            shutil.copytree(cloud.run, args.keep_logs, dirs_exist_ok=True,
-                            ignore=shutil.ignore_patterns('*.db*', 'images', 'instances', '*.raw', 'plugin', 'state'))
+            shutil.copytree(cloud.run, args.keep_logs, dirs_exist_ok=True, ignore=shutil.ignore_patterns(
+                '*.db*', 'images', 'instances', '*.raw', 'plugin', 'state', '*-keys'))
         cloud.stop()
     return status
 

@@ -1,4 +1,4 @@
-"""Two real applications, each of a front service that calls a store service, and neither knowing of scopes.
+"""Real applications, each of a front service that calls a store service, and neither knowing of scopes.
 
 `ask` sends one request to the front and says from the answer which site's store was behind it. Only what that needs
 is started: a front at dc1, a store at dc1 and at dc2."""
@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(HERE, '..', 'demo'))
 from demo import HTTP, listening, wait_for      # noqa: E402
 
 SITES = ('dc1', 'dc2')
+NAMES = (*(f'store {site}' for site in SITES), 'front')
 
 
 class Missing(Exception):
@@ -26,20 +27,27 @@ class Missing(Exception):
 
 def split(address):
     host, _, port = address.rpartition(':')
-    return host, int(port)
+    return host, port
 
 
 class Application:
     """at: where the front and the stores are to listen, and where the front finds the store's proxy."""
 
-    def __init__(self, folder, run, at):
-        self.folder, self.run, self.at, self.processes = folder, run, at, []
+    survives = set()
+    otel = {}           # what loads OpenTelemetry into the front
 
-    def spawn(self, name, argv, env):
+    def __init__(self, folder, run, at):
+        self.folder, self.run, self.at, self.processes, self.count = folder, run, at, [], 0
+        self.modules = f'{folder}/npm/node_modules'
+
+    def spawn(self, name, *argv):
+        """Starts a Node program as front or as store of a site."""
         folder = f'{self.run}/{type(self).__name__}-{name}'
+        os.makedirs(folder, exist_ok=True)
         with open(f'{folder}/log', 'ab') as log:
-            process = subprocess.Popen(argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                       env={**clean_environment(), **env}, start_new_session=True)
+            env = {**clean_environment(), 'NODE_PATH': self.modules, **(self.otel if name == 'front' else {})}
+            process = subprocess.Popen(['node', *argv], cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                       env=env, start_new_session=True)
         self.processes.append(process)
         address = self.at[name]
 
@@ -47,7 +55,7 @@ class Application:
             if process.poll() is not None:
                 with open(f'{folder}/log', errors='replace') as f:
                     raise RuntimeError(f'{name} ended with {process.returncode}:\n{f.read()[-1500:]}')
-            return listening(split(address))
+            return listening((split(address)[0], int(split(address)[1])))
         wait_for(up, 120, f'{name} at {address}', 0.1)
 
     def write(self, name, file, text):
@@ -72,6 +80,13 @@ def clean_environment():
             if not k.startswith(('OTEL_', 'NODE_', 'npm_')) and not k.lower().endswith('_proxy')}
 
 
+def send(method, url, content, headers={}):
+    request = urllib.request.Request(url, method=method, data=json.dumps(content).encode(),
+                                     headers={'Content-Type': 'application/json', **headers})
+    with HTTP.open(request, timeout=30):
+        pass
+
+
 def get(url, headers):
     with HTTP.open(urllib.request.Request(url, headers=headers), timeout=30) as answer:
         return json.loads(answer.read())
@@ -81,34 +96,15 @@ class Verdaccio(Application):
     """A registry of npm packages that fetches what it lacks from another one (an uplink). Without OpenTelemetry it
     hands nothing on."""
     text = 'Verdaccio 6.8'
-    survives = set()
-    otel = {}
-
-    @classmethod
-    def install(cls, folder):
-        where = f'{folder}/npm'
-        with open(f'{HERE}/package.json') as f:
-            wanted = f.read()
-        done = f'{where}/installed'
-        if os.path.exists(done) and open(done).read() == wanted:
-            return
-        os.makedirs(where, exist_ok=True)
-        with open(f'{where}/package.json', 'w') as f:
-            f.write(wanted)
-        npm_install(where)
-        with open(done, 'w') as f:
-            f.write(wanted)
 
     def start(self):
         for site in SITES:
             self.write(f'store {site}', 'config.yaml', registry({}))
         self.write('front', 'config.yaml', registry({'store': {
             'url': f'http://{self.at["store proxy"]}/', 'maxage': '0s', 'max_fails': 1000}}))
-        program = f'{self.folder}/npm/node_modules/verdaccio/bin/verdaccio'
-        for name in (*(f'store {site}' for site in SITES), 'front'):
-            self.spawn(name, ['node', program, '--config', 'config.yaml', '--listen', f'http://{self.at[name]}'],
-                       self.otel if name == 'front' else {})
-        self.count = 0
+        for name in NAMES:
+            self.spawn(name, f'{self.modules}/verdaccio/bin/verdaccio', '--config', 'config.yaml',
+                       '--listen', f'http://{self.at[name]}')
 
     def ask(self, address, headers):
         """Each time another package, since the front keeps what it has seen; the stores say who they are in it."""
@@ -119,26 +115,90 @@ class Verdaccio(Application):
         return get(f'http://{address}/{name}', headers)['versions']['1.0.0']['description']
 
 
-class VerdaccioTraced(Verdaccio):
+class Traced:
     """The same program, unchanged, with OpenTelemetry loaded beside it: W3C headers are its default."""
+    propagators = ''
+
+    def __init__(self, folder, run, at):
+        super().__init__(folder, run, at)
+        self.otel = {'NODE_OPTIONS': '--require @opentelemetry/auto-instrumentations-node/register',
+                     'OTEL_TRACES_EXPORTER': 'console', 'OTEL_METRICS_EXPORTER': 'none', 'OTEL_LOGS_EXPORTER': 'none',
+                     'OTEL_NODE_RESOURCE_DETECTORS': 'none', 'OTEL_PROPAGATORS': self.propagators}
+
+
+class VerdaccioTraced(Traced, Verdaccio):
     text = 'Verdaccio 6.8, OpenTelemetry'
+    propagators = 'tracecontext,baggage'
     survives = {'baggage', 'correlate:traceparent'}
 
-    def __init__(self, folder, run, at):
-        super().__init__(folder, run, at)
-        self.otel = {'NODE_PATH': f'{folder}/npm/node_modules', 'OTEL_METRICS_EXPORTER': 'none',
-                     'NODE_OPTIONS': f'--require {folder}/npm/node_modules/@opentelemetry/auto-instrumentations-node/'
-                     'build/src/register.js', 'OTEL_LOGS_EXPORTER': 'none', 'OTEL_TRACES_EXPORTER': 'console'}
 
-
-class VerdaccioB3(VerdaccioTraced):
-    """And with the headers of Zipkin."""
-    text = 'Verdaccio 6.8, OpenTelemetry with B3'
+class VerdaccioB3(Traced, Verdaccio):
+    """And with the header of Zipkin."""
+    text = 'Verdaccio 6.8, OpenTelemetry, B3'
+    propagators = 'b3'
     survives = {'correlate:b3'}
 
-    def __init__(self, folder, run, at):
-        super().__init__(folder, run, at)
-        self.otel['OTEL_PROPAGATORS'] = 'b3'
+
+class Pouch(Application):
+    """A database that replicates from another one: some eight calls, one after the other, among them writes."""
+    text = 'PouchDB Server 4.2'
+
+    def start(self):
+        for name in NAMES:
+            host, port = split(self.at[name])
+            self.spawn(name, f'{self.modules}/pouchdb-server/bin/pouchdb-server', '--in-memory', '--host', host,
+                       '--port', port, '--no-stdout-logs')
+
+    def ask(self, address, headers):
+        self.count += 1
+        name = f'probe-{self.count}'
+        for site in SITES:
+            send('PUT', f'http://{self.at[f"store {site}"]}/{name}', {})
+            send('PUT', f'http://{self.at[f"store {site}"]}/{name}/which', {'site': site})
+        send('POST', f'http://{address}/_replicate', {'source': f'http://{self.at["store proxy"]}/{name}',
+                                                      'target': name, 'create_target': True}, headers)
+        return get(f'http://{self.at["front"]}/{name}/which', {})['site']
+
+
+class PouchTraced(Traced, Pouch):
+    text = 'PouchDB Server 4.2, OpenTelemetry'
+    propagators = 'tracecontext,baggage'
+    survives = {'baggage', 'correlate:traceparent'}
+
+
+class RequestIds(Application):
+    """A service of Fastify before json-server. Fastify reads x-request-id into request.id, and the service does what
+    many do: it hands that on, for the logs, and nothing else."""
+    text = 'Fastify 5 and json-server 0.17'
+    survives = {'correlate:x-request-id'}
+
+    def start(self):
+        for site in SITES:
+            host, port = split(self.at[f'store {site}'])
+            self.write(f'store {site}', 'db.json', json.dumps({'which': {'site': site}}))
+            self.spawn(f'store {site}', f'{self.modules}/json-server/lib/cli/bin.js', '--quiet', '--host', host,
+                       '--port', port, 'db.json')
+        self.spawn('front', f'{HERE}/fastify.js', *split(self.at['front']), f'http://{self.at["store proxy"]}/which')
+
+    def ask(self, address, headers):
+        return get(f'http://{address}/', headers)['site']
+
+
+def install(folder):
+    """All of package.json at once, again when it has changed."""
+    where, done = f'{folder}/npm', f'{folder}/npm/installed'
+    with open(f'{HERE}/package.json') as f:
+        wanted = f.read()
+    if os.path.exists(done):
+        with open(done) as f:
+            if f.read() == wanted:
+                return
+    os.makedirs(where, exist_ok=True)
+    with open(f'{where}/package.json', 'w') as f:
+        f.write(wanted)
+    npm_install(where)
+    with open(done, 'w') as f:
+        f.write(wanted)
 
 
 def npm_install(where):
@@ -176,10 +236,7 @@ def publish(address, name, site):
         '1.0.0': {**manifest, '_id': f'{name}@1.0.0', 'dist': dist}}, '_attachments': {file: {
             'content_type': 'application/octet-stream', 'data': base64.b64encode(content).decode(),
             'length': len(content)}}}
-    request = urllib.request.Request(f'http://{address}/{name}', method='PUT', data=json.dumps(document).encode(),
-                                     headers={'Content-Type': 'application/json'})
-    with HTTP.open(request, timeout=30):
-        pass
+    send('PUT', f'http://{address}/{name}', document)
 
 
-APPLICATIONS = (Verdaccio, VerdaccioTraced, VerdaccioB3)
+APPLICATIONS = (Verdaccio, VerdaccioTraced, VerdaccioB3, Pouch, PouchTraced, RequestIds)

@@ -3,10 +3,10 @@
 
     survey.py [--scopemeshd FILE] [--folder DIR] [APPLICATION ...]
 
-Starts each application with two scopemeshd before it, and asks for front: dc1, store: dc2 once for each carrier, with
-that one and the header alone.  The answer shows which store was asked: that of dc2 if the scope reached the front's own call,
-that of dc1 if nothing carried it, since such a call is local.  Ends in a table and in "N passed, N failed, N skipped";
-what cannot be downloaded is skipped, with the reason.  Packages stay in the folder, the rest goes."""
+Starts each application with two scopemeshd before it and asks for front: dc1, store: dc2, for each carrier with that
+one and the header alone.  The answer shows which store was asked: that of dc2 if the scope reached the front's own
+call, that of dc1 if nothing carried it, since such a call is local.  Ends in a table and in "N passed, N failed,
+N skipped"; all is skipped where npm has nothing to download from.  Packages stay in the folder, the rest goes."""
 import argparse
 import json
 import os
@@ -19,8 +19,8 @@ import time
 import urllib.request
 
 sys.dont_write_bytecode = True
-from apps import APPLICATIONS, HERE, HTTP, SITES, Missing       # noqa: E402
-from demo import pick_port, wait_for                            # noqa: E402
+from apps import APPLICATIONS, HERE, HTTP, SITES, Missing, install      # noqa: E402
+from demo import pick_port, wait_for                                    # noqa: E402
 
 ROOT = os.path.join(HERE, '..', '..')
 CARRIERS = ('header', 'baggage', 'correlate:traceparent', 'correlate:b3', 'correlate:x-request-id')
@@ -114,6 +114,8 @@ def survey(kind, folder, run, scopemeshd):
 
 
 def print_table(rows):
+    if not rows:
+        return
     short = [c.removeprefix('correlate:') for c in CARRIERS]
     width = max(len(kind.text) for kind, _ in rows)
     print('\n' + ' ' * width + '  ' + '  '.join(short))
@@ -132,31 +134,42 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     folder, scopemeshd = os.path.abspath(args.folder), os.path.abspath(args.scopemeshd)
     os.makedirs(folder, exist_ok=True)
-    counts, rows = {'passed': 0, 'failed': 0, 'skipped': 0}, []
-    for kind in APPLICATIONS:
-        if args.applications and kind.__name__ not in args.applications:
-            continue
-        started, run = time.monotonic(), tempfile.mkdtemp(prefix='run-', dir=folder)
-        try:
-            kind.install(folder)
-            survived = survey(kind, folder, run, scopemeshd)
+    kinds = [k for k in APPLICATIONS if not args.applications or k.__name__ in args.applications]
+    try:
+        install(folder)
+    except Missing as e:
+        print(f'skipped: {e}\n0 passed, 0 failed, {len(kinds)} skipped')
+        return 0
+    rows, failed = [], 0
+    for kind in kinds:
+        started = time.monotonic()
+        survived, text = attempt(kind, folder, scopemeshd)
+        good = survived == kind.survives
+        failed += not good
+        if survived is not None:
             rows.append((kind, survived))
-            good = survived == kind.survives
-            verdict, why = ('passed', '') if good else ('failed', f': expected {sorted(kind.survives)}')
-            text = ', '.join(sorted(survived)) or 'none'
-        except Missing as e:
-            verdict, why, text = 'skipped', '', str(e)
-        except (RuntimeError, OSError, ValueError, KeyError) as e:
-            verdict, why, text = 'failed', '', f'{type(e).__name__}: {e}'
-        finally:
-            shutil.rmtree(run, ignore_errors=True)
-        counts[verdict] += 1
-        print(f'{verdict} {kind.text}: {text}{why} ({time.monotonic() - started:.1f} s)', flush=True)
-    if rows:
-        print_table(rows)
-    print(', '.join(f'{n} {word}' for word, n in counts.items()))
-    return 1 if counts['failed'] else 0
+        print(f'{"passed" if good else "failed"} {kind.text}: {text}'
+              + ('' if good else f'; expected {sorted(kind.survives)}') + f' ({time.monotonic() - started:.1f} s)',
+              flush=True)
+    print_table(rows)
+    print(f'{len(kinds) - failed} passed, {failed} failed, 0 skipped')
+    return 1 if failed else 0
+
+
+def attempt(kind, folder, scopemeshd):
+    """The carriers that survived, None if it could not be found out, and both in words."""
+    run = tempfile.mkdtemp(prefix='run-', dir=folder)
+    try:
+        survived = survey(kind, folder, run, scopemeshd)
+        return survived, ', '.join(sorted(survived)) or 'none'
+    except (RuntimeError, OSError, ValueError, KeyError) as e:
+        return None, f'{type(e).__name__}: {e}'
+    finally:
+        shutil.rmtree(run, ignore_errors=True)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

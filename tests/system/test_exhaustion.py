@@ -84,13 +84,15 @@ def all_are_prompt(addr, when=''):
         if longest >= 1:
             longest = honest_requests(addr)
     assert longest < 1, f'a request took {longest:.3f} s{when}'
+    return longest
 
 
 def endure(bed, text=b'', count=CROWD, limit=DESCRIPTORS, **kw):
     d, origin = limited(bed, limit, **kw)
     before = descriptors(d)
     crowd = Crowd(d.addr('image'), text, count)
-    all_are_prompt(d.addr('image'))
+    longest = all_are_prompt(d.addr('image'))
+    print(f'     {HONEST} honest requests: none failed, the longest took {longest * 1000:.0f} ms')
     assert metric(d, 'connections_evicted_total') > 0
     eq(ask(d.admin, path='/healthz').status, 200, 'the admin interface')
     crowd.leave()
