@@ -153,7 +153,8 @@ def cut(show):
     status, text, seconds = show.client('dc1', ['image', 'list', '--scope', 'image: dc2'])
     refused = accesses(show.cloud.sites['dc1'], 'image')[-1]
     show.check(status != 0 and (refused['status'], refused['reason']) == (503, 'unreachable'),
-               f"dc1's scopemeshd: {refused['status']} {refused['reason']} ({seconds}); the client:\n       {last_line(text)}")
+               f"dc1's scopemeshd: {refused['status']} {refused['reason']} ({seconds}); the client:"
+               f'\n       {last_line(text)}')
     show.cloud.links.each('open')
     show.step('Healed.')
     show.images('dc1', ['debian', 'twin'], '--scope', 'image: dc2')
