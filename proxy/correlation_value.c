@@ -42,6 +42,7 @@ static bool is_hex(struct span s, size_t digits)
 	return s.n == digits && hex_is(s);
 }
 
+/* Of ids, which are seldom so: the first digit decides as a rule. */
 static bool is_zero(struct span s)
 {
 	for (size_t i = 0; i < s.n; i++)

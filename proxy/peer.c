@@ -33,6 +33,7 @@
 /* Pings a second of all peers together, from some number of peers on. */
 #define TURNS_A_SECOND 50
 #define TURN_FAILED_US 2000000
+#define TURN_UNWANTED_US 4000000
 #define FIRST_TURNS 5
 #define TICK_US 500000
 #define DIGEST_FIRST_US 3000000
@@ -68,6 +69,9 @@ static int64_t turn_us(struct peer *p)
 		us /= FIRST_TURNS; /* a distance wants more than one sample */
 	if (p->alive.reach == REACH_FAILED && !p->alive.good && us < TURN_FAILED_US)
 		us = TURN_FAILED_US;
+	if (p->alive.reach == REACH_DOWN && !p->alive.good &&
+	    (p->alive.last_miss == MISS_UNTRUSTED || p->alive.last_miss == MISS_BARRED))
+		us = TURN_UNWANTED_US; /* it has said no, and says so in its log */
 	return us - us / 10 + (int64_t)peers_random(p->all, (uint64_t)us / 5);
 }
 
@@ -76,7 +80,7 @@ static bool is_fenced(const struct peer *p)
 	return atomic_load_explicit(&p->live->marks, memory_order_relaxed) & MARK_FENCED;
 }
 
-/* ---- asking -------------------------------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------------------------ */
 
 static void send_ask(struct peer *p, enum peer_step step, const char *path, const char *more, size_t most)
 {
@@ -150,7 +154,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		send_ping(p);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------- */
 
 static bool get_version(const json_t *doc, struct site_version *v)
 {
@@ -350,7 +354,7 @@ static void on_done(struct ask *ask, const struct ask_answer *answer)
 	go_on(p);
 }
 
-/* ---- the tick ------------------------------------------------------------------------------------------------------- */
+/* ---- the tick ---------------------------------------------------------------------------------------------- */
 
 /* A digest now and then with some peer, so that what was missed is found, and with it sites that only others reach. */
 static void choose_digest(struct peers *all, int64_t now_us)
@@ -403,7 +407,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	peers_announce(all, now);
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------- */
 
 static void peer_free(struct peer *p)
 {
@@ -565,7 +569,7 @@ void peers_free(struct peers **allp)
 	free(all);
 }
 
-/* ---- the admin interface --------------------------------------------------------------------------------------------- */
+/* ---- the admin interface ----------------------------------------------------------------------------------- */
 
 static struct peer *peer_of(const struct peers *all, struct span site)
 {

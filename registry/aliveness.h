@@ -13,7 +13,7 @@
 	               "that is cut)") \
 	X(MISS_BROKEN, "broken: the connection ends before the answer") \
 	X(MISS_STRANGER, "stranger: what answers at its address is not this site") \
-	X(MISS_BARRED, "barred: it does not let this site in (fenced there, not in its registry, or of another version)") \
+	X(MISS_BARRED, "barred: it does not let this site in (fenced there, not in its registry, another version)") \
 	X(MISS_UNTRUSTED, "untrusted: no TLS connection, since a certificate is refused on this side or on that")
 
 enum alive_miss {

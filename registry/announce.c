@@ -31,7 +31,7 @@ const char *announce_health_text(enum announce_health health)
 	return "unknown";
 }
 
-/* ---- encoding --------------------------------------------------------------------------------------------------- */
+/* ---- encoding ---------------------------------------------------------------------------------------------- */
 
 /* What is no UTF-8 cannot be told. */
 static json_t *text_json(struct span s)
@@ -115,7 +115,7 @@ bool announce_encode(const struct announcement *a, struct buf *out)
 	return print_json(doc, ANNOUNCE_BYTES, out);
 }
 
-/* ---- decoding ---------------------------------------------------------------------------------------------------- */
+/* ---- decoding ---------------------------------------------------------------------------------------------- */
 
 struct decoder { struct announcement *a; struct err *e; };
 
@@ -315,7 +315,7 @@ void announce_free(struct announcement **a)
 	*a = NULL;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------------------------- */
 
 void announce_table_init(struct announce_table *t)
 {
@@ -471,7 +471,7 @@ void announce_excuse(struct announce_table *t, int64_t us)
 		t->entries[i].confirmed_us += us;
 }
 
-/* ---- digests ----------------------------------------------------------------------------------------------------- */
+/* ---- digests ----------------------------------------------------------------------------------------------- */
 
 bool announce_digest(const struct announce_table *t, int64_t now_us, struct buf *out)
 {

@@ -8,6 +8,7 @@ import time
 import harness
 from harness import answer, ask, eq, wait_until, yaml_value
 from pairs import Load, Pairs
+from trusted import SITES, TlsClient, authority, client_context, logged, mesh_tls, scoped, states, trusted
 
 
 def services(pairs, here):
@@ -290,6 +291,44 @@ def test_damaged_marks_stop_the_start(bed):
     d.start(wait=False)
     eq(d.process.wait(harness.DEADLINE), 3, 'exit status')
     assert 'marks.json:1:' in d.log(), d.log()
+
+
+# --- over TLS ------------------------------------------------------------------------------------------
+
+def test_a_peer_asks_in_its_own_name_only(bed):
+    """What sites tell each other: dc2's certificate gets nothing for a question in the name of dc3."""
+    d, daemons, _ = trusted(bed)
+    mesh = daemons['dc1'].listeners['mesh']
+
+    def asks(path, site='dc2'):
+        with TlsClient(mesh, client_context(d, site)) as c:
+            return c.ask(path='/.scopemesh/' + path)
+    eq(asks('announcement?from=dc2').json()['site'], 'dc1')
+    eq(asks('announcement?from=dc3').problem('not-allowed')['status'], 403)
+    eq(asks('ping?from=dc3').status, 403)
+    eq(asks('digest?from=dc1').status, 403)
+    # fenced, with or without a certificate
+    eq(ask(daemons['dc1'].admin, 'POST', '/v1/sites/dc2/fence', {'Content-Type': 'application/json'}, b'{}').status, 200)
+    eq(asks('ping?from=dc2').status, 403)
+    scoped(daemons['dc2'], 'dc1').problem('unreachable')
+    eq(scoped(daemons['dc2'], 'dc1; dc3').status, 200, 'otherwise moves on')
+    wait_until(lambda: 'barred' in str(sites_of(daemons['dc2'])['dc1']['reason']), 'dc2 learns that it is fenced')
+    eq(ask(daemons['dc1'].admin, 'POST', '/v1/sites/dc2/unfence', {'Content-Type': 'application/json'}, b'{}').status, 200)
+    wait_until(lambda: states(daemons['dc2'])['dc1'] == 'connected', 'the way is open again')
+
+
+def test_a_certificate_that_is_refused_has_a_reason_of_its_own(bed):
+    d = authority(bed, *SITES)
+    other = authority(bed, 'dc3', name='other')
+    _, daemons, _ = trusted(bed, d, tls=lambda s: mesh_tls(other, 'dc3') if s == 'dc3' else {})
+    wait_until(lambda: states(daemons['dc1'])['dc3'] == 'disconnected', 'dc3 is not believed')
+    assert 'untrusted' in sites_of(daemons['dc1'])['dc3']['reason'], sites_of(daemons['dc1'])['dc3']
+    logged(daemons['dc1'], 'site dc3: no TLS connection')
+    wait_until(lambda: states(daemons['dc1'])['dc2'] == 'connected', 'the one with a good certificate')
+
+
+def sites_of(daemon):
+    return {s['name']: s for s in ask(daemon.admin, path='/v1/sites').json()['sites']}
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ import threading
 import time
 
 import harness
-from harness import answer, ask, ca, eq, wait_until
+from harness import answer, ask, ca, eq, run_program, wait_until
 from trusted import (SITES, PEER, TlsClient, TlsOrigin, authority, certificates, client_context, mesh_tls,
                      odd_certificate, reads_again, refused, scoped, server_context, states, trusted)
 
@@ -62,6 +62,46 @@ def test_a_new_certificate_is_taken_under_load_without_a_failed_request(bed):
                 t.join()
     eq([m for _, bad, _ in loads for m in bad], [], 'answers that were no 200')
     assert 'certificate of mesh' in daemons['dc1'].log() and 'days left' in daemons['dc1'].log()
+
+
+def test_an_authority_gives_way_to_another_without_a_failed_request(bed):
+    d, new = authority(bed, *SITES), authority(bed, *SITES, name='new')
+    ca('revoke', 'dc3', '--dir', d)     # a list of the old authority, none of the new one
+    ca('issue', 'dc3', '--dir', d)
+    d, daemons, _ = trusted(bed, d, tls=lambda s: {'crl': f'{d}/crl.pem'})
+    stop = threading.Event()
+    loads = [hammer(daemons['dc1'].addr('image'), 'dc2', stop, m) for m in ('GET', 'POST')]
+
+    def put(target, text):
+        bed.write('ca/fresh', text)
+        os.chmod(f'{d}/fresh', 0o600)
+        os.rename(f'{d}/fresh', f'{d}/{target}')
+
+    def step(change):
+        counts = {s: daemons[s].log().count('were read again') for s in SITES}
+        change()
+        for s, n in counts.items():
+            wait_until(lambda: daemons[s].log().count('were read again') > n, f'{s} has read again')
+        before = [c[0] for _, _, c in loads]
+        wait_until(lambda: all(c[0] > n + 20 for (_, _, c), n in zip(loads, before)), 'more requests')
+
+    def new_certificates():
+        for site in SITES:
+            for kind in ('key', 'pem'):
+                put(f'{site}.{kind}', open(f'{new}/{site}.{kind}').read())
+    try:
+        step(lambda: put('ca.pem', open(f'{d}/ca.pem').read() + open(f'{new}/ca.pem').read()))
+        step(new_certificates)
+        step(lambda: put('ca.pem', open(f'{new}/ca.pem').read()))
+    finally:
+        stop.set()
+        for threads, _, _ in loads:
+            for t in threads:
+                t.join()
+    eq([m for _, bad, _ in loads for m in bad], [], 'answers that were no 200')
+    eq([certificates(x)[1] for x in daemons.values()], [None] * 3, 'problems')
+    for one, other in (('dc1', 'dc2'), ('dc2', 'dc3'), ('dc3', 'dc1')):
+        eq(scoped(daemons[one], other).status, 200, f'{one} to {other}')
 
 
 def test_what_is_of_no_use_leaves_the_last_good_pair(bed):
@@ -153,6 +193,26 @@ def test_a_kept_connection_ends_with_what_it_was_based_on(bed):
         eq(c.sock.recv(1), b'', 'the end')
         reads_again(two, 'registry file was read again')(lambda: bed.write('sites.yaml', sites))
     eq(scoped(daemons['dc1'], 'dc2').status, 200, 'back again')
+
+
+def test_a_fenced_site_is_turned_away_on_its_kept_connections(bed):
+    d, daemons, origins = trusted(bed)
+    one, two = daemons['dc1'], daemons['dc2']
+    eq(scoped(one, 'dc2').status, 200, 'before')
+    with TlsClient(two.addr('mesh'), client_context(d, 'dc1')) as kept:
+        eq(kept.ask(headers=PEER).status, 200, 'before')
+        eq(run_program(harness.SCOPECTL, '--admin', f'http://{two.admin}', 'site', 'fence', 'dc1').returncode, 0, 'fence')
+        served = len(origins['dc2'].requests)
+        m = kept.ask(headers=PEER)
+        eq((m.status, m.get('Connection')), (503, 'close'), 'on a kept connection')
+        assert 'fenced' in m.problem('unreachable')['detail'], m
+    eq(scoped(one, 'dc2').status, 503, 'from the fenced site')
+    eq(scoped(one, 'dc2; dc1').body, b'dc1', 'otherwise moves on')
+    eq(len(origins['dc2'].requests), served, 'requests that went on')
+    wait_until(lambda: next(s for s in ask(daemons['dc3'].admin, path='/v1/sites').json()['sites']
+                            if s['name'] == 'dc1')['fenced_by'] == ['dc2'], 'others see who has fenced it')
+    eq(run_program(harness.SCOPECTL, '--admin', f'http://{two.admin}', 'site', 'unfence', 'dc1').returncode, 0, 'unfence')
+    wait_until(lambda: scoped(one, 'dc2').status == 200, 'dc1 is let in again')
 
 
 def test_a_revoked_site_is_refused_on_old_and_new_connections(bed):
