@@ -567,6 +567,13 @@ const char *io_peer_refusal(struct io *io, struct ssl_ctx_st *ctx, int64_t now_m
 	return why;
 }
 
+bool io_has_news(const struct io *io)
+{
+	const struct io_tls *t = tls_of(io);
+
+	return t ? t->raw.ready || SSL_has_pending(t->ssl) : io->ready;
+}
+
 bool io_is_refused(const struct io *io)
 {
 	const struct io_tls *t = tls_of(io);
