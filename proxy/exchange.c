@@ -370,6 +370,25 @@ bool exchange_has_whole_request(const struct exchange *x)
 	return x->req_done && !x->req.upgrade;
 }
 
+/* A client may end its side once its request is whole (RFC 9112 9.6), which shows when what is here has been sent on: that
+ * may have to wait for a connection, for room or for another proxy's 100. */
+static void client_ended(struct exchange *x)
+{
+	switch ((enum exchange_state)x->state) {
+	case X_ROUTE: /* content of a request to the admin interface */
+	case X_TUNNEL:
+		exchange_run(x);
+		return;
+	case X_AWAIT:
+	case X_RELAY:
+		if (!x->req_done && !exchange_pump_request(x))
+			exchange_run(x);
+		return;
+	default:
+		return;
+	}
+}
+
 void exchange_on_client_readable(struct exchange *x)
 {
 	if (exchange_splices_request(x)) {
@@ -389,11 +408,7 @@ void exchange_on_client_readable(struct exchange *x)
 			exchange_run(x);
 		return;
 	case CONN_READ_EOF:
-		/* A client may end its side once its request is whole (RFC 9112 9.6). */
-		if (x->state == X_TUNNEL)
-			exchange_run(x);
-		else if (!x->req_done && x->state != X_REPLY)
-			client_gone(x);
+		client_ended(x);
 		return;
 	case CONN_READ_BROKEN:
 		client_gone(x);

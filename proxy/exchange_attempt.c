@@ -292,6 +292,8 @@ enum exchange_step exchange_step_connect(struct exchange *x)
 	struct tls_target to;
 	int rc;
 
+	/* The client is not waited for now: nor may it be what gives way to the connection made for it. */
+	deadline_clear(&x->w->deadlines, &x->s->deadline);
 	target_begin(x);
 	to = target_of(x);
 	rc = upstream_take(x->pool, x->w, x, &to, want, &x->up);

@@ -45,6 +45,7 @@ struct io_tls {
 	const char *why;           /* static text */
 	int64_t ends_ms;           /* the peer's certificate; 0: none */
 	bool server, linked, shaken, failed, refused;
+	bool heard;                /* bytes of the stream have come */
 	bool read_waits_for_room, write_waits_for_bytes, end_waits;
 	struct event again;        /* bytes are left inside */
 };
@@ -143,7 +144,7 @@ static int tls_want(struct io *io, bool read, bool write)
 
 /* ---- what OpenSSL says --------------------------------------------------------------------------------------- */
 
-/* Alerts by which a peer refuses a handshake (RFC 8446 6.2); after it none of them is sent. */
+/* Alerts by which a peer refuses a handshake (RFC 8446 6.2); once it has answered, none of them says that it did nothing. */
 static bool refuses(unsigned long code)
 {
 	int alert = ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET;
@@ -175,7 +176,7 @@ static ssize_t broken(struct io *io, unsigned long code)
 
 	t->failed = true;
 	t->why = reason_of(t, code);
-	t->refused = !t->shaken || refuses(code);
+	t->refused = !t->shaken || (!t->heard && refuses(code));
 	ERR_clear_error();
 	return t->refused ? -EKEYREJECTED : -ECONNRESET;
 }
@@ -275,6 +276,7 @@ static ssize_t tls_read(struct io *io, void *room, size_t bytes)
 	rc = SSL_read(t->ssl, room, bytes > INT_MAX ? INT_MAX : (int)bytes);
 	if (rc <= 0)
 		return judge(io, rc, false);
+	t->heard = true;
 	read_on(io);
 	return rc;
 }
@@ -565,6 +567,13 @@ const char *io_peer_refusal(struct io *io, struct ssl_ctx_st *ctx, int64_t now_m
 		t->accepted_by = ctx;
 	}
 	return why;
+}
+
+bool io_has_news(const struct io *io)
+{
+	const struct io_tls *t = tls_of(io);
+
+	return t ? t->raw.ready || SSL_has_pending(t->ssl) : io->ready;
 }
 
 bool io_is_refused(const struct io *io)

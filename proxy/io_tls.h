@@ -21,6 +21,9 @@ struct span io_peer_site(const struct io *io);
 /* Whether the peer would be accepted by this context, which may be newer than the one that accepted it, at this time
  * (wall clock); why not, else NULL.  What was found is remembered: asking again costs nothing. */
 const char *io_peer_refusal(struct io *io, struct ssl_ctx_st *ctx, int64_t now_ms);
+/* Something may wait to be read that the handler has not been told of yet: its event is in the batch at hand, or bytes
+ * are left inside. */
+bool io_has_news(const struct io *io);
 /* The handshake failed, on our side or by the peer's word, even if that came late (RFC 8446 4.4.2.4): nothing that was
  * sent on this stream was looked at. */
 bool io_is_refused(const struct io *io);

@@ -378,7 +378,8 @@ static int route_from_mesh(struct exchange *x)
 {
 	const struct http_field *scope = http_find(&x->req, HTTP_X_SCOPEMESH_SCOPE);
 
-	x->between_sites = span_starts(x->req.path, SPAN(PEER_PATHS));
+	/* A user's request names its service, whatever its path: else users would speak for the site that passes them on. */
+	x->between_sites = span_starts(x->req.path, SPAN(PEER_PATHS)) && !http_find(&x->req, HTTP_X_SCOPEMESH_SERVICE);
 	if (trust_identify(x) || trust_check_version(x))
 		return ERR_DENIED;
 	if (x->between_sites) {

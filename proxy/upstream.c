@@ -153,7 +153,7 @@ static struct upstream *kept(struct pool *pool, const struct tls_target *to, enu
 
 	for (u = TAILQ_FIRST(&pool->idle); u; u = next) {
 		next = TAILQ_NEXT(u, link);
-		if (u->c.io.ready)
+		if (io_has_news(&u->c.io))
 			continue;
 		if (is_meant(u, to))
 			break;
@@ -210,8 +210,8 @@ void upstream_keep(struct upstream **up)
 	clear_busy(u);
 	deadline_clear(&u->worker->deadlines, &u->deadline);
 	/* What stands behind the response is nobody's answer, least of all the next one's. */
-	if (buf_len(&u->c.in) || buf_len(&u->c.out) || u->c.eof || (u->c.filled && !io_quiet(&u->c.io)) ||
-	    io_want_read(&u->c.io, true)) {
+	if (buf_len(&u->c.in) || buf_len(&u->c.out) || u->c.eof ||
+	    ((u->c.filled || io_has_news(&u->c.io)) && !io_quiet(&u->c.io)) || io_want_read(&u->c.io, true)) {
 		bury(u, false);
 		return;
 	}

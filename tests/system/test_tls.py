@@ -183,6 +183,30 @@ def test_a_body_that_ends_with_the_stream_is_whole_only_with_close_notify(bed):
     eq(m, None, 'a cut body that ended as if whole')
 
 
+def test_bytes_nobody_asked_for_are_no_answer_over_tls(bed):
+    """Two records in one packet: the second one is inside OpenSSL when the first has been read."""
+    d = host_certificate(bed, 'back', 'DNS:image.internal')
+    forged = answer(b'forged')
+
+    def handler(r, sock):
+        if r.path != '/first':
+            return answer(r.path.encode())
+        raw = socket.socket(fileno=os.dup(sock.fileno()))
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        sock.sendall(answer(b'first'))
+        sock.sendall(forged)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        return b''
+    origin = TlsOrigin('dc1', server_context(d, 'back'), handler)
+    bed.servers.append(origin)
+    one = bed.daemon('dc1', {'image': {'instances': [f'https://{origin.addr}'], 'upstream_tls': {'verify': False}}},
+                     workers=1)
+    for _ in range(10):
+        with harness.Client(one.addr('image')) as c:    # the second request is looked at in the same turn of the loop
+            c.send('GET /first HTTP/1.1\r\nHost: x\r\n\r\nGET /second HTTP/1.1\r\nHost: x\r\n\r\n')
+            eq([c.reader.message('GET').body for _ in range(2)], [b'first', b'/second'], 'answers')
+
+
 # --- configuration and dates ---------------------------------------------------------------------
 
 def test_check_says_what_is_wrong_with_certificates(bed):
