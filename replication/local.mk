@@ -1,0 +1,6 @@
+# replication: meta-identifiers, the store
+noinst_LIBRARIES += replication/libreplication.a
+replication_libreplication_a_CFLAGS = $(AM_CFLAGS)
+replication_libreplication_a_SOURCES = \
+	replication/hlc.c replication/hlc.h \
+	replication/op_id.c replication/op_id.h
