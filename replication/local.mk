@@ -4,3 +4,6 @@ replication_libreplication_a_CFLAGS = $(AM_CFLAGS)
 replication_libreplication_a_SOURCES = \
 	replication/hlc.c replication/hlc.h \
 	replication/op_id.c replication/op_id.h
+# identifiers
+replication_libreplication_a_CFLAGS += $(OPENSSL_CFLAGS)
+replication_libreplication_a_SOURCES += replication/metaid.c replication/metaid.h
