@@ -8,6 +8,9 @@ bench_bench_http_LDADD = $(HTTP_LIBS) base/libbase.a
 EXTRA_PROGRAMS += bench/bench_correlation
 bench_bench_correlation_SOURCES = bench/bench_correlation.c
 bench_bench_correlation_LDADD = proxy/libproxy.a base/libbase.a
+EXTRA_PROGRAMS += bench/bench_splice
+bench_bench_splice_SOURCES = bench/bench_splice.c
+bench_bench_splice_LDADD = replication/libreplication.a base/libbase.a
 
 # Against HAProxy and nginx, unpacked below the build folder; outside make check, since it takes minutes.
 EXTRA_DIST += bench/README.md bench/run bench/rig.py bench/soak.py bench/origin.c bench/floor.c bench/report.lua \

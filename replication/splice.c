@@ -1,0 +1,782 @@
+/* A scanner of bytes, no parser: it copies what it does not know, so that a malformed document leaves as it came.
+ *
+ * Between what has been given out and what is being read there is at most one *unit*, which may be an id:
+ *
+ *     chunk:   ........|-------|~~~~~~~~|...........
+ *                    from     unit      p
+ *              given out  plain  the unit, still open
+ *
+ *   mode      what a unit is
+ *   BETWEEN   none: punctuation, blanks and scalars of a JSON document
+ *   STRING    a token in a string (or anywhere in what is not JSON)
+ *   WHOLE     a string from quote to quote, where it is a member's name or may be an id as a whole
+ *   SCALAR    a number or word at a place
+ *
+ * Invariants:
+ *  1. Of a unit that began in an earlier chunk the bytes so far are in held[0..held_bytes), and from == unit.
+ *  2. A unit that cannot be an id any more (more than SPLICE_HELD_BYTES raw) is given out; what is left of it is `lost`.
+ *  3. What is decided depends on the decoded text of units and of the string before them, never on where chunks end.
+ *  4. A WHOLE that is no id is scanned again as a STRING.
+ *  5. Places are followed down to SPLICE_DEPTH containers, as sets of bits; below that a counter of brackets is all there
+ *     is, so depth costs nothing.
+ *
+ * yajl and jansson were passed over: they collect a string before they tell of it (a file of a gigabyte in base64 is one
+ * string), they know nothing of ids within strings, and they refuse documents that an application may well send. */
+#include "replication/splice_int.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/percent.h"
+
+enum mode { BETWEEN, STRING, WHOLE, SCALAR };
+
+struct splice {
+	const struct splice_rules *rules;
+	splice_look *look;
+	void *ctx;
+	struct buf *out;
+	size_t most;
+	bool full; /* an id was exchanged, and out holds `most` */
+	enum splice_body body;
+	enum mode mode;
+
+	const char *from, *unit;      /* into the chunk */
+	bool open, escaped, lost;     /* the unit: there is one; an escape is in it; too long to be an id */
+	unsigned char esc;            /* of an escape: how many bytes of it there are, 0 for none */
+	unsigned char before;         /* the character before the unit */
+	int escape;                   /* the character that begins one, -1 for none */
+	unsigned code;                /* what it stands for, so far */
+	size_t esc_at;                /* where in the unit it began */
+	size_t held_bytes;
+
+	const char *seen;             /* into the chunk: of the string, what is not in trail yet */
+	size_t trail_bytes;
+
+	size_t depth;                 /* open brackets */
+	uint32_t objects;             /* bit d: the container at depth d is one */
+	uint32_t alive[SPLICE_DEPTH + 1]; /* places that may lie in the container at depth d */
+	uint32_t value;               /* places that the next value is on the way to */
+	bool key;                     /* the next string is a member's name */
+
+	char held[SPLICE_HELD_BYTES];
+	char trail[2 * SPLICE_TRAIL_BYTES];
+};
+
+_Static_assert(sizeof(struct splice) <= SPLICE_BYTES, "the memory of a splicer is bounded");
+
+static const char *scan(struct splice *s, const char *p, const char *end);
+
+/* Of an id as we look for it in text. */
+static const unsigned char token_char[256] = {
+	['-'] = 1, ['_'] = 1, ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
+};
+
+static bool is_token(char c)
+{
+	return token_char[(unsigned char)c];
+}
+
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* ---- what is given out ------------------------------------------------------------------------------------------- */
+
+static void give_plain(struct splice *s, const char *to)
+{
+	if (to > s->from)
+		buf_add(s->out, s->from, (size_t)(to - s->from));
+	s->from = to;
+}
+
+static void give_escaped(struct splice *s, struct span text)
+{
+	for (size_t i = 0; i < text.n; i++) {
+		char c = text.p[i];
+
+		if (c == '"' || c == '\\')
+			buf_add(s->out, (char[]){ '\\', c }, 2);
+		else if ((unsigned char)c < 0x20)
+			buf_addf(s->out, "\\u%04x", c);
+		else
+			buf_add_char(s->out, c);
+	}
+}
+
+static void give_new(struct splice *s, const struct splice_new *new, enum splice_where where)
+{
+	struct span text = span_head(new->text, SPLICE_ID_BYTES);
+
+	if (where == SPLICE_PLACE && new->number) {
+		buf_add_span(s->out, text);
+	} else if (where == SPLICE_PLACE) {
+		buf_add_char(s->out, '"');
+		give_escaped(s, text);
+		buf_add_char(s->out, '"');
+	} else if (s->body == SPLICE_LINK || where != SPLICE_TOKEN) {
+		percent_encode(text, "-._~", s->out);
+	} else if (s->body == SPLICE_JSON) {
+		give_escaped(s, text);
+	} else {
+		buf_add_span(s->out, text);
+	}
+	s->full = s->most && buf_len(s->out) >= s->most;
+}
+
+/* ---- what of the string lies before, for paths ------------------------------------------------------------------- */
+
+static bool wants_trail(const struct splice *s)
+{
+	return s->rules && s->rules->trail_count;
+}
+
+static void trail_begin(struct splice *s, const char *at)
+{
+	s->trail_bytes = 0;
+	s->seen = at;
+}
+
+static void trail_add(struct splice *s, struct span text)
+{
+	if (!wants_trail(s))
+		return;
+	if (text.n > SPLICE_TRAIL_BYTES)
+		text = span_from(text, text.n - SPLICE_TRAIL_BYTES);
+	if (s->trail_bytes + text.n > sizeof(s->trail)) {
+		memmove(s->trail, s->trail + s->trail_bytes - SPLICE_TRAIL_BYTES, SPLICE_TRAIL_BYTES);
+		s->trail_bytes = SPLICE_TRAIL_BYTES;
+	}
+	if (text.n)
+		memcpy(s->trail + s->trail_bytes, text.p, text.n);
+	s->trail_bytes += text.n;
+}
+
+static void trail_take(struct splice *s, const char *to)
+{
+	if (to > s->seen)
+		trail_add(s, span_make(s->seen, (size_t)(to - s->seen)));
+	s->seen = to;
+}
+
+/* What lies before `to`, SPLICE_TRAIL_BYTES of it at most. */
+static struct span trail_before(struct splice *s, const char *to)
+{
+	struct span t;
+
+	if (s->trail_bytes)
+		trail_take(s, to);
+	t = s->trail_bytes ? span_make(s->trail, s->trail_bytes) : span_make(s->seen, (size_t)(to - s->seen));
+	return t.n > SPLICE_TRAIL_BYTES ? span_from(t, t.n - SPLICE_TRAIL_BYTES) : t;
+}
+
+/* ---- units ------------------------------------------------------------------------------------------------------- */
+
+static void unit_open(struct splice *s, const char *at)
+{
+	s->open = true;
+	s->escaped = s->lost = false;
+	s->held_bytes = 0;
+	s->unit = at;
+}
+
+/* Keeps the unit's bytes up to p, where the chunk ends, or gives them out when it is too long. */
+static void unit_hold(struct splice *s, const char *p)
+{
+	size_t n = (size_t)(p - s->unit);
+
+	if (!s->held_bytes && !s->lost) {
+		give_plain(s, s->unit);
+		if (s->mode == STRING)
+			trail_take(s, s->unit);
+	}
+	if (!s->lost && s->held_bytes + n > sizeof(s->held)) {
+		buf_add(s->out, s->held, s->held_bytes);
+		s->held_bytes = 0;
+		s->lost = true;
+	}
+	if (s->lost) {
+		give_plain(s, p);
+	} else {
+		memcpy(s->held + s->held_bytes, s->unit, n);
+		s->held_bytes += n;
+	}
+	s->from = s->unit = p;
+}
+
+/* All bytes of the unit, whose end is p; those of a lost one are not known. */
+static struct span unit_raw(struct splice *s, const char *p)
+{
+	if (s->held_bytes)
+		unit_hold(s, p);
+	if (s->lost)
+		return span_make("", 0);
+	return s->held_bytes ? span_make(s->held, s->held_bytes) : span_make(s->unit, (size_t)(p - s->unit));
+}
+
+/* Ends the unit: gives `new` for the bytes [skip, n) of its raw text, or what was there. */
+static void unit_close(struct splice *s, struct span raw, size_t skip, size_t n, const struct splice_new *new,
+                       enum splice_where where)
+{
+	s->open = false;
+	if (s->held_bytes) {
+		buf_add(s->out, raw.p, new ? skip : n);
+		if (new)
+			give_new(s, new, where);
+		buf_add(s->out, raw.p + n, raw.n - n);
+		s->held_bytes = 0;
+	} else if (new) {
+		give_plain(s, raw.p + skip);
+		give_new(s, new, where);
+		s->from = raw.p + n;
+	}
+}
+
+static bool ask(struct splice *s, struct span text, enum splice_where where, unsigned rule, bool number,
+                struct splice_new *new_r)
+{
+	const struct splice_id id = { text, where, rule, number };
+
+	*new_r = (struct splice_new){ .number = false };
+	return s->look(s->ctx, &id, new_r);
+}
+
+/* ---- tokens ------------------------------------------------------------------------------------------------------ */
+
+/* Characters that belong to a path segment, or to a value, though not to a token: an id before one is not whole. */
+static bool ends_segment(int next)
+{
+	return next < 128 && (next <= 0 || !strchr(".~%+@=!$*", next));
+}
+
+static bool all_digits(struct span s)
+{
+	size_t i = 0;
+
+	while (i < s.n && s.p[i] >= '0' && s.p[i] <= '9')
+		i++;
+	return i == s.n;
+}
+
+/* id: decoded; at: where it began in the chunk, when it did; next: the character after it, -1 for none.  skip_r: how much
+ * of its beginning stays, the digits of a %2F in front. */
+static bool look_token(struct splice *s, struct span id, const char *at, int next, size_t *skip_r,
+                       enum splice_where *where_r, struct splice_new *new_r)
+{
+	const struct splice_trail *t = NULL;
+
+	*skip_r = 0;
+	if (wants_trail(s) && (s->before == '/' || s->before == '=') && ends_segment(next))
+		t = splice_trail_find(s->rules, trail_before(s, at));
+	*where_r = t && t->query ? SPLICE_QUERY : SPLICE_PATH;
+	if (t && ask(s, id, *where_r, t->rule, false, new_r))
+		return true;
+	*where_r = SPLICE_TOKEN;
+	if (id.n < SPLICE_TOKEN_LEAST || all_digits(id))
+		return false;
+	if (s->before == '%' && s->body != SPLICE_LINK && !s->escaped && id.n >= SPLICE_TOKEN_LEAST + 2 &&
+	    hex_value(id.p[0]) >= 0 && hex_value(id.p[1]) >= 0 && !all_digits(span_from(id, 2)) &&
+	    ask(s, span_from(id, 2), SPLICE_TOKEN, 0, false, new_r)) {
+		*skip_r = 2;
+		return true;
+	}
+	return ask(s, id, SPLICE_TOKEN, 0, false, new_r);
+}
+
+/* The token alone of a raw text in which some characters may be escapes; false when it is too long for an id. */
+static bool decode_token(const struct splice *s, struct span raw, char room[SPLICE_ID_BYTES], struct span *id_r)
+{
+	size_t n = 0, width = s->escape == '%' ? 3 : 6;
+
+	*id_r = raw;
+	if (!s->escaped)
+		return raw.n <= SPLICE_ID_BYTES;
+	for (size_t i = 0; i < raw.n; n++) {
+		if (n == SPLICE_ID_BYTES)
+			return false;
+		if (raw.p[i] != s->escape) {
+			room[n] = raw.p[i++];
+			continue;
+		}
+		room[n] = (char)(hex_value(raw.p[i + width - 2]) << 4 | hex_value(raw.p[i + width - 1]));
+		i += width;
+	}
+	*id_r = span_make(room, n);
+	return true;
+}
+
+/* The token ends, its unit at p: there is an escape of another character at its end, or none. */
+static void token_end(struct splice *s, const char *p, bool escape, int next)
+{
+	struct span raw = unit_raw(s, p), id = SPAN("");
+	const char *began = s->held_bytes || s->lost ? p : s->unit;
+	size_t n = escape && !s->lost ? s->esc_at : raw.n, skip;
+	bool apart = escape || s->escaped || s->held_bytes || s->lost;
+	bool fits = !s->lost;
+	struct splice_new new;
+	enum splice_where where;
+	char room[SPLICE_ID_BYTES];
+
+	if (fits && decode_token(s, span_head(raw, n), room, &id)) {
+		bool found;
+
+		if (s->held_bytes) /* the trail ends where the unit began */
+			s->seen = began;
+		found = id.n && look_token(s, id, began, next, &skip, &where, &new);
+		if (apart) {
+			trail_take(s, began);
+			trail_add(s, id);
+			s->seen = p;
+		}
+		unit_close(s, raw, found ? skip : 0, n, found ? &new : NULL, found ? where : SPLICE_TOKEN);
+	} else {
+		unit_close(s, raw, 0, n, NULL, SPLICE_TOKEN);
+		trail_begin(s, p); /* nothing that long is a segment of ours */
+	}
+}
+
+static const char *skip_token(const char *p, const char *end)
+{
+	while (p < end && is_token(*p))
+		p++;
+	return p;
+}
+
+/* ---- escapes ----------------------------------------------------------------------------------------------------- */
+
+static const char *escape_begin(struct splice *s, const char *p)
+{
+	if (!s->open)
+		unit_open(s, p);
+	s->esc_at = s->held_bytes + (size_t)(p - s->unit);
+	s->esc = 1;
+	s->code = 0;
+	return p + 1;
+}
+
+/* c: what the escape that ends at p stands for, 0x80 for what is not ASCII. */
+static void escape_end(struct splice *s, const char *p, unsigned char c)
+{
+	s->esc = 0;
+	if (is_token((char)c)) {
+		s->escaped = true;
+		return;
+	}
+	token_end(s, p, true, c);
+	trail_add(s, span_make((const char *)&c, 1));
+	s->before = c;
+}
+
+/* What a backslash and this character stand for; a letter that stands for nothing leaves the backslash. */
+static unsigned char short_escape(char c)
+{
+	static const char names[] = "bfnrt", values[] = "\b\f\n\r\t";
+	const char *at = c ? strchr(names, c) : NULL;
+
+	if (at)
+		return (unsigned char)values[at - names];
+	return is_token(c) ? '\\' : (unsigned char)c;
+}
+
+/* The next byte of one.  A malformed one ends before it, and stands for the character it began with. */
+static const char *escape_byte(struct splice *s, const char *p)
+{
+	bool percent = s->escape == '%';
+	int digit = hex_value(*p);
+
+	if (s->esc == 1 && !percent) {
+		if (*p != 'u')
+			escape_end(s, p + 1, short_escape(*p));
+		else
+			s->esc = 2;
+		return p + 1;
+	}
+	if (digit < 0) {
+		escape_end(s, p, (unsigned char)s->escape);
+		return p;
+	}
+	s->code = s->code << 4 | (unsigned)digit;
+	if (++s->esc == (percent ? 3 : 6))
+		escape_end(s, p + 1, s->code < 0x80 ? (unsigned char)s->code : 0x80);
+	return p + 1;
+}
+
+/* ---- strings ----------------------------------------------------------------------------------------------------- */
+
+/* A token that lies in the chunk from start to p whole. */
+static void token_here(struct splice *s, const char *start, const char *p)
+{
+	if (p - start < SPLICE_TOKEN_LEAST && !(wants_trail(s) && (s->before == '/' || s->before == '=')))
+		return;
+	unit_open(s, start);
+	token_end(s, p, false, (unsigned char)*p);
+}
+
+static const char *scan_string(struct splice *s, const char *p, const char *end)
+{
+	while (p < end && !s->full) {
+		const char *start = p;
+
+		if (s->esc) {
+			p = escape_byte(s, p);
+			continue;
+		}
+		p = skip_token(p, end);
+		if (p < end && (unsigned char)*p != s->escape) {
+			if (s->open)
+				token_end(s, p, false, (unsigned char)*p);
+			else if (p > start)
+				token_here(s, start, p);
+			s->before = (unsigned char)*p++;
+			if (s->before == '"' && s->body == SPLICE_JSON) {
+				s->mode = BETWEEN;
+				return p;
+			}
+			continue;
+		}
+		if (p > start && !s->open)
+			unit_open(s, start);
+		if (p < end)
+			p = escape_begin(s, p);
+	}
+	return p;
+}
+
+static void string_begin(struct splice *s, const char *at)
+{
+	s->mode = STRING;
+	s->before = '"';
+	trail_begin(s, at);
+}
+
+/* ---- strings as a whole ------------------------------------------------------------------------------------------ */
+
+/* Scans the unit, a string that is no id as a whole, for tokens; p: where it ends.  Returns where to go on. */
+static const char *whole_again(struct splice *s, const char *p)
+{
+	char again[SPLICE_HELD_BYTES];
+	size_t n = s->held_bytes;
+
+	s->open = false;
+	s->esc = 0;
+	if (!n) {
+		string_begin(s, s->unit + 1);
+		return s->unit + 1;
+	}
+	memcpy(again, s->held, n);
+	s->held_bytes = 0;
+	s->from = again;
+	string_begin(s, again + 1);
+	for (const char *at = again + 1;; s->full = false) {
+		at = scan(s, at, again + n);
+		if (at == again + n)
+			break;
+	}
+	s->full = s->most && buf_len(s->out) >= s->most;
+	s->from = s->unit = s->seen = p;
+	return p;
+}
+
+static void name_end(struct splice *s, struct span name, bool known)
+{
+	const struct splice_rules *rules = s->rules;
+	size_t step = s->depth - 1;
+	uint32_t bits = s->alive[s->depth] & rules->named[step];
+
+	s->value = s->alive[s->depth] & rules->any_member[step];
+	for (; known && bits; bits &= bits - 1) {
+		int i = __builtin_ctz(bits);
+
+		if (span_eq(rules->places[i].step[step], name))
+			s->value |= UINT32_C(1) << i;
+	}
+}
+
+/* Of several places that fit, the one that names more of its steps. */
+static unsigned place_rule(const struct splice *s)
+{
+	const struct splice_place *best = NULL;
+
+	for (uint32_t bits = s->value & s->rules->ends[s->depth]; bits; bits &= bits - 1) {
+		const struct splice_place *p = &s->rules->places[__builtin_ctz(bits)];
+
+		if (!best || p->names > best->names)
+			best = p;
+	}
+	return best->rule;
+}
+
+/* The closing quote lies before p. */
+static const char *whole_end(struct splice *s, const char *p)
+{
+	bool held = s->held_bytes > 0, known, key = s->key;
+	const char *rest = s->unit;
+	char room[SPLICE_ID_BYTES];
+	struct splice_new new;
+	struct span raw, text;
+	size_t n = 0;
+
+	if (held && s->held_bytes + (size_t)(p - s->unit) > sizeof(s->held)) {
+		if (key)
+			name_end(s, SPAN(""), false);
+		return whole_again(s, rest);
+	}
+	raw = unit_raw(s, p);
+	known = splice_unescape(span_make(raw.p + 1, raw.n - 2), room, &n);
+	text = span_make(room, n);
+	if (key)
+		name_end(s, text, known);
+	else if (known && n && ask(s, text, SPLICE_PLACE, place_rule(s), false, &new)) {
+		unit_close(s, raw, 0, raw.n, &new, SPLICE_PLACE);
+		s->mode = BETWEEN;
+		return p;
+	}
+	return whole_again(s, p);
+}
+
+static const char *scan_whole(struct splice *s, const char *p, const char *end)
+{
+	for (; p < end; p++) {
+		if (s->esc) {
+			s->esc = 0;
+		} else if (*p == '\\') {
+			s->esc = 1;
+		} else if (*p == '"') {
+			return whole_end(s, p + 1);
+		}
+	}
+	return p;
+}
+
+/* ---- numbers ----------------------------------------------------------------------------------------------------- */
+
+static bool is_scalar(char c)
+{
+	return (unsigned char)c > ' ' && !strchr("{}[]:,\"", c);
+}
+
+static void scalar_end(struct splice *s, const char *p)
+{
+	struct span raw = unit_raw(s, p);
+	struct splice_new new;
+	bool found = raw.n && raw.n <= SPLICE_ID_BYTES && ask(s, raw, SPLICE_PLACE, place_rule(s), true, &new);
+
+	unit_close(s, raw, 0, raw.n, found ? &new : NULL, SPLICE_PLACE);
+	s->mode = BETWEEN;
+}
+
+static const char *scan_scalar(struct splice *s, const char *p, const char *end)
+{
+	while (p < end && is_scalar(*p))
+		p++;
+	if (p < end)
+		scalar_end(s, p);
+	return p;
+}
+
+/* ---- the document ------------------------------------------------------------------------------------------------ */
+
+static bool in_object(const struct splice *s)
+{
+	return s->depth && s->depth <= SPLICE_DEPTH && (s->objects >> s->depth & 1);
+}
+
+/* Before an element of an array, a member's name, or another document. */
+static void value_next(struct splice *s)
+{
+	s->key = in_object(s);
+	s->value = 0;
+	if (!s->rules)
+		return;
+	if (!s->depth)
+		s->value = s->rules->all;
+	else if (s->depth <= SPLICE_DEPTH && !s->key)
+		s->value = s->alive[s->depth] & s->rules->any_index[s->depth - 1];
+}
+
+static void bracket_open(struct splice *s, bool object)
+{
+	s->depth++;
+	if (s->depth <= SPLICE_DEPTH) {
+		s->alive[s->depth] = s->value;
+		s->objects = (s->objects & ~(UINT32_C(1) << s->depth)) | (uint32_t)object << s->depth;
+	}
+	value_next(s);
+}
+
+static void bracket_close(struct splice *s)
+{
+	s->depth -= s->depth > 0;
+	s->key = false;
+	s->value = 0;
+	if (!s->depth)
+		value_next(s);
+}
+
+static bool is_place(const struct splice *s)
+{
+	return s->value && s->depth <= SPLICE_DEPTH && (s->value & s->rules->ends[s->depth]);
+}
+
+static const char *quote(struct splice *s, const char *p)
+{
+	if (s->key ? s->rules && s->alive[s->depth] : is_place(s)) {
+		unit_open(s, p);
+		s->mode = WHOLE;
+	} else {
+		string_begin(s, p + 1);
+	}
+	return p + 1;
+}
+
+static const char *scan_between(struct splice *s, const char *p, const char *end)
+{
+	for (; p < end; p++) {
+		switch (*p) {
+		case '"':
+			return quote(s, p);
+		case '{':
+		case '[':
+			bracket_open(s, *p == '{');
+			break;
+		case '}':
+		case ']':
+			bracket_close(s);
+			break;
+		case ',':
+			value_next(s);
+			break;
+		case ':':
+			s->key = false;
+			break;
+		case ' ':
+		case '\t':
+		case '\r':
+		case '\n':
+			break;
+		default:
+			if (!s->key && is_place(s) && is_scalar(*p)) {
+				unit_open(s, p);
+				s->mode = SCALAR;
+				return p + 1;
+			}
+		}
+	}
+	return p;
+}
+
+/* To the end of the chunk, or until out is full; what is open then is held. */
+static const char *scan(struct splice *s, const char *p, const char *end)
+{
+	while (p < end && !s->full) {
+		switch (s->mode) {
+		case BETWEEN:
+			p = scan_between(s, p, end);
+			break;
+		case STRING:
+			p = scan_string(s, p, end);
+			break;
+		case WHOLE:
+			p = scan_whole(s, p, end);
+			if (p == end && s->open && s->held_bytes + (size_t)(p - s->unit) > sizeof(s->held)) {
+				bool held = s->held_bytes > 0;
+
+				if (s->key)
+					name_end(s, SPAN(""), false);
+				p = whole_again(s, held ? s->unit : p);
+			}
+			break;
+		case SCALAR:
+			p = scan_scalar(s, p, end);
+			break;
+		}
+	}
+	if (s->open) {
+		unit_hold(s, p);
+	} else {
+		give_plain(s, p);
+		if (s->mode == STRING)
+			trail_take(s, p);
+	}
+	return p;
+}
+
+/* ---- the outside ------------------------------------------------------------------------------------------------- */
+
+static void init(struct splice *s, enum splice_body body, const struct splice_rules *rules, splice_look *look, void *ctx)
+{
+	assert(body != SPLICE_NONE && look);
+	memset(s, 0, offsetof(struct splice, held));
+	s->rules = rules;
+	s->look = look;
+	s->ctx = ctx;
+	s->body = body;
+	s->mode = body == SPLICE_JSON ? BETWEEN : STRING;
+	s->escape = body == SPLICE_JSON ? '\\' : body == SPLICE_LINK ? '%' : -1;
+	if (body == SPLICE_JSON)
+		value_next(s);
+}
+
+struct splice *splice_new(enum splice_body body, const struct splice_rules *rules, splice_look *look, void *ctx)
+{
+	struct splice *s = malloc(sizeof(*s));
+
+	if (s)
+		init(s, body, rules, look, ctx);
+	return s;
+}
+
+void splice_free(struct splice **s)
+{
+	free(*s);
+	*s = NULL;
+}
+
+size_t splice_feed(struct splice *s, struct span in, size_t most, struct buf *out)
+{
+	if (!in.n)
+		return 0;
+	s->out = out;
+	s->most = most;
+	s->full = false;
+	s->from = s->unit = s->seen = in.p;
+	return (size_t)(scan(s, in.p, in.p + in.n) - in.p);
+}
+
+void splice_end(struct splice *s, struct buf *out)
+{
+	static const char nothing[1];
+
+	s->out = out;
+	s->most = 0;
+	s->full = false;
+	s->from = s->unit = s->seen = nothing;
+	if (s->mode == WHOLE && s->open)
+		whole_again(s, nothing);
+	if (s->mode == SCALAR && s->open)
+		scalar_end(s, nothing);
+	if (s->esc)
+		escape_end(s, nothing, (unsigned char)s->escape);
+	if (s->open)
+		token_end(s, nothing, false, -1);
+}
+
+size_t splice_held(const struct splice *s)
+{
+	return s->held_bytes;
+}
+
+bool splice_once(enum splice_body body, const struct splice_rules *rules, splice_look *look, void *ctx, struct span in,
+                 struct buf *out)
+{
+	struct splice s;
+
+	init(&s, body, rules, look, ctx);
+	splice_feed(&s, in, 0, out);
+	splice_end(&s, out);
+	return !out->failed;
+}
