@@ -22,10 +22,13 @@
  *
  * yajl and jansson were passed over: they collect a string before they tell of it (a file of a gigabyte in base64 is one
  * string), they know nothing of ids within strings, and they refuse documents that an application may well send. */
-#include "replication/splice_int.h"
+#include "replication/splice_walk_int.h"
 
 #include <assert.h>
 #include <stdlib.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "base/percent.h"
 
@@ -53,11 +56,7 @@ struct splice {
 	const char *seen;             /* into the chunk: of the string, what is not in trail yet */
 	size_t trail_bytes;
 
-	size_t depth;                 /* open brackets */
-	uint32_t objects;             /* bit d: the container at depth d is one */
-	uint32_t alive[SPLICE_DEPTH + 1]; /* places that may lie in the container at depth d */
-	uint32_t value;               /* places that the next value is on the way to */
-	bool key;                     /* the next string is a member's name */
+	struct splice_walk walk;
 
 	char held[SPLICE_HELD_BYTES];
 	char trail[2 * SPLICE_TRAIL_BYTES];
@@ -99,7 +98,9 @@ static void give_escaped(struct splice *s, struct span text)
 	for (size_t i = 0; i < text.n; i++) {
 		char c = text.p[i];
 
-		if (c == '"' || c == '\\')
+		if (token_char[(unsigned char)c])
+			buf_add_char(s->out, c);
+		else if (c == '"' || c == '\\')
 			buf_add(s->out, (char[]){ '\\', c }, 2);
 		else if ((unsigned char)c < 0x20)
 			buf_addf(s->out, "\\u%04x", c);
@@ -416,14 +417,96 @@ static void token_here(struct splice *s, const char *start, const char *p)
 	token_end(s, p, false, (unsigned char)*p);
 }
 
+/* Where the next quote or escape is, or end. */
+static const char *find_special(const struct splice *s, const char *p, const char *end)
+{
+	const char *at;
+
+	if (s->body == SPLICE_TEXT)
+		return end;
+	if (s->body == SPLICE_LINK) {
+		at = memchr(p, '%', (size_t)(end - p));
+		return at ? at : end;
+	}
+#ifdef __SSE2__
+	for (; end - p >= 16; p += 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+		int found = _mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+		                                           _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+
+		if (found)
+			return p + __builtin_ctz((unsigned)found);
+	}
+#endif
+	while (p < end && *p != '"' && *p != '\\')
+		p++;
+	return p;
+}
+
+/* Whether an id shorter than a token may stand in there, behind a path or a query member's name. */
+static bool may_hold_short(const struct splice *s, const char *p, const char *to)
+{
+	size_t n = (size_t)(to - p);
+
+	return wants_trail(s) && n &&
+	       (s->before == '/' || s->before == '=' || memchr(p, '/', n) || memchr(p, '=', n));
+}
+
+/* Looks for long tokens between p and `to`, where neither quote nor escape nor open unit is; those that end before `to`
+ * are dealt with.  The sixteenth byte is looked at first: where that is no token's, none of 16 began before it.
+ * Returns where to go on: a token that reaches `to`, or `to`. */
+static const char *skip_plain(struct splice *s, const char *p, const char *to)
+{
+	const char *at = p;
+
+	while (to - at >= SPLICE_TOKEN_LEAST && !s->full) {
+		size_t n = SPLICE_TOKEN_LEAST;
+		const char *k;
+
+		while (n && is_token(at[n - 1]))
+			n--;
+		at += n;
+		if (n)
+			continue;
+		k = skip_token(at + SPLICE_TOKEN_LEAST, to);
+		if (k == to)
+			break;
+		if (at > p)
+			s->before = (unsigned char)at[-1];
+		token_here(s, at, k);
+		at = k + 1;
+		s->before = (unsigned char)*k;
+		p = at;
+	}
+	if (!s->full && to - at < SPLICE_TOKEN_LEAST) {
+		const char *least = at;
+
+		at = to;
+		while (at > least && is_token(at[-1]))
+			at--;
+	}
+	if (at > p)
+		s->before = (unsigned char)at[-1];
+	return at;
+}
+
 static const char *scan_string(struct splice *s, const char *p, const char *end)
 {
+	const char *looked = p; /* so far there is neither quote nor escape */
+
 	while (p < end && !s->full) {
 		const char *start = p;
 
 		if (s->esc) {
 			p = escape_byte(s, p);
 			continue;
+		}
+		if (!s->open && p >= looked) {
+			looked = find_special(s, p, end);
+			if (!may_hold_short(s, p, looked))
+				p = start = skip_plain(s, p, looked);
+			if (s->full)
+				break;
 		}
 		p = skip_token(p, end);
 		if (p < end && (unsigned char)*p != s->escape) {
@@ -481,39 +564,10 @@ static const char *whole_again(struct splice *s, const char *p)
 	return p;
 }
 
-static void name_end(struct splice *s, struct span name, bool known)
-{
-	const struct splice_rules *rules = s->rules;
-	size_t step = s->depth - 1;
-	uint32_t bits = s->alive[s->depth] & rules->named[step];
-
-	s->value = s->alive[s->depth] & rules->any_member[step];
-	for (; known && bits; bits &= bits - 1) {
-		int i = __builtin_ctz(bits);
-
-		if (span_eq(rules->places[i].step[step], name))
-			s->value |= UINT32_C(1) << i;
-	}
-}
-
-/* Of several places that fit, the one that names more of its steps. */
-static unsigned place_rule(const struct splice *s)
-{
-	const struct splice_place *best = NULL;
-
-	for (uint32_t bits = s->value & s->rules->ends[s->depth]; bits; bits &= bits - 1) {
-		const struct splice_place *p = &s->rules->places[__builtin_ctz(bits)];
-
-		if (!best || p->names > best->names)
-			best = p;
-	}
-	return best->rule;
-}
-
 /* The closing quote lies before p. */
 static const char *whole_end(struct splice *s, const char *p)
 {
-	bool held = s->held_bytes > 0, known, key = s->key;
+	bool held = s->held_bytes > 0, known, key = s->walk.key;
 	const char *rest = s->unit;
 	char room[SPLICE_ID_BYTES];
 	struct splice_new new;
@@ -522,16 +576,26 @@ static const char *whole_end(struct splice *s, const char *p)
 
 	if (held && s->held_bytes + (size_t)(p - s->unit) > sizeof(s->held)) {
 		if (key)
-			name_end(s, SPAN(""), false);
+			walk_name_end(&s->walk, SPAN(""), false);
 		return whole_again(s, rest);
 	}
 	raw = unit_raw(s, p);
-	known = splice_unescape(span_make(raw.p + 1, raw.n - 2), room, &n);
-	text = span_make(room, n);
+	text = span_make(raw.p + 1, raw.n - 2);
+	known = text.n <= SPLICE_ID_BYTES;
+	if (s->escaped) {
+		known = splice_unescape(text, room, &n);
+		text = span_make(room, n);
+	}
 	if (key)
-		name_end(s, text, known);
-	else if (known && n && ask(s, text, SPLICE_PLACE, place_rule(s), false, &new)) {
+		walk_name_end(&s->walk, text, known);
+	else if (known && text.n && ask(s, text, SPLICE_PLACE, walk_place_rule(&s->walk), false, &new)) {
 		unit_close(s, raw, 0, raw.n, &new, SPLICE_PLACE);
+		s->mode = BETWEEN;
+		return p;
+	}
+	s->before = '"';
+	if (!s->escaped && text.n < SPLICE_TOKEN_LEAST && !may_hold_short(s, text.p, text.p + text.n)) {
+		unit_close(s, raw, 0, raw.n, NULL, SPLICE_PLACE);
 		s->mode = BETWEEN;
 		return p;
 	}
@@ -540,14 +604,19 @@ static const char *whole_end(struct splice *s, const char *p)
 
 static const char *scan_whole(struct splice *s, const char *p, const char *end)
 {
-	for (; p < end; p++) {
+	while (p < end) {
 		if (s->esc) {
 			s->esc = 0;
-		} else if (*p == '\\') {
-			s->esc = 1;
-		} else if (*p == '"') {
-			return whole_end(s, p + 1);
+			p++;
+			continue;
 		}
+		p = find_special(s, p, end);
+		if (p == end)
+			break;
+		if (*p++ == '"')
+			return whole_end(s, p);
+		s->esc = 1;
+		s->escaped = true;
 	}
 	return p;
 }
@@ -563,7 +632,7 @@ static void scalar_end(struct splice *s, const char *p)
 {
 	struct span raw = unit_raw(s, p);
 	struct splice_new new;
-	bool found = raw.n && raw.n <= SPLICE_ID_BYTES && ask(s, raw, SPLICE_PLACE, place_rule(s), true, &new);
+	bool found = raw.n && raw.n <= SPLICE_ID_BYTES && ask(s, raw, SPLICE_PLACE, walk_place_rule(&s->walk), true, &new);
 
 	unit_close(s, raw, 0, raw.n, found ? &new : NULL, SPLICE_PLACE);
 	s->mode = BETWEEN;
@@ -580,51 +649,9 @@ static const char *scan_scalar(struct splice *s, const char *p, const char *end)
 
 /* ---- the document ------------------------------------------------------------------------------------------------ */
 
-static bool in_object(const struct splice *s)
-{
-	return s->depth && s->depth <= SPLICE_DEPTH && (s->objects >> s->depth & 1);
-}
-
-/* Before an element of an array, a member's name, or another document. */
-static void value_next(struct splice *s)
-{
-	s->key = in_object(s);
-	s->value = 0;
-	if (!s->rules)
-		return;
-	if (!s->depth)
-		s->value = s->rules->all;
-	else if (s->depth <= SPLICE_DEPTH && !s->key)
-		s->value = s->alive[s->depth] & s->rules->any_index[s->depth - 1];
-}
-
-static void bracket_open(struct splice *s, bool object)
-{
-	s->depth++;
-	if (s->depth <= SPLICE_DEPTH) {
-		s->alive[s->depth] = s->value;
-		s->objects = (s->objects & ~(UINT32_C(1) << s->depth)) | (uint32_t)object << s->depth;
-	}
-	value_next(s);
-}
-
-static void bracket_close(struct splice *s)
-{
-	s->depth -= s->depth > 0;
-	s->key = false;
-	s->value = 0;
-	if (!s->depth)
-		value_next(s);
-}
-
-static bool is_place(const struct splice *s)
-{
-	return s->value && s->depth <= SPLICE_DEPTH && (s->value & s->rules->ends[s->depth]);
-}
-
 static const char *quote(struct splice *s, const char *p)
 {
-	if (s->key ? s->rules && s->alive[s->depth] : is_place(s)) {
+	if (s->walk.key ? s->rules && s->walk.alive[s->walk.depth] : walk_is_place(&s->walk)) {
 		unit_open(s, p);
 		s->mode = WHOLE;
 	} else {
@@ -633,40 +660,46 @@ static const char *quote(struct splice *s, const char *p)
 	return p + 1;
 }
 
+static const unsigned char punctuation[256] = {
+	['"'] = 1, ['{'] = 1, ['}'] = 1, ['['] = 1, [']'] = 1, [':'] = 1, [','] = 1,
+};
+
 static const char *scan_between(struct splice *s, const char *p, const char *end)
 {
-	for (; p < end; p++) {
+	if (!s->rules || !s->rules->all) { /* without places strings are all that matters */
+		p = memchr(p, '"', (size_t)(end - p));
+		return p ? quote(s, p) : end;
+	}
+	for (;; p++) {
+		bool place = !s->walk.key && walk_is_place(&s->walk);
+
+		while (p < end && !punctuation[(unsigned char)*p] && !(place && is_scalar(*p)))
+			p++;
+		if (p == end)
+			return p;
 		switch (*p) {
 		case '"':
 			return quote(s, p);
 		case '{':
 		case '[':
-			bracket_open(s, *p == '{');
+			walk_bracket_open(&s->walk, *p == '{');
 			break;
 		case '}':
 		case ']':
-			bracket_close(s);
+			walk_bracket_close(&s->walk);
 			break;
 		case ',':
-			value_next(s);
+			walk_value_next(&s->walk);
 			break;
 		case ':':
-			s->key = false;
-			break;
-		case ' ':
-		case '\t':
-		case '\r':
-		case '\n':
+			s->walk.key = false;
 			break;
 		default:
-			if (!s->key && is_place(s) && is_scalar(*p)) {
-				unit_open(s, p);
-				s->mode = SCALAR;
-				return p + 1;
-			}
+			unit_open(s, p);
+			s->mode = SCALAR;
+			return p + 1;
 		}
 	}
-	return p;
 }
 
 /* To the end of the chunk, or until out is full; what is open then is held. */
@@ -685,8 +718,8 @@ static const char *scan(struct splice *s, const char *p, const char *end)
 			if (p == end && s->open && s->held_bytes + (size_t)(p - s->unit) > sizeof(s->held)) {
 				bool held = s->held_bytes > 0;
 
-				if (s->key)
-					name_end(s, SPAN(""), false);
+				if (s->walk.key)
+					walk_name_end(&s->walk, SPAN(""), false);
 				p = whole_again(s, held ? s->unit : p);
 			}
 			break;
@@ -711,14 +744,14 @@ static void init(struct splice *s, enum splice_body body, const struct splice_ru
 {
 	assert(body != SPLICE_NONE && look);
 	memset(s, 0, offsetof(struct splice, held));
-	s->rules = rules;
+	s->rules = s->walk.rules = rules && rules->place_count + rules->trail_count ? rules : NULL;
 	s->look = look;
 	s->ctx = ctx;
 	s->body = body;
 	s->mode = body == SPLICE_JSON ? BETWEEN : STRING;
 	s->escape = body == SPLICE_JSON ? '\\' : body == SPLICE_LINK ? '%' : -1;
 	if (body == SPLICE_JSON)
-		value_next(s);
+		walk_value_next(&s->walk);
 }
 
 struct splice *splice_new(enum splice_body body, const struct splice_rules *rules, splice_look *look, void *ctx)
