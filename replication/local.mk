@@ -8,6 +8,8 @@ replication_libreplication_a_SOURCES = \
 replication_libreplication_a_CFLAGS += $(OPENSSL_CFLAGS)
 replication_libreplication_a_SOURCES += replication/metaid.c replication/metaid.h
 replication_libreplication_a_SOURCES += \
-	replication/splice.c replication/splice.h replication/splice_int.h replication/splice_walk_int.h \
+	replication/splice.c replication/splice.h \
+	replication/splice_int.h replication/splice_scan_int.h replication/splice_walk_int.h \
+	replication/splice_json.c \
 	replication/splice_rules.c \
 	replication/splice_text.c

@@ -22,7 +22,7 @@
  *
  * yajl and jansson were passed over: they collect a string before they tell of it (a file of a gigabyte in base64 is one
  * string), they know nothing of ids within strings, and they refuse documents that an application may well send. */
-#include "replication/splice_walk_int.h"
+#include "replication/splice_scan_int.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -32,39 +32,7 @@
 
 #include "base/percent.h"
 
-enum mode { BETWEEN, STRING, WHOLE, SCALAR };
-
-struct splice {
-	const struct splice_rules *rules;
-	splice_look *look;
-	void *ctx;
-	struct buf *out;
-	size_t most;
-	bool full; /* an id was exchanged, and out holds `most` */
-	enum splice_body body;
-	enum mode mode;
-
-	const char *from, *unit;      /* into the chunk */
-	bool open, escaped, lost;     /* the unit: there is one; an escape is in it; too long to be an id */
-	unsigned char esc;            /* of an escape: how many bytes of it there are, 0 for none */
-	unsigned char before;         /* the character before the unit */
-	int escape;                   /* the character that begins one, -1 for none */
-	unsigned code;                /* what it stands for, so far */
-	size_t esc_at;                /* where in the unit it began */
-	size_t held_bytes;
-
-	const char *seen;             /* into the chunk: of the string, what is not in trail yet */
-	size_t trail_bytes;
-
-	struct splice_walk walk;
-
-	char held[SPLICE_HELD_BYTES];
-	char trail[2 * SPLICE_TRAIL_BYTES];
-};
-
 _Static_assert(sizeof(struct splice) <= SPLICE_BYTES, "the memory of a splicer is bounded");
-
-static const char *scan(struct splice *s, const char *p, const char *end);
 
 /* Of an id as we look for it in text. */
 static const unsigned char token_char[256] = {
@@ -177,7 +145,7 @@ static struct span trail_before(struct splice *s, const char *to)
 
 /* ---- units ------------------------------------------------------------------------------------------------------- */
 
-static void unit_open(struct splice *s, const char *at)
+void splice_unit_open(struct splice *s, const char *at)
 {
 	s->open = true;
 	s->escaped = s->lost = false;
@@ -209,8 +177,7 @@ static void unit_hold(struct splice *s, const char *p)
 	s->from = s->unit = p;
 }
 
-/* All bytes of the unit, whose end is p; those of a lost one are not known. */
-static struct span unit_raw(struct splice *s, const char *p)
+struct span splice_unit_raw(struct splice *s, const char *p)
 {
 	if (s->held_bytes)
 		unit_hold(s, p);
@@ -219,8 +186,7 @@ static struct span unit_raw(struct splice *s, const char *p)
 	return s->held_bytes ? span_make(s->held, s->held_bytes) : span_make(s->unit, (size_t)(p - s->unit));
 }
 
-/* Ends the unit: gives `new` for the bytes [skip, n) of its raw text, or what was there. */
-static void unit_close(struct splice *s, struct span raw, size_t skip, size_t n, const struct splice_new *new,
+void splice_unit_close(struct splice *s, struct span raw, size_t skip, size_t n, const struct splice_new *new,
                        enum splice_where where)
 {
 	s->open = false;
@@ -237,7 +203,7 @@ static void unit_close(struct splice *s, struct span raw, size_t skip, size_t n,
 	}
 }
 
-static bool ask(struct splice *s, struct span text, enum splice_where where, unsigned rule, bool number,
+bool splice_ask(struct splice *s, struct span text, enum splice_where where, unsigned rule, bool number,
                 struct splice_new *new_r)
 {
 	const struct splice_id id = { text, where, rule, number };
@@ -274,18 +240,18 @@ static bool look_token(struct splice *s, struct span id, const char *at, int nex
 	if (wants_trail(s) && (s->before == '/' || s->before == '=') && ends_segment(next))
 		t = splice_trail_find(s->rules, trail_before(s, at));
 	*where_r = t && t->query ? SPLICE_QUERY : SPLICE_PATH;
-	if (t && ask(s, id, *where_r, t->rule, false, new_r))
+	if (t && splice_ask(s, id, *where_r, t->rule, false, new_r))
 		return true;
 	*where_r = SPLICE_TOKEN;
 	if (id.n < SPLICE_TOKEN_LEAST || all_digits(id))
 		return false;
 	if (s->before == '%' && s->body != SPLICE_LINK && !s->escaped && id.n >= SPLICE_TOKEN_LEAST + 2 &&
 	    hex_value(id.p[0]) >= 0 && hex_value(id.p[1]) >= 0 && !all_digits(span_from(id, 2)) &&
-	    ask(s, span_from(id, 2), SPLICE_TOKEN, 0, false, new_r)) {
+	    splice_ask(s, span_from(id, 2), SPLICE_TOKEN, 0, false, new_r)) {
 		*skip_r = 2;
 		return true;
 	}
-	return ask(s, id, SPLICE_TOKEN, 0, false, new_r);
+	return splice_ask(s, id, SPLICE_TOKEN, 0, false, new_r);
 }
 
 /* The token alone of a raw text in which some characters may be escapes; false when it is too long for an id. */
@@ -313,7 +279,7 @@ static bool decode_token(const struct splice *s, struct span raw, char room[SPLI
 /* The token ends, its unit at p: there is an escape of another character at its end, or none. */
 static void token_end(struct splice *s, const char *p, bool escape, int next)
 {
-	struct span raw = unit_raw(s, p), id = SPAN("");
+	struct span raw = splice_unit_raw(s, p), id = SPAN("");
 	const char *began = s->held_bytes || s->lost ? p : s->unit;
 	size_t n = escape && !s->lost ? s->esc_at : raw.n, skip;
 	bool apart = escape || s->escaped || s->held_bytes || s->lost;
@@ -333,9 +299,9 @@ static void token_end(struct splice *s, const char *p, bool escape, int next)
 			trail_add(s, id);
 			s->seen = p;
 		}
-		unit_close(s, raw, found ? skip : 0, n, found ? &new : NULL, found ? where : SPLICE_TOKEN);
+		splice_unit_close(s, raw, found ? skip : 0, n, found ? &new : NULL, found ? where : SPLICE_TOKEN);
 	} else {
-		unit_close(s, raw, 0, n, NULL, SPLICE_TOKEN);
+		splice_unit_close(s, raw, 0, n, NULL, SPLICE_TOKEN);
 		trail_begin(s, p); /* nothing that long is a segment of ours */
 	}
 }
@@ -352,7 +318,7 @@ static const char *skip_token(const char *p, const char *end)
 static const char *escape_begin(struct splice *s, const char *p)
 {
 	if (!s->open)
-		unit_open(s, p);
+		splice_unit_open(s, p);
 	s->esc_at = s->held_bytes + (size_t)(p - s->unit);
 	s->esc = 1;
 	s->code = 0;
@@ -413,12 +379,11 @@ static void token_here(struct splice *s, const char *start, const char *p)
 {
 	if (p - start < SPLICE_TOKEN_LEAST && !(wants_trail(s) && (s->before == '/' || s->before == '=')))
 		return;
-	unit_open(s, start);
+	splice_unit_open(s, start);
 	token_end(s, p, false, (unsigned char)*p);
 }
 
-/* Where the next quote or escape is, or end. */
-static const char *find_special(const struct splice *s, const char *p, const char *end)
+const char *splice_find_special(const struct splice *s, const char *p, const char *end)
 {
 	const char *at;
 
@@ -443,8 +408,7 @@ static const char *find_special(const struct splice *s, const char *p, const cha
 	return p;
 }
 
-/* Whether an id shorter than a token may stand in there, behind a path or a query member's name. */
-static bool may_hold_short(const struct splice *s, const char *p, const char *to)
+bool splice_may_hold_short(const struct splice *s, const char *p, const char *to)
 {
 	size_t n = (size_t)(to - p);
 
@@ -502,8 +466,8 @@ static const char *scan_string(struct splice *s, const char *p, const char *end)
 			continue;
 		}
 		if (!s->open && p >= looked) {
-			looked = find_special(s, p, end);
-			if (!may_hold_short(s, p, looked))
+			looked = splice_find_special(s, p, end);
+			if (!splice_may_hold_short(s, p, looked))
 				p = start = skip_plain(s, p, looked);
 			if (s->full)
 				break;
@@ -522,209 +486,36 @@ static const char *scan_string(struct splice *s, const char *p, const char *end)
 			continue;
 		}
 		if (p > start && !s->open)
-			unit_open(s, start);
+			splice_unit_open(s, start);
 		if (p < end)
 			p = escape_begin(s, p);
 	}
 	return p;
 }
 
-static void string_begin(struct splice *s, const char *at)
+void splice_string_begin(struct splice *s, const char *at)
 {
 	s->mode = STRING;
 	s->before = '"';
 	trail_begin(s, at);
 }
 
-/* ---- strings as a whole ------------------------------------------------------------------------------------------ */
-
-/* Scans the unit, a string that is no id as a whole, for tokens; p: where it ends.  Returns where to go on. */
-static const char *whole_again(struct splice *s, const char *p)
-{
-	char again[SPLICE_HELD_BYTES];
-	size_t n = s->held_bytes;
-
-	s->open = false;
-	s->esc = 0;
-	if (!n) {
-		string_begin(s, s->unit + 1);
-		return s->unit + 1;
-	}
-	memcpy(again, s->held, n);
-	s->held_bytes = 0;
-	s->from = again;
-	string_begin(s, again + 1);
-	for (const char *at = again + 1;; s->full = false) {
-		at = scan(s, at, again + n);
-		if (at == again + n)
-			break;
-	}
-	s->full = s->most && buf_len(s->out) >= s->most;
-	s->from = s->unit = s->seen = p;
-	return p;
-}
-
-/* The closing quote lies before p. */
-static const char *whole_end(struct splice *s, const char *p)
-{
-	bool held = s->held_bytes > 0, known, key = s->walk.key;
-	const char *rest = s->unit;
-	char room[SPLICE_ID_BYTES];
-	struct splice_new new;
-	struct span raw, text;
-	size_t n = 0;
-
-	if (held && s->held_bytes + (size_t)(p - s->unit) > sizeof(s->held)) {
-		if (key)
-			walk_name_end(&s->walk, SPAN(""), false);
-		return whole_again(s, rest);
-	}
-	raw = unit_raw(s, p);
-	text = span_make(raw.p + 1, raw.n - 2);
-	known = text.n <= SPLICE_ID_BYTES;
-	if (s->escaped) {
-		known = splice_unescape(text, room, &n);
-		text = span_make(room, n);
-	}
-	if (key)
-		walk_name_end(&s->walk, text, known);
-	else if (known && text.n && ask(s, text, SPLICE_PLACE, walk_place_rule(&s->walk), false, &new)) {
-		unit_close(s, raw, 0, raw.n, &new, SPLICE_PLACE);
-		s->mode = BETWEEN;
-		return p;
-	}
-	s->before = '"';
-	if (!s->escaped && text.n < SPLICE_TOKEN_LEAST && !may_hold_short(s, text.p, text.p + text.n)) {
-		unit_close(s, raw, 0, raw.n, NULL, SPLICE_PLACE);
-		s->mode = BETWEEN;
-		return p;
-	}
-	return whole_again(s, p);
-}
-
-static const char *scan_whole(struct splice *s, const char *p, const char *end)
-{
-	while (p < end) {
-		if (s->esc) {
-			s->esc = 0;
-			p++;
-			continue;
-		}
-		p = find_special(s, p, end);
-		if (p == end)
-			break;
-		if (*p++ == '"')
-			return whole_end(s, p);
-		s->esc = 1;
-		s->escaped = true;
-	}
-	return p;
-}
-
-/* ---- numbers ----------------------------------------------------------------------------------------------------- */
-
-static bool is_scalar(char c)
-{
-	return (unsigned char)c > ' ' && !strchr("{}[]:,\"", c);
-}
-
-static void scalar_end(struct splice *s, const char *p)
-{
-	struct span raw = unit_raw(s, p);
-	struct splice_new new;
-	bool found = raw.n && raw.n <= SPLICE_ID_BYTES && ask(s, raw, SPLICE_PLACE, walk_place_rule(&s->walk), true, &new);
-
-	unit_close(s, raw, 0, raw.n, found ? &new : NULL, SPLICE_PLACE);
-	s->mode = BETWEEN;
-}
-
-static const char *scan_scalar(struct splice *s, const char *p, const char *end)
-{
-	while (p < end && is_scalar(*p))
-		p++;
-	if (p < end)
-		scalar_end(s, p);
-	return p;
-}
-
-/* ---- the document ------------------------------------------------------------------------------------------------ */
-
-static const char *quote(struct splice *s, const char *p)
-{
-	if (s->walk.key ? s->rules && s->walk.alive[s->walk.depth] : walk_is_place(&s->walk)) {
-		unit_open(s, p);
-		s->mode = WHOLE;
-	} else {
-		string_begin(s, p + 1);
-	}
-	return p + 1;
-}
-
-static const unsigned char punctuation[256] = {
-	['"'] = 1, ['{'] = 1, ['}'] = 1, ['['] = 1, [']'] = 1, [':'] = 1, [','] = 1,
-};
-
-static const char *scan_between(struct splice *s, const char *p, const char *end)
-{
-	if (!s->rules || !s->rules->all) { /* without places strings are all that matters */
-		p = memchr(p, '"', (size_t)(end - p));
-		return p ? quote(s, p) : end;
-	}
-	for (;; p++) {
-		bool place = !s->walk.key && walk_is_place(&s->walk);
-
-		while (p < end && !punctuation[(unsigned char)*p] && !(place && is_scalar(*p)))
-			p++;
-		if (p == end)
-			return p;
-		switch (*p) {
-		case '"':
-			return quote(s, p);
-		case '{':
-		case '[':
-			walk_bracket_open(&s->walk, *p == '{');
-			break;
-		case '}':
-		case ']':
-			walk_bracket_close(&s->walk);
-			break;
-		case ',':
-			walk_value_next(&s->walk);
-			break;
-		case ':':
-			s->walk.key = false;
-			break;
-		default:
-			unit_open(s, p);
-			s->mode = SCALAR;
-			return p + 1;
-		}
-	}
-}
-
 /* To the end of the chunk, or until out is full; what is open then is held. */
-static const char *scan(struct splice *s, const char *p, const char *end)
+const char *splice_scan(struct splice *s, const char *p, const char *end)
 {
 	while (p < end && !s->full) {
 		switch (s->mode) {
 		case BETWEEN:
-			p = scan_between(s, p, end);
+			p = splice_scan_between(s, p, end);
 			break;
 		case STRING:
 			p = scan_string(s, p, end);
 			break;
 		case WHOLE:
-			p = scan_whole(s, p, end);
-			if (p == end && s->open && s->held_bytes + (size_t)(p - s->unit) > sizeof(s->held)) {
-				bool held = s->held_bytes > 0;
-
-				if (s->walk.key)
-					walk_name_end(&s->walk, SPAN(""), false);
-				p = whole_again(s, held ? s->unit : p);
-			}
+			p = splice_scan_whole(s, p, end);
 			break;
 		case SCALAR:
-			p = scan_scalar(s, p, end);
+			p = splice_scan_scalar(s, p, end);
 			break;
 		}
 	}
@@ -777,7 +568,7 @@ size_t splice_feed(struct splice *s, struct span in, size_t most, struct buf *ou
 	s->most = most;
 	s->full = false;
 	s->from = s->unit = s->seen = in.p;
-	return (size_t)(scan(s, in.p, in.p + in.n) - in.p);
+	return (size_t)(splice_scan(s, in.p, in.p + in.n) - in.p);
 }
 
 void splice_end(struct splice *s, struct buf *out)
@@ -789,9 +580,9 @@ void splice_end(struct splice *s, struct buf *out)
 	s->full = false;
 	s->from = s->unit = s->seen = nothing;
 	if (s->mode == WHOLE && s->open)
-		whole_again(s, nothing);
+		splice_whole_again(s, nothing);
 	if (s->mode == SCALAR && s->open)
-		scalar_end(s, nothing);
+		splice_scalar_end(s, nothing);
 	if (s->esc)
 		escape_end(s, nothing, (unsigned char)s->escape);
 	if (s->open)
