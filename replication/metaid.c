@@ -1,8 +1,8 @@
 /* The layouts are in metaid.h.  What has been given out is in databases and in clients' hands: a changed bit of the
  * layout, the hash or the check would be another product.  Pure but for the random bits.
  *
- * The tag is FNV-1a with a finalizer: it cannot fail, and nobody gains by choosing a site's name.  Derivation is SHA-256,
- * since a client chooses the key. */
+ * The tag is FNV-1a with a finalizer: it cannot fail, and nobody gains by choosing a site's name.  Derivation is
+ * SHA-256, since a client chooses the key. */
 #include "replication/metaid.h"
 
 #include <assert.h>

@@ -5,9 +5,9 @@
  *     48 bits          4     12           2    8           38        16
  *     milliseconds     1000  tag (upper)  10   tag (lower) random    check
  *
- * tag: 20 bits of a hash of the home site's name.  check: CRC-16 over the other bits, so that a UUID of version 8 that
- * is none of ours passes for one with probability 2^-16, and with a tag of one of n sites n * 2^-36.  A change within 16
- * neighbouring bits is always found: one changed character, two neighbouring ones exchanged.
+ * tag: 20 bits of a hash of the home site's name.  check: CRC-16 over the other bits, so that a UUID of version 8
+ * that is none of ours passes for one with probability 2^-16, and with a tag of one of n sites n * 2^-36.  A change
+ * within 16 neighbouring bits is always found: one changed character, two neighbouring ones exchanged.
  *
  * An integer, for applications that take nothing else, from 2^52 on, below 2^53 (so it is exact in a double):
  *
@@ -80,8 +80,8 @@ struct metaid_derived {
 	size_t text_bytes;
 };
 
-/* The same seed gives the same ids.  A derived integer has 39 bits of hash only: among 100,000 of one home two meet with
- * probability 0.9 %, so the store, which knows the operation, must refuse an M that is another operation's.
+/* The same seed gives the same ids.  A derived integer has 39 bits of hash only: among 100,000 of one home two meet
+ * with probability 0.9 %, so the store, which knows the operation, must refuse an M that is another operation's.
  * ERR_INVALID without sites, ERR_NOMEM. */
 int metaid_derive(enum metaid_kind kind, const struct metaid_seed *seed, struct metaid_derived *derived_r) MUST_CHECK;
 

@@ -14,14 +14,14 @@
  *
  * Invariants:
  *  1. Of a unit that began in an earlier chunk the bytes so far are in held[0..held_bytes), and from == unit.
- *  2. A unit that cannot be an id any more (more than SPLICE_HELD_BYTES raw) is given out; what is left of it is `lost`.
+ *  2. A unit that cannot be an id any more (more than SPLICE_HELD_BYTES raw) is given out; the rest of it is `lost`.
  *  3. What is decided depends on the decoded text of units and of the string before them, never on where chunks end.
  *  4. A WHOLE that is no id is scanned again as a STRING.
- *  5. Places are followed down to SPLICE_DEPTH containers, as sets of bits; below that a counter of brackets is all there
- *     is, so depth costs nothing.
+ *  5. Places are followed down to SPLICE_DEPTH containers, as sets of bits; below that a counter of brackets is all
+ *     there is, so depth costs nothing.
  *
- * yajl and jansson were passed over: they collect a string before they tell of it (a file of a gigabyte in base64 is one
- * string), they know nothing of ids within strings, and they refuse documents that an application may well send. */
+ * yajl and jansson were passed over: they collect a string before they tell of it (a file of a gigabyte in base64 is
+ * one string), they know nothing of ids within strings, and they refuse documents that an application may well send. */
 #include "replication/splice_scan_int.h"
 
 #include <assert.h>
@@ -42,14 +42,6 @@ static const unsigned char token_char[256] = {
 static bool is_token(char c)
 {
 	return token_char[(unsigned char)c];
-}
-
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* ---- what is given out ------------------------------------------------------------------------------------------- */
@@ -229,8 +221,8 @@ static bool all_digits(struct span s)
 	return i == s.n;
 }
 
-/* id: decoded; at: where it began in the chunk, when it did; next: the character after it, -1 for none.  skip_r: how much
- * of its beginning stays, the digits of a %2F in front. */
+/* id: decoded; at: where it began in the chunk, when it did; next: the character after it, -1 for none.  skip_r: how
+ * much of its beginning stays, the digits of a %2F in front. */
 static bool look_token(struct splice *s, struct span id, const char *at, int next, size_t *skip_r,
                        enum splice_where *where_r, struct splice_new *new_r)
 {
@@ -246,7 +238,7 @@ static bool look_token(struct splice *s, struct span id, const char *at, int nex
 	if (id.n < SPLICE_TOKEN_LEAST || all_digits(id))
 		return false;
 	if (s->before == '%' && s->body != SPLICE_LINK && !s->escaped && id.n >= SPLICE_TOKEN_LEAST + 2 &&
-	    hex_value(id.p[0]) >= 0 && hex_value(id.p[1]) >= 0 && !all_digits(span_from(id, 2)) &&
+	    splice_hex(id.p[0]) >= 0 && splice_hex(id.p[1]) >= 0 && !all_digits(span_from(id, 2)) &&
 	    splice_ask(s, span_from(id, 2), SPLICE_TOKEN, 0, false, new_r)) {
 		*skip_r = 2;
 		return true;
@@ -269,7 +261,7 @@ static bool decode_token(const struct splice *s, struct span raw, char room[SPLI
 			room[n] = raw.p[i++];
 			continue;
 		}
-		room[n] = (char)(hex_value(raw.p[i + width - 2]) << 4 | hex_value(raw.p[i + width - 1]));
+		room[n] = (char)(splice_hex(raw.p[i + width - 2]) << 4 | splice_hex(raw.p[i + width - 1]));
 		i += width;
 	}
 	*id_r = span_make(room, n);
@@ -353,7 +345,7 @@ static unsigned char short_escape(char c)
 static const char *escape_byte(struct splice *s, const char *p)
 {
 	bool percent = s->escape == '%';
-	int digit = hex_value(*p);
+	int digit = splice_hex(*p);
 
 	if (s->esc == 1 && !percent) {
 		if (*p != 'u')
@@ -531,7 +523,8 @@ const char *splice_scan(struct splice *s, const char *p, const char *end)
 
 /* ---- the outside ------------------------------------------------------------------------------------------------- */
 
-static void init(struct splice *s, enum splice_body body, const struct splice_rules *rules, splice_look *look, void *ctx)
+static void init(struct splice *s, enum splice_body body, const struct splice_rules *rules, splice_look *look,
+                 void *ctx)
 {
 	assert(body != SPLICE_NONE && look);
 	memset(s, 0, offsetof(struct splice, held));

@@ -56,7 +56,8 @@ struct splice_rules;
 struct splice_rules *splice_rules_new(void);
 void splice_rules_free(struct splice_rules **rules);
 /* "$.id", "$.image.id", "$.images[*].id", "$.*.id", "$['a.b']".  rule: a number of the caller's, told to the look-up;
- * where several places fit, it is the one's that names more of its steps.  ERR_SYNTAX, ERR_LIMIT, ERR_NOMEM, with a text. */
+ * where several places fit, it is the one's that names more of its steps.  ERR_SYNTAX, ERR_LIMIT, ERR_NOMEM, with a
+ * text. */
 int splice_rules_add_place(struct splice_rules *rules, struct span place, enum splice_answer answer, unsigned rule,
                            struct err *e) MUST_CHECK;
 /* "/v2/images", "/v2/images/{id}/members": what follows behind a slash is the id. */
@@ -75,7 +76,7 @@ struct splice_id {
 };
 
 struct splice_new {
-	struct span text; /* raw, at most SPLICE_ID_BYTES; valid until the next call; the splicer encodes it as the place needs */
+	struct span text; /* plain, at most SPLICE_ID_BYTES; valid until the next call; the splicer encodes it as is needed */
 	bool number;      /* at a place: a JSON number, its text is one */
 };
 

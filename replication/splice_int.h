@@ -32,6 +32,15 @@ struct splice_rules {
 /* The rule for an id behind this text (the string so far), the longest that fits; NULL: none. */
 const struct splice_trail *splice_trail_find(const struct splice_rules *rules, struct span before);
 
+/* The value of a hexadecimal digit of either case, or -1. */
+static inline int splice_hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* The text between the quotes, unescaped into UTF-8; false when it is longer than the room, or malformed. */
 bool splice_unescape(struct span raw, char room[SPLICE_ID_BYTES], size_t *bytes_r);
 

@@ -1,5 +1,5 @@
-/* The document around the strings, and those strings that may be an id as a whole or are a member's name: these are held
- * until their end, and scanned again for tokens where they are none. */
+/* The document around the strings, and those strings that may be an id as a whole or are a member's name: these are
+ * held until their end, and scanned again for tokens where they are none. */
 #include "replication/splice_scan_int.h"
 
 /* ---- strings as a whole ------------------------------------------------------------------------------------------ */
@@ -102,7 +102,8 @@ void splice_scalar_end(struct splice *s, const char *p)
 {
 	struct span raw = splice_unit_raw(s, p);
 	struct splice_new new;
-	bool found = raw.n && raw.n <= SPLICE_ID_BYTES && splice_ask(s, raw, SPLICE_PLACE, walk_place_rule(&s->walk), true, &new);
+	bool found = raw.n && raw.n <= SPLICE_ID_BYTES &&
+	             splice_ask(s, raw, SPLICE_PLACE, walk_place_rule(&s->walk), true, &new);
 
 	splice_unit_close(s, raw, 0, raw.n, found ? &new : NULL, SPLICE_PLACE);
 	s->mode = BETWEEN;

@@ -65,8 +65,7 @@ static bool read_code(struct span raw, size_t at, unsigned *code_r)
 	if (raw.n < at + 6 || raw.p[at] != '\\' || raw.p[at + 1] != 'u')
 		return false;
 	for (size_t i = at + 2; i < at + 6; i++) {
-		char c = raw.p[i];
-		int digit = c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+		int digit = splice_hex(raw.p[i]);
 
 		if (digit < 0)
 			return false;

@@ -1,5 +1,5 @@
-/* Where in a JSON document the scanner is, as far as places are concerned: for each open container, down to SPLICE_DEPTH of
- * them, the set of places that may lie in it.  In a header, since it runs for every bracket and comma. */
+/* Where in a JSON document the scanner is, as far as places are concerned: for each open container, down to SPLICE_DEPTH
+ * of them, the set of places that may lie in it.  In a header, since it runs for every bracket and comma. */
 #ifndef REPLICATION_SPLICE_WALK_INT_H
 #define REPLICATION_SPLICE_WALK_INT_H
 

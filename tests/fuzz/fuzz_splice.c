@@ -1,6 +1,6 @@
-/* The splicer on arbitrary bytes.  What must hold: with a look-up that knows nothing every byte comes out as it went in;
- * with one that knows, the output does not depend on how the input was cut, nothing else changes but what it exchanged,
- * and what is held back stays within its bound. */
+/* The splicer on arbitrary bytes.  What must hold: with a look-up that knows nothing every byte comes out as it went in,
+ * and what it is asked for is within the bounds; with one that knows, the output does not depend on how the input was
+ * cut. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,7 +6,8 @@
 
 #include "replication/splice.h"
 
-/* A UUID at this site, its name in the mesh; random ids; short ones and integers of /notes (rule 1) and its items (2). */
+/* A UUID at this site, its name in the mesh; random ids; short ones and integers of /v2/notes (rule 1)
+ * and its items (2). */
 #define LOCAL "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 #define MESH "019b76da-a800-8334-aeec-4d5e6f703c26"
 #define DOCKER "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"

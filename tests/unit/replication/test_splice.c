@@ -264,7 +264,8 @@ static void put_string(struct buf *b)
 
 static void put_value(struct buf *b, unsigned depth)
 {
-	static const char *const scalars[] = { "3", "4", "7", "-3", "0", "12", "true", "null", "3.5", "1e3", "9007199254740993" };
+	static const char *const scalars[] = { "3", "4", "7", "-3", "0", "12", "true", "null", "3.5", "1e3",
+	                                       "9007199254740993" };
 	unsigned kind = draw(depth ? 6 : 3), n = draw(5);
 
 	put_blank(b);
@@ -295,7 +296,7 @@ static void put_value(struct buf *b, unsigned depth)
 	put_blank(b);
 }
 
-/* What a string says once its tokens and paths are exchanged: one pass over the decoded text, by the words of the rules. */
+/* What a string says once its tokens and paths are exchanged: one pass over the decoded text. */
 static json_t *oracle_text(const char *z)
 {
 	struct buf out, plain;
@@ -305,7 +306,7 @@ static json_t *oracle_text(const char *z)
 	buf_init(&plain, NULL, 0);
 	for (size_t i = 0; z[i];) {
 		size_t n = strspn(z + i, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_");
-		struct span token = { z + i, n }, before = { z, i };
+		struct span token = { z + i, n };
 		unsigned rule = 0;
 		bool whole = !strchr(".~%+@=!$*", z[i + n]) || !z[i + n];
 		size_t k = 0, count = sizeof(bed_names) / sizeof(bed_names[0]);
@@ -324,7 +325,6 @@ static json_t *oracle_text(const char *z)
 			if (slash < i - 7 && slash >= 10 && span_eq(span_make(z + slash - 10, 10), SPAN("/v2/notes/")))
 				rule = 2;
 		}
-		(void)before;
 		for (; n && k < count; k++) {
 			const struct bed_name *name = &bed_names[k];
 
