@@ -1,5 +1,5 @@
-/* Replacing a file (file_replace) in this order: write PATH.new, fsync it, rename it over PATH, fsync the folder.  Without
- * the first fsync the name may lead to an empty file after a power cut, without the second to the old one. */
+/* Replacing a file (file_replace) in this order: write PATH.new, fsync it, rename it over PATH, fsync the folder.
+ * Without the first fsync the name may lead to an empty file after a power cut, without the second to the old one. */
 #include "base/file.h"
 
 #include <errno.h>

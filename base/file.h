@@ -6,7 +6,8 @@
 #include "base/err.h"
 #include "base/span.h"
 
-/* Appends the file's content.  0, ERR_NOT_FOUND; ERR_LIMIT: longer than most; ERR_IO, with the reason in e; ERR_NOMEM. */
+/* Appends the file's content.  0; ERR_NOT_FOUND; ERR_LIMIT: longer than most; ERR_IO, with the reason in e;
+ * ERR_NOMEM. */
 int file_read(const char *path, size_t most, struct buf *out, struct err *e) MUST_CHECK;
 /* Written beside it, synced, renamed over it, and the folder synced: once this returns 0 it stays. 0 or ERR_IO with the
  * reason in e; then the old file is there. */

@@ -123,8 +123,8 @@ static void check_site(struct doctor *d, const json_t *site, bool own)
 		doctor_good(d, check, "here");
 	else if (state && (!strcmp(state, "connected") || !strcmp(state, "synchronizing")))
 		doctor_good(d, check, json_is_number(rtt) ? "%s, %.1f ms" : "%s", state, json_number_value(rtt)); /* NOLINT */
-	else if (state && (!strcmp(state, "fenced") || !strcmp(state, "autonomous")))
-		doctor_note(d, check, "%s", state);
+	else if (state && (!strcmp(state, "fenced") || !strcmp(state, "autonomous") || !strcmp(state, "unknown")))
+		doctor_note(d, check, strcmp(state, "unknown") ? "%s" : "%s: not heard of yet", state); /* NOLINT */
 	else
 		doctor_bad(d, check, "is its daemon running, and its mesh address reachable from here?", "%s",
 		           state ? state : "unknown");

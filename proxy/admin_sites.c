@@ -30,7 +30,7 @@ static struct peers *peers_of(const struct exchange *x)
 	return x->w->server->peers;
 }
 
-/* ---- a site --------------------------------------------------------------------------------------------------------- */
+/* ---- a site ------------------------------------------------------------------------------------------------ */
 
 static json_t *labels_of(const struct registry_site *site)
 {
@@ -99,11 +99,13 @@ static void add_aliveness(const struct exchange *x, size_t site, json_t *o)
 	bool local = site == x->view->reg->local;
 	int64_t skew_ms;
 
-	json_object_set_new(o, "reachable", local ? json_true() : reach == REACH_UNKNOWN ? json_null()
-	                                                                              : json_boolean(reach == REACH_UP));
+	json_object_set_new(o, "reachable", local                    ? json_true()
+	                                    : reach == REACH_UNKNOWN ? json_null()
+	                                                             : json_boolean(reach == REACH_UP));
 	json_object_set_new(o, "reason", reason ? json_string(reason) : json_null());
 	json_object_set_new(o, "hears_us", json_boolean(!peers_is_unheard(peers_of(x), name)));
-	json_object_set_new(o, "skew_ms", peers_skew_ms(peers_of(x), name, &skew_ms) ? json_integer(skew_ms) : json_null());
+	json_object_set_new(o, "skew_ms",
+	                    peers_skew_ms(peers_of(x), name, &skew_ms) ? json_integer(skew_ms) : json_null());
 	json_object_set_new(o, "marks", marks_json(atomic_load_explicit(&live->marks, memory_order_relaxed)));
 }
 
@@ -124,7 +126,7 @@ static json_t *site_json(const struct exchange *x, size_t i)
 	return o;
 }
 
-/* ---- lists ---------------------------------------------------------------------------------------------------------- */
+/* ---- lists ------------------------------------------------------------------------------------------------- */
 
 /* limit (100, at most 1000) and after, as every list has them. */
 struct page { unsigned long long limit; struct span after; };
@@ -235,7 +237,7 @@ void admin_get_services(struct exchange *x)
 	admin_reply_json(x, 200, "application/json", json_pack("{s:o}", "services", list));
 }
 
-/* ---- marks ---------------------------------------------------------------------------------------------------------- */
+/* ---- marks ------------------------------------------------------------------------------------------------- */
 
 static const struct { const char *verb; unsigned set, clear; const char *done; } verbs[] = {
 	{ "fence", MARK_FENCED, 0, "fenced: no traffic with it" },
@@ -249,7 +251,8 @@ static const struct { const char *verb; unsigned set, clear; const char *done; }
 static void unknown_site(struct exchange *x, struct span name)
 {
 	const struct registry *reg = x->view->reg;
-	struct problem p = { .status = 404, .type = "unknown-site", .detail = "the registry has no such site", .text = name };
+	struct problem p = { .status = 404, .type = "unknown-site", .text = name,
+		             .detail = "the registry has no such site" };
 	struct nearest near = { { 0 }, 0 };
 
 	for (size_t i = 0; i < reg->site_count; i++) {

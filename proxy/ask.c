@@ -112,7 +112,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		fail(a, a->connected ? ASK_SILENT : ASK_NO_CONNECTION);
 }
 
-/* ---- the answer -------------------------------------------------------------------------------------------------- */
+/* ---- the answer -------------------------------------------------------------------------------------------- */
 
 /* False: more has to come.  *whole_r: all of it is here and nothing behind it. */
 static bool content_is_here(const struct ask *a, const struct http_head *head, bool *whole_r)
@@ -120,7 +120,8 @@ static bool content_is_here(const struct ask *a, const struct http_head *head, b
 	size_t have = buf_len(&a->c.in) - a->guard.seen;
 	size_t length = head->framing == HTTP_LENGTH ? head->content_length : 0;
 
-	*whole_r = head->keep_alive && (head->framing == HTTP_NO_BODY || head->framing == HTTP_LENGTH) && have == length;
+	*whole_r = head->keep_alive && have == length &&
+	           (head->framing == HTTP_NO_BODY || head->framing == HTTP_LENGTH);
 	return !a->most || have >= length;
 }
 
@@ -239,7 +240,7 @@ static void on_writable(struct io *io)
 	write_request(a);
 }
 
-/* ---- life --------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------- */
 
 int ask_init(struct ask *a, struct io_loop *loop, const struct addr *to,
              void (*done)(struct ask *a, const struct ask_answer *answer))

@@ -1,5 +1,5 @@
 /* A client for small requests of the daemon's own: one request at a time on one kept connection, on the main thread.
- * Probes of instances and what sites ask each other are made with it; requests of users never are (proxy/upstream.h). */
+ * Probes of instances and what sites ask each other are made with it; requests of users never are (upstream.h). */
 #ifndef PROXY_ASK_H
 #define PROXY_ASK_H
 

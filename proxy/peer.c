@@ -80,7 +80,7 @@ static bool is_fenced(const struct peer *p)
 	return atomic_load_explicit(&p->live->marks, memory_order_relaxed) & MARK_FENCED;
 }
 
-/* ---- asking -------------------------------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------------------------ */
 
 static void send_ask(struct peer *p, enum peer_step step, const char *path, const char *more, size_t most)
 {
@@ -154,7 +154,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		send_ping(p);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------- */
 
 static bool get_version(const json_t *doc, struct site_version *v)
 {
@@ -356,7 +356,7 @@ static void on_done(struct ask *ask, const struct ask_answer *answer)
 	go_on(p);
 }
 
-/* ---- the tick ------------------------------------------------------------------------------------------------------- */
+/* ---- the tick ---------------------------------------------------------------------------------------------- */
 
 static bool tells_digests(const struct peer *p)
 {
@@ -414,7 +414,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	peers_announce(all, now);
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------- */
 
 static void peer_free(struct peer *p)
 {
@@ -576,7 +576,7 @@ void peers_free(struct peers **allp)
 	free(all);
 }
 
-/* ---- the admin interface --------------------------------------------------------------------------------------------- */
+/* ---- the admin interface ----------------------------------------------------------------------------------- */
 
 static struct peer *peer_of(const struct peers *all, struct span site)
 {

@@ -23,8 +23,8 @@ struct tls_set;
 /* Begins with the sites of this registry.  marks and id are the caller's and outlive it.  NULL without memory. */
 struct peers *peers_new(struct io_loop *loop, struct conf *conf, struct registry *reg, struct tls_set *tls,
                         struct marks *marks, struct identity *id);
-/* Another configuration, registry or certificates: sites that stay keep their connection and their history.  0; ERR_NOMEM:
- * some sites are not asked. */
+/* Another configuration, registry or certificates: sites that stay keep their connection and their history.  0;
+ * ERR_NOMEM: some sites are not asked. */
 int peers_update(struct peers *all, struct conf *conf, struct registry *reg, struct tls_set *tls) MUST_CHECK;
 /* No worker runs any more. */
 void peers_free(struct peers **all);

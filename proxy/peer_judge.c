@@ -1,5 +1,6 @@
 /* From what pings met to what everybody reads: struct site_live and the snapshot's distances.  Evidence besides pings:
- * whether the site asks us, whether requests got through, what the others say of it, what the registry's source says. */
+ * whether the site asks us, whether requests got through, what the others say of it, what the registry's source
+ * says. */
 #include "proxy/peer_int.h"
 
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* What this site announces: its services with their instances, how it sees the others, whom it has fenced.
  *
  * Looked at twice a second and made anew when it has changed: at once where others act on it (services, health, who is
- * reached, unreachable or fenced), but no more than once in PUBLISH_SOON_US; for load and how long the ways are alone no
- * more than once in PUBLISH_LATER_US.  Load is told in powers of two, so that it changes seldom. */
+ * reached, unreachable or fenced), but no more than once in PUBLISH_SOON_US; for load and how long the ways are alone
+ * no more than once in PUBLISH_LATER_US.  Load is told in powers of two, so that it changes seldom. */
 #include "proxy/peer_int.h"
 
 #include <stdlib.h>
@@ -115,8 +115,8 @@ static bool take(struct peers *all, const struct announcement *a)
 static void shorten(struct peers *all, struct announcement *a)
 {
 	if (!all->too_long)
-		log_warn("what this site has to announce is longer than %u bytes: services are told without their instances",
-		         ANNOUNCE_BYTES);
+		log_warn("what this site has to announce is longer than %u bytes: its services are told without their "
+		         "instances", ANNOUNCE_BYTES);
 	all->too_long = true;
 	a->way_count = 0;
 	for (size_t i = 0; i < a->service_count; i++)
@@ -165,8 +165,8 @@ static void outdo(struct peers *all, int64_t now_us)
 	if (!heard || heard < all->id->epoch)
 		return;
 	all->outdone_us = now_us;
-	log_warn("others know an announcement of this site that is newer than its own: either its state folder was lost "
-	         "or is an old one, or another process says that it is this site");
+	log_warn("others know an announcement of this site that is newer than its own: either its state folder was "
+	         "lost or is an old one, or another process says that it is this site");
 	if (identity_outdo(all->id, heard, &e))
 		log_error("%s", e.text);
 	else
@@ -196,8 +196,8 @@ void peers_announce(struct peers *all, int64_t now_us)
 	outdo(all, now_us);
 	buf_init(&content, NULL, 0);
 	buf_init(&urgent, NULL, 0);
-	if (fill(all, false, &a) & fill(all, true, &quiet) && encode(all, &a, &content) && encode(all, &quiet, &urgent) &&
-	    is_due(all, &content, &urgent, now_us))
+	if (fill(all, false, &a) & fill(all, true, &quiet) && encode(all, &a, &content) &&
+	    encode(all, &quiet, &urgent) && is_due(all, &content, &urgent, now_us))
 		publish(all, &a, &content, &urgent, now_us);
 	buf_fini(&content);
 	buf_fini(&urgent);

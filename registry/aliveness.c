@@ -67,7 +67,7 @@ int64_t alive_patience_us(const struct aliveness *a)
 	return ALIVE_PATIENCE_US + (more < ALIVE_PATIENCE_MORE_US ? more : ALIVE_PATIENCE_MORE_US);
 }
 
-/* ---- distance ---------------------------------------------------------------------------------------------------- */
+/* ---- distance ---------------------------------------------------------------------------------------------- */
 
 /* The least of the last samples: a way is as long as its light takes, and whatever else delays a ping only adds to
  * it. (A mean as in RFC 6298 is made for timeouts, which have to cover that delay; distances must leave it out.)
@@ -102,7 +102,7 @@ static bool shows_open_way(enum alive_miss miss)
 	return miss == MISS_REFUSED || miss == MISS_STRANGER || miss == MISS_BARRED || miss == MISS_UNTRUSTED;
 }
 
-/* ---- what pings meet --------------------------------------------------------------------------------------------- */
+/* ---- what pings meet --------------------------------------------------------------------------------------- */
 
 void alive_asked(struct aliveness *a, int64_t now_us)
 {
@@ -142,7 +142,7 @@ void alive_missed(struct aliveness *a, int64_t now_us, enum alive_miss miss)
 		a->bad++;
 }
 
-/* ---- judging ------------------------------------------------------------------------------------------------------ */
+/* ---- judging ----------------------------------------------------------------------------------------------- */
 
 static void forgive_pause(struct aliveness *a, int64_t now_us)
 {
@@ -312,9 +312,11 @@ bool alive_isolated(const struct aliveness *const *all, size_t count, int64_t no
 		if (is_doubtful(all[i], now_us) && all[i]->reach != REACH_FAILED && all[i]->asked_us > last)
 			last = all[i]->asked_us;
 	for (size_t i = 0; i < count; i++) {
-		if (!is_doubtful(all[i], now_us))
-			reached += all[i]->reach == REACH_UP || shows_open_way(all[i]->last_miss);
-		else if (all[i]->samples && all[i]->reach != REACH_FAILED && last - all[i]->asked_us <= ALIVE_TOGETHER_US)
+		const struct aliveness *a = all[i];
+
+		if (!is_doubtful(a, now_us))
+			reached += a->reach == REACH_UP || shows_open_way(a->last_miss);
+		else if (a->samples && a->reach != REACH_FAILED && last - a->asked_us <= ALIVE_TOGETHER_US)
 			together++; /* one that was never met was not lost */
 	}
 	return together >= 2 && together > reached;

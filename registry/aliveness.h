@@ -9,11 +9,10 @@
 	X(MISS_NONE, "") \
 	X(MISS_REFUSED, "refused: its host answers, and nothing listens there") \
 	X(MISS_NO_CONNECTION, "no connection: its host, or the way there, is down") \
-	X(MISS_SILENT, "silent: its host takes the connection, and it does not answer (paused, overloaded, or a way " \
-	               "that is cut)") \
+	X(MISS_SILENT, "silent: its host takes connections, and it does not answer (paused, overloaded, cut)") \
 	X(MISS_BROKEN, "broken: the connection ends before the answer") \
 	X(MISS_STRANGER, "stranger: what answers at its address is not this site") \
-	X(MISS_BARRED, "barred: it does not let this site in (fenced there, not in its registry, or of another version)") \
+	X(MISS_BARRED, "barred: it does not let this site in (fenced there, not in its registry, another version)") \
 	X(MISS_UNTRUSTED, "untrusted: no TLS connection, since a certificate is refused on this side or on that")
 
 enum alive_miss {

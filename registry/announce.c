@@ -31,7 +31,7 @@ const char *announce_health_text(enum announce_health health)
 	return "unknown";
 }
 
-/* ---- encoding --------------------------------------------------------------------------------------------------- */
+/* ---- encoding ---------------------------------------------------------------------------------------------- */
 
 /* What is no UTF-8 cannot be told. */
 static json_t *text_json(struct span s)
@@ -115,7 +115,7 @@ bool announce_encode(const struct announcement *a, struct buf *out)
 	return print_json(doc, ANNOUNCE_BYTES, out);
 }
 
-/* ---- decoding ---------------------------------------------------------------------------------------------------- */
+/* ---- decoding ---------------------------------------------------------------------------------------------- */
 
 struct decoder { struct announcement *a; struct err *e; };
 
@@ -315,7 +315,7 @@ void announce_free(struct announcement **a)
 	*a = NULL;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------------------------- */
 
 void announce_table_init(struct announce_table *t)
 {
@@ -471,7 +471,7 @@ void announce_excuse(struct announce_table *t, int64_t us)
 		t->entries[i].confirmed_us += us;
 }
 
-/* ---- digests ----------------------------------------------------------------------------------------------------- */
+/* ---- digests ----------------------------------------------------------------------------------------------- */
 
 bool announce_digest(const struct announce_table *t, int64_t now_us, struct buf *out)
 {
@@ -489,15 +489,43 @@ bool announce_digest(const struct announce_table *t, int64_t now_us, struct buf 
 	return print_json(json_pack("{s:o}", "sites", list), ANNOUNCE_DIGEST_BYTES, out);
 }
 
+struct digest_row { struct span site; struct site_version version; int64_t age_us; };
+
+static int get_row(struct decoder *d, const json_t *from, struct digest_row *row)
+{
+	uint64_t age_ms = 0;
+	int rc = get_name(d, json_object_get(from, "site"), &row->site);
+
+	if (!rc)
+		rc = get_version(d, from, &row->version);
+	if (!rc)
+		rc = get_number(d, json_object_get(from, "age_ms"), ANNOUNCE_EPOCH_MAX / 1000, &age_ms);
+	row->age_us = (int64_t)age_ms * 1000;
+	return rc;
+}
+
+/* True when the row is of something newer; of the same it says how old it is. */
+static bool is_news(struct announce_table *t, const struct digest_row *row, int64_t now_us)
+{
+	size_t at;
+	int c;
+
+	if (!place_of(t, row->site, &at))
+		return true;
+	c = site_version_compare(row->version, t->entries[at].a->version);
+	if (!c)
+		confirm(&t->entries[at], now_us - row->age_us);
+	return c > 0;
+}
+
 int announce_compare(struct announce_table *t, struct span digest, int64_t now_us,
                      void (*want)(void *ctx, struct span site, struct site_version version, int64_t age_us),
                      void *ctx, struct err *e)
 {
 	struct announcement room = { .site = SPAN("") };
 	struct decoder d = { &room, e };
-	const json_t *list, *row;
+	const json_t *list;
 	json_t *doc;
-	size_t i;
 	int rc = load_json(digest, ANNOUNCE_DIGEST_BYTES, &doc, e);
 
 	if (rc)
@@ -505,24 +533,12 @@ int announce_compare(struct announce_table *t, struct span digest, int64_t now_u
 	arena_init(&room.arena, NULL, 0, DECODED_BYTES);
 	list = json_object_get(doc, "sites");
 	rc = json_is_array(list) ? 0 : bad(&d, "a digest without sites");
-	json_array_foreach(list, i, row) {
-		struct site_version version;
-		struct span site;
-		uint64_t age_ms = 0;
-		size_t at;
+	for (size_t i = 0; !rc && i < json_array_size(list); i++) {
+		struct digest_row row = { { NULL, 0 }, { 0, 0 }, 0 };
 
-		if (!rc)
-			rc = get_name(&d, json_object_get(row, "site"), &site);
-		if (!rc)
-			rc = get_version(&d, row, &version);
-		if (!rc)
-			rc = get_number(&d, json_object_get(row, "age_ms"), ANNOUNCE_EPOCH_MAX / 1000, &age_ms);
-		if (rc)
-			break;
-		if (!place_of(t, site, &at) || site_version_compare(version, t->entries[at].a->version) > 0)
-			want(ctx, site, version, (int64_t)age_ms * 1000);
-		else if (!site_version_compare(version, t->entries[at].a->version))
-			confirm(&t->entries[at], now_us - (int64_t)age_ms * 1000);
+		rc = get_row(&d, json_array_get(list, i), &row);
+		if (!rc && is_news(t, &row, now_us))
+			want(ctx, row.site, row.version, row.age_us);
 	}
 	json_decref(doc);
 	arena_fini(&room.arena);

@@ -69,7 +69,7 @@ bool announce_encode_content(const struct announcement *a, struct buf *out);
 int announce_decode(struct span text, struct announcement **a_r, struct err *e) MUST_CHECK;
 void announce_free(struct announcement **a);
 
-/* ---- the table ----------------------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------------------------- */
 
 struct announce_entry {
 	struct announcement *a;

@@ -29,7 +29,7 @@ void collect_fini(struct collect *c)
 	registry_unref(&c->building);
 }
 
-/* ---- one snapshot --------------------------------------------------------------------------------------------- */
+/* ---- one snapshot ------------------------------------------------------------------------------------------ */
 
 static int copy_labels(struct registry *reg, const struct registry_label *labels, size_t n, struct registry_site *to)
 {
@@ -159,7 +159,7 @@ static int end(void *ctx)
 	return 0;
 }
 
-/* ---- what a source tells --------------------------------------------------------------------------------------- */
+/* ---- what a source tells ----------------------------------------------------------------------------------- */
 
 static const struct registry_site *held(const struct collect *c, struct span name)
 {
@@ -243,7 +243,7 @@ struct source_sink collect_sink(struct collect *c)
 		                     .health = health, .hint = hint, .state = state };
 }
 
-/* ---- with a source ---------------------------------------------------------------------------------------------- */
+/* ---- with a source ----------------------------------------------------------------------------------------- */
 
 int collect_open(const struct source_ops *ops, struct span address, struct span local,
                  const struct registry_label *labels, size_t label_count, struct registry *before,

@@ -115,7 +115,7 @@ static int read_file(struct yaml *y, const char *path, struct file_sites *in)
 	return error ? error : y->problem_count ? ERR_INVALID : 0;
 }
 
-/* ---- the source ------------------------------------------------------------------------------------------------ */
+/* ---- the source -------------------------------------------------------------------------------------------- */
 
 /* What tells one state of a file from another. */
 struct look { int64_t mtime_ns; uint64_t size, inode; };

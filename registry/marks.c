@@ -2,8 +2,8 @@
  *
  *     {"sites": {"dc2": {"fenced": true}, "dc3": {"detached": true, "incarnation": "6f1c…"}}}
  *
- * A change is written before it is in force (marks_change); what is in memory is what is on disk.  Only a lifted mark of
- * a site that has come back empty may be lost by a write that fails: it is lifted again when the site is met again. */
+ * A change is written before it is in force (marks_change); what is in memory is what is on disk.  Only a lifted mark
+ * of a site that has come back empty may be lost by a write that fails: it is lifted again when the site is met again. */
 #include "registry/marks.h"
 
 #include <jansson.h>
@@ -60,7 +60,7 @@ static int write_json(const char *path, json_t *doc, struct err *e)
 	return rc;
 }
 
-/* ---- marks ---------------------------------------------------------------------------------------------------------- */
+/* ---- marks ------------------------------------------------------------------------------------------------- */
 
 static struct marked *find(const struct marks *m, struct span site)
 {
@@ -203,11 +203,13 @@ void marks_apply(const struct marks *m, const struct registry *reg)
 			                      memory_order_relaxed);
 }
 
-/* ---- identity ------------------------------------------------------------------------------------------------------- */
+/* ---- identity ---------------------------------------------------------------------------------------------- */
 
 static int save_identity(const struct identity *id, uint64_t epoch, struct err *e)
 {
-	return write_json(id->path, json_pack("{s:s,s:I}", "incarnation", id->incarnation, "epoch", (json_int_t)epoch), e);
+	json_t *doc = json_pack("{s:s,s:I}", "incarnation", id->incarnation, "epoch", (json_int_t)epoch);
+
+	return write_json(id->path, doc, e);
 }
 
 static int make_incarnation(struct identity *id, struct err *e)

@@ -125,7 +125,7 @@ bool registry_label_get(const struct registry *reg, size_t site, struct span key
 	return false;
 }
 
-/* ---- distances ------------------------------------------------------------------------------------------------- */
+/* ---- distances --------------------------------------------------------------------------------------------- */
 
 static int64_t told(const struct registry *reg, size_t from, size_t to)
 {
@@ -160,7 +160,7 @@ void registry_tell_rtt(struct registry *reg, size_t from, size_t to, uint32_t us
 		atomic_store_explicit(&reg->pair_us[from * reg->site_count + to], us, memory_order_relaxed);
 }
 
-/* ---- what the data path met ------------------------------------------------------------------------------------- */
+/* ---- what the data path met -------------------------------------------------------------------------------- */
 
 void site_live_seen(struct site_live *live)
 {

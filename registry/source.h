@@ -58,8 +58,8 @@ struct source {
 struct source_ops {
 	const char *name;
 	unsigned capabilities;
-	/* address: what the configuration says of it (a path, an address).  Tells the whole list before it returns 0; else
-	 * *source_r is NULL and errors says why. */
+	/* address: what the configuration says of it (a path, an address).  Tells the whole list before it returns 0;
+	 * else *source_r is NULL and errors says why. */
 	int (*open)(struct span address, const struct source_sink *sink, struct source **source_r,
 	            struct buf *errors) MUST_CHECK;
 	/* This site's own entry, whenever it changes. */

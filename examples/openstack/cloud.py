@@ -77,8 +77,8 @@ class Site:
     def __init__(self, name, run_folder, packages, scopemeshd):
         self.name, self.dir, self.packages, self.scopemeshd = name, f'{run_folder}/{name}', packages, scopemeshd
         self.host = f'127.0.{name[-1]}.1'
-        wished = {**{s: port for s, (_, port, _) in conf.SERVICES.items()},
-                  **{f'{s} app': 10000 + port for s, (_, port, _) in conf.SERVICES.items()},
+        wished = {**{s: port for s, (port, _) in conf.SERVICES.items()},
+                  **{f'{s} app': 10000 + port for s, (port, _) in conf.SERVICES.items()},
                   'mesh': 7400, 'admin': 7401}
         self.at = {what: f'{self.host}:{pick_port(self.host, port)}' for what, port in wished.items()}
         self.processes, self.stub = {}, None

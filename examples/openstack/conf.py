@@ -6,9 +6,9 @@ Keystone's included: that is all it learns of the mesh."""
 
 PASSWORD = 'secret'
 REGION = 'RegionOne'
-# Name in the catalogue and in scopes: (type in the catalogue, port, path)
-SERVICES = {'identity': ('identity', 5000, '/v3'), 'image': ('image', 9292, ''), 'placement': ('placement', 8778, ''),
-            'compute': ('compute', 8774, '/v2.1'), 'network': ('network', 9696, '')}
+# Name in scopes, which is the type in the catalogue: (port, path)
+SERVICES = {'identity': (5000, '/v3'), 'image': (9292, ''), 'placement': (8778, ''), 'compute': (8774, '/v2.1'),
+            'network': (9696, '')}
 
 LOGGING = '[DEFAULT]\nuse_stderr = true\nuse_json = false\ndebug = false\n'
 

@@ -480,7 +480,7 @@ def test_a_marked_request_stays_at_its_site(bed):
 def test_doctor_checks_daemon_sites_services_and_carriers(bed):
     w = Workflow(bed, ())
     dc1, dc2 = w.sites['dc1'], w.sites['dc2']
-    w.ask('compute: dc2')       # dc2 is known to be connected
+    wait_until(lambda: '✓ site dc2' in doctor(dc1)[1], 'dc2 is seen to be connected')
     code, out, _ = doctor(dc1)
     eq(code, 0, out)
     for line in ('✓ daemon', '✓ site dc1', '✓ site dc2', '✓ service image', '✓ carriers'):
@@ -489,7 +489,7 @@ def test_doctor_checks_daemon_sites_services_and_carriers(bed):
         w.ask(f'image: {goal}', headers=[('X-Request-Id', 'the same')])
     ask(dc1.addr('image'), headers={'X-Request-Id': 'the same'})
     dc2.kill()
-    wait_until(lambda: '✗ site dc2' in doctor(dc1)[1], 'dc2 is seen to be gone')
+    wait_until(lambda: '✗ site dc2' in doctor(dc1)[1], 'dc2 is seen to be gone', 30)
     code, out, _ = doctor(dc1)
     eq(code, 1, out)
     assert '1 calls had only ids that came in with two scopes' in out and 'hint: several scopes' in out, out

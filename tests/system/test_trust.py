@@ -9,7 +9,7 @@ import threading
 import time
 
 import harness
-from harness import answer, ask, ca, eq, wait_until
+from harness import answer, ask, ca, eq, run_program, wait_until
 from trusted import (SITES, PEER, TlsClient, TlsOrigin, authority, certificates, client_context, mesh_tls,
                      odd_certificate, reads_again, refused, scoped, server_context, states, trusted)
 
@@ -193,6 +193,26 @@ def test_a_kept_connection_ends_with_what_it_was_based_on(bed):
         eq(c.sock.recv(1), b'', 'the end')
         reads_again(two, 'registry file was read again')(lambda: bed.write('sites.yaml', sites))
     eq(scoped(daemons['dc1'], 'dc2').status, 200, 'back again')
+
+
+def test_a_fenced_site_is_turned_away_on_its_kept_connections(bed):
+    d, daemons, origins = trusted(bed)
+    one, two = daemons['dc1'], daemons['dc2']
+    eq(scoped(one, 'dc2').status, 200, 'before')
+    with TlsClient(two.addr('mesh'), client_context(d, 'dc1')) as kept:
+        eq(kept.ask(headers=PEER).status, 200, 'before')
+        eq(run_program(harness.SCOPECTL, '--admin', f'http://{two.admin}', 'site', 'fence', 'dc1').returncode, 0, 'fence')
+        served = len(origins['dc2'].requests)
+        m = kept.ask(headers=PEER)
+        eq((m.status, m.get('Connection')), (503, 'close'), 'on a kept connection')
+        assert 'fenced' in m.problem('unreachable')['detail'], m
+    eq(scoped(one, 'dc2').status, 503, 'from the fenced site')
+    eq(scoped(one, 'dc2; dc1').body, b'dc1', 'otherwise moves on')
+    eq(len(origins['dc2'].requests), served, 'requests that went on')
+    wait_until(lambda: next(s for s in ask(daemons['dc3'].admin, path='/v1/sites').json()['sites']
+                            if s['name'] == 'dc1')['fenced_by'] == ['dc2'], 'others see who has fenced it')
+    eq(run_program(harness.SCOPECTL, '--admin', f'http://{two.admin}', 'site', 'unfence', 'dc1').returncode, 0, 'unfence')
+    wait_until(lambda: scoped(one, 'dc2').status == 200, 'dc1 is let in again')
 
 
 def test_a_revoked_site_is_refused_on_old_and_new_connections(bed):

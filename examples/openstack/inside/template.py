@@ -3,13 +3,12 @@ migrations, and puts into them what both sites are to have in common. Runs among
 
 Both sites get copies: a token of one holds at the other, since users, projects and the keys that tokens are signed
 with are the same, and flavors have the same names."""
+import os
 import sys
 import uuid
 
-PASSWORD, REGION = 'secret', 'RegionOne'
-# In the catalogue 'http://image' stands for the address that the site's scopemeshd will have
-ENDPOINTS = {'identity': 'http://identity/v3', 'image': 'http://image', 'placement': 'http://placement',
-             'compute': 'http://compute/v2.1', 'network': 'http://network'}
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from conf import PASSWORD, REGION, SERVICES     # noqa: E402
 
 
 def keystone():
@@ -49,10 +48,11 @@ def users_and_catalogue(work):
                                              'enabled': True})
         for role in roles:
             api.assignment_api.add_role_to_user_and_project(user['id'], project, role)
-    for kind, url in ENDPOINTS.items():
+    for kind, (_, path) in SERVICES.items():
         service = new(api.catalog_api.create_service, name=kind, type=kind, enabled=True)
-        new(api.catalog_api.create_endpoint, interface='public', url=url, service_id=service, region_id=REGION,
-            enabled=True)
+        # 'http://image' stands for the address that the site's scopemeshd will have
+        new(api.catalog_api.create_endpoint, interface='public', url=f'http://{kind}{path}', service_id=service,
+            region_id=REGION, enabled=True)
 
 
 def glance():

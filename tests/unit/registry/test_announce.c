@@ -192,7 +192,7 @@ static void age_expires_and_not_the_clock(void **state)
 	announce_table_fini(&t);
 }
 
-/* ---- property: any order, any duplication ------------------------------------------------------------------------- */
+/* ---- property: any order, any duplication ------------------------------------------------------------------ */
 
 #define SITES 4
 #define TEXTS 24
@@ -265,7 +265,7 @@ static void tables_told_the_same_are_the_same(void **state)
 	}
 }
 
-struct pull { const struct announce_table *from; struct announce_table *to; int64_t now_us; char sites[SITES][8]; size_t n; };
+struct pull { char sites[SITES][8]; size_t n; };
 
 static void want(void *ctx, struct span site, struct site_version version, int64_t age_us)
 {
