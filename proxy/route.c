@@ -57,19 +57,6 @@ static int find_service_by_path(struct exchange *x)
 	return 0;
 }
 
-/* Undoes heads_add_token's percent-encoding by comparing in the encoded form. */
-static bool token_is(struct exchange *x, struct span token, struct span name)
-{
-	struct buf encoded;
-	bool same;
-
-	buf_init(&encoded, &x->w->blocks, 0);
-	heads_add_token(&encoded, name);
-	same = !encoded.failed && span_eq(buf_span(&encoded), token);
-	buf_fini(&encoded);
-	return same;
-}
-
 static int find_service_by_name(struct exchange *x)
 {
 	const struct http_field *name = http_find(&x->req, HTTP_X_SCOPEMESH_SERVICE);
@@ -78,7 +65,7 @@ static int find_service_by_name(struct exchange *x)
 	if (!name)
 		return refuse(x, 400, "bad-request", "a request at the mesh listener names no service");
 	for (size_t i = 0; i < conf->service_count; i++) {
-		if (token_is(x, name->value, conf->services[i].name)) {
+		if (heads_is_token(x, name->value, conf->services[i].name)) {
 			x->svc = &conf->services[i];
 			x->svc_index = i;
 			return 0;
@@ -101,7 +88,7 @@ static int check_loop(struct exchange *x)
 		rest = x->req.fields[i].value;
 		while (http_list_next(&rest, &member)) {
 			member = span_trim(span_from(member, span_find(member, ' ')));
-			if (token_is(x, span_head(member, span_find(member, ' ')), local_site(x)) && ++passed > HOPS_MOST)
+			if (heads_is_token(x, span_head(member, span_find(member, ' ')), local_site(x)) && ++passed > HOPS_MOST)
 				return refuse(x, 508, "loop", "the request has passed this site too often (Via)");
 		}
 	}
@@ -111,7 +98,7 @@ static int check_loop(struct exchange *x)
 	while (http_list_next(&rest, &member)) {
 		if (++hops > HOPS_MOST)
 			return refuse(x, 508, "loop", "the request has passed too many sites");
-		if (token_is(x, member, local_site(x)))
+		if (heads_is_token(x, member, local_site(x)))
 			return refuse(x, 508, "loop", "the request has passed this site before");
 	}
 	return 0;
