@@ -315,7 +315,17 @@ static int use_default(struct exchange *x, const struct scope_lookup *lookup)
 	return use_location(x, location, lookup, text);
 }
 
-/* What travels on: as it came, or without @names; an empty scope as "{}", since an empty field may get lost. */
+/* Line ends are blanks in a scope, and decoded baggage may hold them: in a field they would begin another one. */
+static bool fits_a_field(struct span text)
+{
+	for (size_t i = 0; i < text.n; i++)
+		if (((unsigned char)text.p[i] < ' ' && text.p[i] != '\t') || text.p[i] == 0x7f)
+			return false;
+	return true;
+}
+
+/* What travels on: as it came, or in its canonical form, without @names; an empty scope as "{}", since an empty field
+ * may get lost. */
 static int set_travelling(struct exchange *x, const struct scope *parsed, const struct scope *travels)
 {
 	struct buf text;
@@ -323,7 +333,7 @@ static int set_travelling(struct exchange *x, const struct scope *parsed, const 
 
 	if (!x->scope_text.n)
 		x->scope_text = SPAN("{}");
-	if (parsed == travels)
+	if (parsed == travels && fits_a_field(x->scope_text))
 		return 0;
 	buf_init(&text, NULL, 0);
 	scope_print(travels, &text);
