@@ -1,8 +1,8 @@
 /* scopectl doctor: the table of checks, and the form of what they say.
  *
- *	✓ daemon      ready
- *	✗ site dc3    disconnected
- *	              hint: is its daemon running, and its mesh address reachable from here?
+ *	✓ daemon        ready; scopemeshd 0.1.0 of site dc1
+ *	✗ site dc3      disconnected; silent: its host takes the connection, and it does not answer
+ *	                hint: is its daemon running, and is its mesh address reachable from here?
  *
  * With --json one object: {"good": true|false, "findings": [{"check", "outcome": "good|bad|note", "text", "hint"}]}. */
 #include "cli/doctor.h"
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "cli/table.h"
+#include "config.h"
 
 /* ---- what checks say ------------------------------------------------------------------------------------------------ */
 
@@ -38,7 +39,7 @@ static void print_finding(struct doctor *d, const char *mark, enum table_look lo
 
 static void say(struct doctor *d, const char *outcome, const char *check, const char *hint, const char *fmt, va_list args)
 {
-	char text[512], line[600];
+	char text[1024], line[600];
 
 	vsnprintf(text, sizeof(text), fmt, args);
 	if (hint)
@@ -96,9 +97,43 @@ bool doctor_get(struct doctor *d, const char *check, const char *path, struct ad
 	return false;
 }
 
+static void pass_on(struct doctor *d, const json_t *finding)
+{
+	const char *check = admin_text(finding, "check"), *outcome = admin_text(finding, "outcome");
+	const char *text = admin_text(finding, "text"), *hint = admin_text(finding, "hint");
+
+	if (!check || !outcome || !text)
+		return;
+	if (!strcmp(outcome, "good"))
+		doctor_good(d, check, "%s", text);
+	else if (!strcmp(outcome, "bad"))
+		doctor_bad(d, check, hint, "%s", text);
+	else
+		doctor_note(d, check, "%s", text);
+}
+
 /* ---- checks ----------------------------------------------------------------------------------------------------------- */
 
+/* What the daemon finds when it looks at itself and at the other sites (proxy/doctor.c). */
 static void check_daemon(struct doctor *d)
+{
+	struct admin_answer answer;
+
+	if (doctor_get(d, "daemon", "/v1/doctor", &answer)) {
+		const char *release = admin_text(answer.json, "release");
+		const json_t *finding;
+		size_t i;
+
+		json_array_foreach(json_object_get(answer.json, "findings"), i, finding)
+			pass_on(d, finding);
+		if (release && strcmp(release, PACKAGE_VERSION) != 0)
+			doctor_note(d, "scopectl", "of release %s, and the daemon of %s", PACKAGE_VERSION, release);
+	}
+	admin_answer_fini(&answer);
+}
+
+/* With --service that much is enough: the rest of the application is looked at. */
+static void check_ready(struct doctor *d)
 {
 	struct admin_answer answer;
 
@@ -109,79 +144,6 @@ static void check_daemon(struct doctor *d)
 		doctor_bad(d, "daemon", "it is starting or about to stop", "not ready (%ld)", answer.status);
 	else
 		d->bad = true;
-	admin_answer_fini(&answer);
-}
-
-static void check_site(struct doctor *d, const json_t *site, bool own)
-{
-	const char *name = admin_text(site, "name"), *state = admin_text(site, "state");
-	const json_t *rtt = json_object_get(site, "rtt_ms");
-	char check[80];
-
-	snprintf(check, sizeof(check), "site %s", name ? name : "?");
-	if (own)
-		doctor_good(d, check, "here");
-	else if (state && (!strcmp(state, "connected") || !strcmp(state, "synchronizing")))
-		doctor_good(d, check, json_is_number(rtt) ? "%s, %.1f ms" : "%s", state, json_number_value(rtt)); /* NOLINT */
-	else if (state && (!strcmp(state, "fenced") || !strcmp(state, "autonomous") || !strcmp(state, "unknown")))
-		doctor_note(d, check, strcmp(state, "unknown") ? "%s" : "%s: not heard of yet", state); /* NOLINT */
-	else
-		doctor_bad(d, check, "is its daemon running, and its mesh address reachable from here?", "%s",
-		           state ? state : "unknown");
-}
-
-static void check_sites(struct doctor *d)
-{
-	struct admin_answer answer;
-
-	if (doctor_get(d, "sites", "/v1/sites?limit=1000", &answer)) {
-		const char *own = admin_text(answer.json, "site");
-		const json_t *site;
-		size_t i;
-
-		json_array_foreach(json_object_get(answer.json, "sites"), i, site) {
-			const char *name = admin_text(site, "name");
-
-			check_site(d, site, name && own && !strcmp(name, own));
-		}
-	}
-	admin_answer_fini(&answer);
-}
-
-static void check_instances_of(struct doctor *d, const json_t *service)
-{
-	const json_t *instances = json_object_get(service, "instances"), *instance;
-	const char *name = admin_text(service, "service");
-	size_t i, down = 0, n = json_array_size(instances);
-	char check[96];
-
-	snprintf(check, sizeof(check), "service %s", name ? name : "?");
-	json_array_foreach(instances, i, instance) {
-		const char *health = admin_text(instance, "health");
-
-		down += health && !strcmp(health, "down");
-	}
-	if (!n)
-		doctor_note(d, check, "has no instance at this site");
-	else if (down == n)
-		doctor_bad(d, check, "is the service running where `instances` says?", "all %zu instances are down", n);
-	else if (down)
-		doctor_bad(d, check, "scopectl services shows which", "%zu of %zu instances are down", down, n);
-	else
-		doctor_good(d, check, n == 1 ? "%zu instance" : "%zu instances", n); /* NOLINT */
-}
-
-static void check_instances(struct doctor *d)
-{
-	struct admin_answer answer;
-
-	if (doctor_get(d, "services", "/v1/services?limit=1000", &answer)) {
-		const json_t *service;
-		size_t i;
-
-		json_array_foreach(json_object_get(answer.json, "services"), i, service)
-			check_instances_of(d, service);
-	}
 	admin_answer_fini(&answer);
 }
 
@@ -227,9 +189,8 @@ static const struct {
 	void (*run)(struct doctor *d);
 	bool without_service, of_service;
 } checks[] = {
-	{ check_daemon, true, true },
-	{ check_sites, true, false },
-	{ check_instances, true, false },
+	{ check_ready, false, true },
+	{ check_daemon, true, false },
 	{ check_carriers, true, false },
 	{ doctor_check_service, false, true },
 };

@@ -36,4 +36,4 @@ if LLHTTP_FROM_SOURCES
 EXTRA_scopectl_DEPENDENCIES = http/libllhttp.a
 endif
 
-dist_man_MANS += docs/scopectl.1
+dist_man_MANS += docs/scopectl.1 docs/scopemeshd.8

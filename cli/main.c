@@ -47,13 +47,14 @@ static const struct cli_verb verbs[] = {
 	  cmd_explain },
 	{ "doctor", "[--service S [--path PATH] [-X METHOD] [-d DATA] [-H HEADER]... [--wait SECONDS]]",
 	  "What is wrong, with a hint per failure",
-	  "Checks the daemon, the sites, the services and the carriers. With --service it sends a marked\n"
+	  "Checks the daemon, its configuration, addresses, certificates, files and limits, the ways to\n"
+	  "and from the other sites, clocks, releases, instances and carriers. With --service it sends a marked\n"
 	  "request to the service and watches its calls: which carriers survive the application?\n\n"
 	  "  --service S           a service of this site\n"
 	  "  --path PATH           of a request on which it calls other services; its prefix by default\n"
 	  "  -X METHOD, -d DATA, -H 'NAME: VALUE'  as of request\n"
 	  "  --wait SECONDS        how long calls are waited for (10)\n\n"
-	  "Exits 1 when a check fails.\n",
+	  "Exits 1 when a check fails, 3 when the daemon cannot be reached.\n",
 	  cmd_doctor },
 	{ "request", "[--scope TEXT] [OPTION...] URL", "One HTTP request with a scope, as curl does it",
 	  "The body goes to standard output, the rest to standard error: on a terminal also how far it\n"

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,7 +29,7 @@ struct access_log {
 	char *path;                /* NULL: standard output */
 	struct access_log_queue **queues;
 	size_t count;
-	bool broken;               /* the last write failed; said once */
+	_Atomic bool broken;       /* the last write failed; said once */
 	bool torn;                 /* a line of which a part was written */
 	uint64_t lost;             /* lines, since it is broken */
 };
@@ -213,6 +214,18 @@ void access_log_reopen(struct access_log *log)
 		log_error("the access log %s cannot be opened again: %s", log->path, strerror(errno));
 	if (fd >= 0)
 		close(fd);
+}
+
+enum access_log_state access_log_look(const struct access_log *log)
+{
+	struct stat open_one, named;
+
+	if (log && atomic_load(&log->broken))
+		return ACCESS_LOG_BROKEN;
+	if (log && log->path && (fstat(log->fd, &open_one) || stat(log->path, &named) || open_one.st_ino != named.st_ino ||
+	                         open_one.st_dev != named.st_dev))
+		return ACCESS_LOG_MOVED;
+	return ACCESS_LOG_GOOD;
 }
 
 /* False: the thread is stuck in a write and keeps what it uses. */

@@ -31,6 +31,13 @@ int access_log_open(struct span where, struct access_log_queue **queues, size_t 
                     struct access_log **log_r, struct err *e) MUST_CHECK;
 /* Opens the file again (after rotation); the old one stays when that fails. */
 void access_log_reopen(struct access_log *log);
+enum access_log_state {
+	ACCESS_LOG_GOOD,
+	ACCESS_LOG_BROKEN, /* what was written last is lost */
+	ACCESS_LOG_MOVED,  /* another file, or none, is at its path: rotated and not opened again */
+};
+/* log NULL: it is off. By the thread that opens it again. */
+enum access_log_state access_log_look(const struct access_log *log);
 /* Writes what waits, ends the thread; gives up after a second when the log is not read. */
 void access_log_close(struct access_log **log);
 

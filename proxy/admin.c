@@ -280,6 +280,7 @@ static const struct {
 	{ "/v1/services", "GET", admin_get_services },
 	{ "/v1/scope/explain", "GET", get_explain },
 	{ "/v1/certificates", "GET", admin_get_certificates },
+	{ "/v1/doctor", "GET", admin_get_doctor },
 	{ "/v1/reload", "POST", admin_post_reload },
 	{ "/v1/log", "PUT", admin_put_log },
 	{ "/v1/carriers", "GET", admin_get_carriers },

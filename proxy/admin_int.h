@@ -19,6 +19,9 @@ json_t *admin_time_json(int64_t wall_ms);
 /* admin_certificates.c */
 void admin_get_certificates(struct exchange *x);
 
+/* doctor.c */
+void admin_get_doctor(struct exchange *x);
+
 /* admin_sites.c */
 json_t *admin_rtt_json(const struct registry *reg, size_t site);
 const char *admin_state_text(const struct registry *reg, size_t site);

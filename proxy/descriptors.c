@@ -10,7 +10,7 @@
 /* Kept free, unless that were more than an eighth of all. */
 #define KEPT_MOST 256
 
-static uint64_t full = UINT64_MAX;
+static uint64_t all = UINT64_MAX, full = UINT64_MAX;
 static _Atomic uint64_t used;
 
 /* The soft limit is a shell's habit and no decision of the operator: the hard one counts. */
@@ -24,7 +24,18 @@ uint64_t descriptors_init(void)
 			lim = raised;
 	}
 	full = lim.rlim_cur - (lim.rlim_cur / 8 < KEPT_MOST ? lim.rlim_cur / 8 : KEPT_MOST);
-	return lim.rlim_cur;
+	all = lim.rlim_cur;
+	return all;
+}
+
+uint64_t descriptors_all(void)
+{
+	return all;
+}
+
+uint64_t descriptors_used(void)
+{
+	return atomic_load_explicit(&used, memory_order_relaxed);
 }
 
 void descriptors_count_own(void)

@@ -10,6 +10,10 @@ uint64_t descriptors_init(void);
 /* What is open now, at the end of the start, is the process's own. */
 void descriptors_count_own(void);
 
+/* How many there are in all, and how many of them are in use. */
+uint64_t descriptors_all(void);
+uint64_t descriptors_used(void);
+
 /* Sockets and pipes of connections, opened (n > 0) or closed. Any thread. */
 void descriptors_add(int n);
 /* What is left is for connections to instances and sites, and for files: clients have had their part. */

@@ -23,6 +23,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/correlation_value.c proxy/correlation_value.h \
 	proxy/deadline.c proxy/deadline.h \
 	proxy/descriptors.c proxy/descriptors.h \
+	proxy/doctor.c proxy/doctor.h proxy/doctor_host.c proxy/doctor_sites.c \
 	proxy/exchange.c proxy/exchange.h proxy/exchange_int.h \
 	proxy/exchange_splice.c proxy/io_pipe.c proxy/io_pipe.h \
 	proxy/exchange_attempt.c proxy/exchange_request.c proxy/exchange_response.c \

@@ -1,7 +1,8 @@
 /* What sites ask each other, all of it GET on a kept connection to the other's mesh listener:
  *
  *	PEER_PING?from=SITE&epoch=E&generation=G        E, G: what the asker holds of the one that is asked
- *	  {"site", "epoch", "generation", "heard_ms", "time_ms"}     heard_ms: since the asked one last had an answer
+ *	  {"site", "epoch", "generation", "heard_ms", "time_ms", "release"}
+ *	                                                heard_ms: since the asked one last had an answer
  *	PEER_ANNOUNCEMENT?from=SITE[&site=OTHER]        its own, or what it holds of another
  *	PEER_DIGEST?from=SITE                           which announcements it holds (registry/announce.h)
  *
@@ -170,14 +171,17 @@ static void take_pong(struct peer *p, const json_t *doc)
 {
 	const json_t *heard = json_object_get(doc, "heard_ms"), *time = json_object_get(doc, "time_ms");
 	int64_t patience_ms = alive_patience_us(&p->alive) / 1000;
+	const char *release = json_string_value(json_object_get(doc, "release"));
 	struct peers *all = p->all;
 	struct site_version version;
 
 	p->unheard = p->alive.samples >= ALIVE_SAMPLES &&
 	             (json_is_null(heard) || json_integer_value(heard) > 2 * patience_ms);
+	p->other_version = false;
 	p->has_skew = json_is_integer(time);
 	if (p->has_skew)
 		p->skew_ms = json_integer_value(time) + p->alive.distance_us / 2000 - clock_wall_ms();
+	snprintf(p->release, sizeof(p->release), "%s", release ? release : "");
 	if (!get_version(doc, &version))
 		return;
 	pthread_mutex_lock(&all->lock);
@@ -186,11 +190,12 @@ static void take_pong(struct peer *p, const json_t *doc)
 }
 
 /* Our certificate, our registry entry or our version is of no use there (proxy/trust.c). */
-static bool is_turned_away(const json_t *doc)
+static bool is_turned_away(struct peer *p, const json_t *doc)
 {
 	const char *type = json_string_value(json_object_get(doc, "type"));
 
-	return type && (!strcmp(type, "urn:scopemesh:unreachable") || !strcmp(type, "urn:scopemesh:version"));
+	p->other_version = type && !strcmp(type, "urn:scopemesh:version");
+	return p->other_version || (type && !strcmp(type, "urn:scopemesh:unreachable"));
 }
 
 /* Whoever answers has to be the site that was meant. */
@@ -210,7 +215,7 @@ static enum alive_miss judge_pong(struct peer *p, const struct ask_answer *answe
 	doc = json_loadb(text.p ? text.p : "", text.n, JSON_REJECT_DUPLICATES, NULL);
 	site = json_string_value(json_object_get(doc, "site"));
 	if (answer->status == 503)
-		miss = is_turned_away(doc) ? MISS_BARRED : MISS_NONE; /* or it has no room for us at the moment */
+		miss = is_turned_away(p, doc) ? MISS_BARRED : MISS_NONE; /* or it has no room for us at the moment */
 	else if (!site || strcmp(site, p->name) != 0)
 		miss = MISS_STRANGER;
 	else
@@ -634,6 +639,20 @@ bool peers_skew_ms(const struct peers *all, struct span site, int64_t *ms_r)
 		return false;
 	*ms_r = p->skew_ms;
 	return true;
+}
+
+const char *peers_release(const struct peers *all, struct span site)
+{
+	const struct peer *p = peer_of(all, site);
+
+	return p ? p->release : "";
+}
+
+bool peers_is_other_version(const struct peers *all, struct span site)
+{
+	const struct peer *p = peer_of(all, site);
+
+	return p && p->other_version;
 }
 
 bool peers_is_unheard(const struct peers *all, struct span site)

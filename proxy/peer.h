@@ -14,6 +14,8 @@ struct exchange;
 struct peers;
 struct tls_set;
 
+#define PEER_RELEASE_BYTES 32
+
 /* Paths of the mesh listener that it answers itself. */
 #define PEER_PATHS "/.scopemesh/"
 #define PEER_PING "/.scopemesh/ping"
@@ -38,6 +40,10 @@ const struct announcement *peers_announcement(const struct peers *all, struct sp
 bool peers_isolated(const struct peers *all);
 /* The peer's clock less our own, as of the last ping; false: not known. */
 bool peers_skew_ms(const struct peers *all, struct span site, int64_t *ms_r);
+/* The release that the peer's daemon says it is, "" when that is not known. */
+const char *peers_release(const struct peers *all, struct span site);
+/* The peer speaks no version of the mesh's protocol that this site speaks. */
+bool peers_is_other_version(const struct peers *all, struct span site);
 /* Whether the peer says that its own pings reach this site. */
 bool peers_is_unheard(const struct peers *all, struct span site);
 

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/percent.h"
+#include "config.h"
 #include "proxy/server.h"
 
 static void refuse(struct exchange *x, unsigned status, const char *type, const char *detail)
@@ -65,10 +66,10 @@ static void answer_ping(struct exchange *x, struct peers *all, const struct site
 		version = own->a->version;
 	pthread_mutex_unlock(&all->lock);
 	note_version(x, all, version);
-	doc = json_pack("{s:o,s:I,s:I,s:o,s:I}", "site", json_stringn(local_site(x).p, local_site(x).n), "epoch",
+	doc = json_pack("{s:o,s:I,s:I,s:o,s:I,s:s}", "site", json_stringn(local_site(x).p, local_site(x).n), "epoch",
 	                (json_int_t)version.epoch, "generation", (json_int_t)version.generation, "heard_ms",
 	                heard_us ? json_integer((clock_mono_us() - heard_us) / 1000) : json_null(), "time_ms",
-	                (json_int_t)clock_wall_ms());
+	                (json_int_t)clock_wall_ms(), "release", PACKAGE_VERSION);
 	text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
 	json_decref(doc);
 	if (!text) {

@@ -30,6 +30,8 @@ struct peer {
 	bool unheard;              /* its own pings do not reach us, it says */
 	bool has_skew;
 	int64_t skew_ms;
+	char release[PEER_RELEASE_BYTES]; /* of its daemon; empty: not known */
+	bool other_version;        /* it refuses us for the version that we speak */
 };
 
 struct peers {

@@ -145,16 +145,22 @@ static bool has_kept(const struct bound_list *list, const struct bound *old)
 	return false;
 }
 
-static int open_addresses(struct reload *r)
+static int find_addresses(struct reload *r)
 {
-	struct server *srv = r->srv;
-	struct err e;
 	int rc = bound_list_make(r->conf, &r->listeners);
 
 	if (rc)
 		return rc;
-	bound_list_keep(&r->listeners, &srv->listeners);
-	rc = bound_list_probe(&r->listeners, &srv->listeners, &r->report->errors);
+	bound_list_keep(&r->listeners, &r->srv->listeners);
+	return bound_list_probe(&r->listeners, &r->srv->listeners, &r->report->errors);
+}
+
+static int open_addresses(struct reload *r)
+{
+	struct server *srv = r->srv;
+	struct err e;
+	int rc = find_addresses(r);
+
 	if (rc)
 		return rc;
 	rc = bound_list_open(&r->listeners, srv->worker_count, &r->fds, &e);
@@ -413,6 +419,17 @@ int server_reload(struct server *srv, struct reload_report *report)
 	buf_add_z(&report->errors, "draining: this process is about to stop\n");
 	refused(&r);
 	return ERR_DENIED;
+}
+
+int server_check_reload(struct server *srv, struct reload_report *report)
+{
+	struct reload r = { .srv = srv, .report = report };
+	int rc = load(&r);
+
+	if (!rc)
+		rc = find_addresses(&r);
+	discard(&r);
+	return rc;
 }
 
 int server_reload_certificates(struct server *srv, struct reload_report *report)

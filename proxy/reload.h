@@ -21,6 +21,10 @@ void reload_report_fini(struct reload_report *r);
  * worker has not taken it yet, but will; ERR_NOMEM. */
 int server_reload(struct server *srv, struct reload_report *report);
 
+/* What a reload would say now: errors, changed and restart of the report.  Nothing is changed or logged.  0, or an error
+ * as above. */
+int server_check_reload(struct server *srv, struct reload_report *report);
+
 /* The same with the files of TLS alone: report->errors says what was of no use and stays as it was. */
 int server_reload_certificates(struct server *srv, struct reload_report *report);
 

@@ -4,7 +4,7 @@
     demo.py [--once] [--scopemeshd FILE]
 
 Starts, for each of dc1, dc2, dc3: an image service, a compute service, and a scopemeshd in front
-of both; between the sites, links with delays.  Then shows step by step what a scope does.  With --once it
+of both; between the sites, mutual TLS over links with delays.  Then shows step by step what a scope does.  With --once it
 ends after the last step, 0 when every step came out as it should; without, everything stays up to be tried
 until Ctrl-C.  Nothing is left behind either way."""
 import argparse
@@ -75,6 +75,7 @@ class World:
 
     def __init__(self, scopemeshd, fixed_ports):
         self.scopemeshd, self.dir = scopemeshd, tempfile.mkdtemp(prefix='scopemesh-demo-')
+        self.scopectl = os.path.join(os.path.dirname(scopemeshd), 'scopectl')
         self.port = {(s, what): pick_port(host_of(s), port if fixed_ports else 0)
                      for s in SITES for what, port in PORTS.items()}
         self.control = pick_port('127.0.0.1', CONTROL_PORT if fixed_ports else 0)
@@ -88,6 +89,7 @@ class World:
             self.spawn(f'image {site}', sys.executable, f'{HERE}/image.py', self.at(site, 'image app'), *IMAGES[site])
             self.spawn(f'compute {site}', sys.executable, f'{HERE}/compute.py', self.at(site, 'compute app'),
                        f'http://{self.at(site, "image")}', f'compute-{site}')
+        self.make_certificates()
         self.join_sites()
         for site in SITES:
             self.start_site(site)
@@ -101,6 +103,13 @@ class World:
             # A session of its own: Ctrl-C reaches us alone, and we end them in order.
             self.processes[name] = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                                     start_new_session=True)
+
+    def make_certificates(self):
+        for words in (['init'], *(['issue', site] for site in SITES)):
+            p = subprocess.run([self.scopectl, 'ca', *words, '--dir', f'{self.dir}/authority'], stdin=subprocess.DEVNULL,
+                               capture_output=True, text=True)
+            if p.returncode:
+                raise RuntimeError(f'scopectl ca {" ".join(words)}: {p.stderr.strip()}')
 
     def join_sites(self):
         """One link per direction, since a distance belongs to a pair: each site has a registry of its own that
@@ -125,7 +134,8 @@ class World:
         services = ''.join(f'  {s}: {{listen: "{self.at(site, s)}", instances: ["http://{self.at(site, s + " app")}"]}}\n'
                            for s in ('image', 'compute'))
         return (f'site: {site}\nstate: ./state\nworkers: 1\nservices:\n{services}'
-                f'mesh: {{listen: "{self.at(site, "mesh")}", tls: {{insecure: true}}}}\n'
+                f'mesh:\n  listen: "{self.at(site, "mesh")}"\n'
+                f'  tls: {{cert: ../authority/{site}.pem, key: ../authority/{site}.key, ca: ../authority/ca.pem}}\n'
                 f'registry: {{file: sites.yaml}}\nadmin: {{listen: "{self.at(site, "admin")}"}}')
 
     def start_site(self, site):
@@ -174,8 +184,20 @@ class World:
             self.end(name)
         shutil.rmtree(self.dir, ignore_errors=True)
 
-    def command(self, verb, site=None):
-        """stop SITE, start SITE, cut, heal: what the control address offers to those who try things."""
+    def lengthen(self, a, b, ms):
+        """The way between two sites takes another time from now on, there and back together."""
+        if {a, b} - set(SITES) or a == b or not ms.isdigit() or int(ms) > 2000:
+            return False
+        for pair in ((a, b), (b, a)):
+            self.links.links[pair].delay = int(ms) / 2000
+        return True
+
+    def command(self, verb, site=None, *more):
+        """stop SITE, start SITE, cut, heal, way SITE SITE MS: what the control address offers to those who try things."""
+        if verb == 'way' and len(more) == 2:
+            return self.lengthen(site, *more)
+        if more:
+            return False
         if verb == 'stop' and f'scopemeshd {site}' in self.processes:
             self.stop_site(site)
         elif verb == 'start' and site in SITES and f'scopemeshd {site}' not in self.processes:
@@ -192,7 +214,7 @@ class World:
 
         class Control(BaseHTTPRequestHandler):
             def do_POST(self):
-                done = world.command(*self.path.strip('/').split('/')[:2])
+                done = world.command(*self.path.strip('/').split('/'))
                 body = f'{self.path.strip("/")}: {"done" if done else "nothing to do"}\n'.encode()
                 self.send_response(200 if done else 404)
                 self.send_header('Content-Length', str(len(body)))
@@ -299,12 +321,20 @@ def steps(show):
     show.run(show.create('dc1', 'cirros', 'compute: dc2; dc1, image: dc2; dc1'), 201, ['compute-dc1', 'by dc1'])
     show.control('start', 'dc2')
 
-    show.step('Around: dc2, or else whatever is within 15 ms of dc2. dc3 asks, and is 20 ms away from both.')
-    show.await_sites('dc3', 'around(dc2, 15ms)', ['dc2', 'dc1'])
-    show.run(show.images('dc3', 'image: around(dc2, 15ms)'), 200, ['"debian"', 'served by dc2'])
+    show.step('Around: dc2, or else whatever is within 30 ms of dc2, nearest first. dc1 is 5 ms from it, dc3 20 ms.')
+    show.await_sites('dc3', 'around(dc2, 30ms)', ['dc2', 'dc1', 'dc3'])
+    show.run(show.images('dc3', 'image: around(dc2, 30ms)'), 200, ['"debian"', 'served by dc2'])
     show.control('stop', 'dc2')
-    show.run(show.images('dc3', 'image: around(dc2, 15ms)'), 200, ['"cirros"]', 'served by dc1'])
+    show.run(show.images('dc3', 'image: around(dc2, 30ms)'), 200, ['"cirros"]', 'served by dc1'])
     show.control('start', 'dc2')
+
+    show.step('The same when the way from dc1 to dc2 has become longer (60 ms): dc3 is next now.')
+    show.control('way', 'dc1', 'dc2', '60')
+    show.await_sites('dc3', 'around(dc2, 30ms)', ['dc2', 'dc3'])
+    show.control('stop', 'dc2')
+    show.run(show.images('dc3', 'image: around(dc2, 30ms)'), 200, ['"cirros"]', 'served by dc3'])
+    show.control('start', 'dc2')
+    show.control('way', 'dc1', 'dc2', '5')
 
     show.step('Cut off: every link between the sites is down. Local work goes on, at each site.')
     show.control('cut')
@@ -323,7 +353,8 @@ def run(world, once):
         print(f'   {site}  image {world.at(site, "image")}  compute {world.at(site, "compute")}  '
               f'admin {world.at(site, "admin")}  images: {", ".join(IMAGES[site])}')
     trips = ', '.join(f'{a}-{b} {ms} ms' for (a, b), ms in ROUND_TRIP_MS.items())
-    print(f'   round trips: {trips}; up after {(time.monotonic() - started) * 1000:.0f} ms', flush=True)
+    print(f'   round trips: {trips}; up after {(time.monotonic() - started) * 1000:.0f} ms\n'
+          '   between them mutual TLS, with certificates of an authority made a moment ago (scopectl ca)', flush=True)
     world.serve_control()
     show = Show(world)
     steps(show)
