@@ -370,30 +370,6 @@ static int use_scope(struct exchange *x, const struct scope_lookup *lookup)
 	return own ? use_location(x, own->location, lookup, text) : use_default(x, lookup);
 }
 
-/* ---- from other sites ---------------------------------------------------------------------------------------- */
-
-static int route_from_mesh(struct exchange *x)
-{
-	const struct http_field *scope = http_find(&x->req, HTTP_X_SCOPEMESH_SCOPE);
-
-	/* A user's request names its service, whatever its path: else users would speak for the site that passes them on. */
-	x->between_sites = span_starts(x->req.path, SPAN(PEER_PATHS)) && !http_find(&x->req, HTTP_X_SCOPEMESH_SERVICE);
-	if (trust_identify(x) || trust_check_version(x))
-		return ERR_DENIED;
-	if (x->between_sites) {
-		peer_answer(x);
-		return ERR_EXISTS; /* answered */
-	}
-	if (trust_admit(x) || check_loop(x) || find_service_by_name(x) || trust_admit_to_service(x))
-		return ERR_DENIED;
-	if (scope) {
-		x->scope_text = scope->value;
-		x->has_scope = true;
-	}
-	x->held_by_peer = http_find_name(&x->req, SPAN("X-Scopemesh-Hold")) != NULL;
-	return use_local(x);
-}
-
 /* ---- requests that end here by their own wish (RFC 9110 7.6.2, 9.3.8) ---------------------------------------------- */
 
 static bool is_secret(const struct exchange *x, const struct http_field *f)
@@ -402,7 +378,7 @@ static bool is_secret(const struct exchange *x, const struct http_field *f)
 		if (span_ieq(f->name, x->view->conf->log_redact[i]))
 			return true;
 	return f->id == HTTP_AUTHORIZATION || f->id == HTTP_COOKIE || f->id == HTTP_PROXY_AUTHORIZATION ||
-	       f->id == HTTP_X_SCOPEMESH_ANY || span_ieq(f->name, SPAN("X-Auth-Token")) ||
+	       span_istarts(f->name, SPAN("X-Scopemesh-")) || span_ieq(f->name, SPAN("X-Auth-Token")) ||
 	       piggyback_names(x->view->conf, f->name);
 }
 
@@ -423,6 +399,34 @@ static int answer_last_hop(struct exchange *x)
 	buf_add_z(&x->reply, "\r\n");
 	exchange_reply(x, 200, "message/http");
 	return ERR_EXISTS;
+}
+
+/* ---- from other sites ---------------------------------------------------------------------------------------- */
+
+static int route_from_mesh(struct exchange *x)
+{
+	const struct http_field *scope = http_find(&x->req, HTTP_X_SCOPEMESH_SCOPE);
+
+	/* A user's request names its service, whatever its path: else users would speak for the site that passes them on. */
+	x->between_sites = span_starts(x->req.path, SPAN(PEER_PATHS)) && !http_find(&x->req, HTTP_X_SCOPEMESH_SERVICE);
+	if (trust_identify(x) || trust_check_version(x))
+		return ERR_DENIED;
+	if (x->between_sites) {
+		peer_answer(x);
+		return ERR_EXISTS; /* answered */
+	}
+	if (trust_admit(x))
+		return ERR_DENIED;
+	if (x->req.max_forwards == 0)
+		return answer_last_hop(x);
+	if (check_loop(x) || find_service_by_name(x) || trust_admit_to_service(x))
+		return ERR_DENIED;
+	if (scope) {
+		x->scope_text = scope->value;
+		x->has_scope = true;
+	}
+	x->held_by_peer = http_find_name(&x->req, SPAN("X-Scopemesh-Hold")) != NULL;
+	return use_local(x);
 }
 
 /* For who watches what an application hands on: scopectl doctor --service. */
@@ -456,7 +460,7 @@ int route_request(struct exchange *x)
 		x->keep = false; /* what follows may be meant for a tunnel */
 		return refuse(x, 501, "not-implemented", "CONNECT is not served");
 	}
-	if (x->req.max_forwards == 0)
+	if (x->req.max_forwards == 0 && x->s->kind != LISTEN_MESH)
 		return answer_last_hop(x);
 	if (x->s->kind == LISTEN_MESH) {
 		rc = route_from_mesh(x);
