@@ -57,19 +57,6 @@ static int find_service_by_path(struct exchange *x)
 	return 0;
 }
 
-/* Undoes heads_add_token's percent-encoding by comparing in the encoded form. */
-static bool token_is(struct exchange *x, struct span token, struct span name)
-{
-	struct buf encoded;
-	bool same;
-
-	buf_init(&encoded, &x->w->blocks, 0);
-	heads_add_token(&encoded, name);
-	same = !encoded.failed && span_eq(buf_span(&encoded), token);
-	buf_fini(&encoded);
-	return same;
-}
-
 static int find_service_by_name(struct exchange *x)
 {
 	const struct http_field *name = http_find(&x->req, HTTP_X_SCOPEMESH_SERVICE);
@@ -78,7 +65,7 @@ static int find_service_by_name(struct exchange *x)
 	if (!name)
 		return refuse(x, 400, "bad-request", "a request at the mesh listener names no service");
 	for (size_t i = 0; i < conf->service_count; i++) {
-		if (token_is(x, name->value, conf->services[i].name)) {
+		if (heads_is_token(x, name->value, conf->services[i].name)) {
 			x->svc = &conf->services[i];
 			x->svc_index = i;
 			return 0;
@@ -101,7 +88,7 @@ static int check_loop(struct exchange *x)
 		rest = x->req.fields[i].value;
 		while (http_list_next(&rest, &member)) {
 			member = span_trim(span_from(member, span_find(member, ' ')));
-			if (token_is(x, span_head(member, span_find(member, ' ')), local_site(x)) && ++passed > HOPS_MOST)
+			if (heads_is_token(x, span_head(member, span_find(member, ' ')), local_site(x)) && ++passed > HOPS_MOST)
 				return refuse(x, 508, "loop", "the request has passed this site too often (Via)");
 		}
 	}
@@ -111,7 +98,7 @@ static int check_loop(struct exchange *x)
 	while (http_list_next(&rest, &member)) {
 		if (++hops > HOPS_MOST)
 			return refuse(x, 508, "loop", "the request has passed too many sites");
-		if (token_is(x, member, local_site(x)))
+		if (heads_is_token(x, member, local_site(x)))
 			return refuse(x, 508, "loop", "the request has passed this site before");
 	}
 	return 0;
@@ -328,7 +315,17 @@ static int use_default(struct exchange *x, const struct scope_lookup *lookup)
 	return use_location(x, location, lookup, text);
 }
 
-/* What travels on: as it came, or without @names; an empty scope as "{}", since an empty field may get lost. */
+/* Line ends are blanks in a scope, and decoded baggage may hold them: in a field they would begin another one. */
+static bool fits_a_field(struct span text)
+{
+	for (size_t i = 0; i < text.n; i++)
+		if (((unsigned char)text.p[i] < ' ' && text.p[i] != '\t') || text.p[i] == 0x7f)
+			return false;
+	return true;
+}
+
+/* What travels on: as it came, or in its canonical form, without @names; an empty scope as "{}", since an empty field
+ * may get lost. */
 static int set_travelling(struct exchange *x, const struct scope *parsed, const struct scope *travels)
 {
 	struct buf text;
@@ -336,7 +333,7 @@ static int set_travelling(struct exchange *x, const struct scope *parsed, const 
 
 	if (!x->scope_text.n)
 		x->scope_text = SPAN("{}");
-	if (parsed == travels)
+	if (parsed == travels && fits_a_field(x->scope_text))
 		return 0;
 	buf_init(&text, NULL, 0);
 	scope_print(travels, &text);
