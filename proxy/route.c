@@ -9,9 +9,7 @@
 #include "proxy/server.h"
 #include "proxy/trust.h"
 
-/* Sites a request may have passed, and times it may have passed this one by Via.  Once is no loop: an instance that is
- * itself a proxy (a gateway, a caching registry) passes Via on in the calls that it makes to other services here. */
-#define HOPS_MOST 8
+#define HOPS_MOST 8 /* sites a request may have passed */
 
 static int refuse(struct exchange *x, unsigned status, const char *type, const char *detail)
 {
@@ -80,7 +78,8 @@ static int check_loop(struct exchange *x)
 {
 	const struct http_field *trace = x->from_mesh ? http_find(&x->req, HTTP_X_SCOPEMESH_TRACE) : NULL;
 	struct span rest, member;
-	unsigned hops = 0, passed = 0;
+	unsigned hops = 0;
+	uint64_t passed = 0;
 
 	for (size_t i = 0; i < x->req.field_count; i++) {
 		if (x->req.fields[i].id != HTTP_VIA)
@@ -88,8 +87,10 @@ static int check_loop(struct exchange *x)
 		rest = x->req.fields[i].value;
 		while (http_list_next(&rest, &member)) {
 			member = span_trim(span_from(member, span_find(member, ' ')));
-			if (heads_is_token(x, span_head(member, span_find(member, ' ')), local_site(x)) && ++passed > HOPS_MOST)
-				return refuse(x, 508, "loop", "the request has passed this site too often (Via)");
+			if (heads_is_token(x, span_head(member, span_find(member, ' ')), local_site(x)) &&
+			    ++passed > x->view->conf->limit_own_via)
+				return refuse(x, 508, "loop", "the request has passed this site before (Via); where an "
+				                              "application passes Via on in its own calls, raise limits.own_via");
 		}
 	}
 	if (!trace)
