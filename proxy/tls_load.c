@@ -116,6 +116,7 @@ static void note_cert(struct load *l, X509 *cert, enum tls_use use, struct span 
 	bool late = X509_cmp_current_time(X509_get0_notAfter(cert)) < 0;
 
 	*c = (struct tls_cert){ .use = use, .service = service, .path = *path, .told = INT_MAX };
+	tls_names_of(cert, c->names);
 	if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) == 1)
 		c->not_after_ms = (int64_t)timegm(&tm) * 1000;
 	if (l->before && (late || X509_cmp_current_time(X509_get0_notBefore(cert)) > 0))
