@@ -158,12 +158,13 @@ static enum pump_result wait_for(struct exchange *x)
 	struct upstream *u = x->up;
 	bool full = u->c.io.writing;
 
+	if (!x->upstream_req_done && !full && !x->hold && x->s->c.eof) {
+		exchange_client_gone(x); /* all that came has been sent on, and the rest never comes */
+		return PUMP_ENDED;
+	}
 	if (x->upstream_req_done || full || x->hold || awaits_continue(x)) {
 		deadline_clear(&x->w->deadlines, &x->s->deadline);
 		worker_deadline(x->w, &u->deadline, full ? DEADLINE_UPSTREAM_BODY : DEADLINE_RESPONSE, clock_mono_us());
-	} else if (x->s->c.eof) {
-		exchange_client_gone(x); /* a pipelined request that the end of the connection cut short */
-		return PUMP_ENDED;
 	} else {
 		deadline_clear(&x->w->deadlines, &u->deadline);
 		await_client(x);
