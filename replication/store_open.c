@@ -69,7 +69,7 @@ int store_connect(const struct store *s, bool write, sqlite3 **db_r, struct err 
 		return store_fail(s, *db_r, store_code(rc, NULL), "cannot be opened", e);
 	sqlite3_busy_timeout(*db_r, BUSY_MS);
 	return execute(s, *db_r, "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;"
-	               " PRAGMA cache_size = -2000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+	               " PRAGMA cache_size = -4000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
 	               " PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864", "cannot be opened", e);
 }
 
