@@ -10,11 +10,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <stdio.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/random.h"
 
 #define BUSY_MS 2000
 #define WAY_OUT "stop, move store.db* away and start: the site begins empty and takes its replicas back from the other " \
@@ -261,7 +261,8 @@ static int check_site(struct store *s, struct err *e)
 	return rc;
 }
 
-/* Random, so that a database that was set back does not give an operation's id twice. */
+/* Random, so that a database that was set back does not give an operation's id twice; from the kernel itself, since a
+ * stock of random bytes may be shared with a process this one was forked from. */
 static int begin_incarnation(struct store *s, struct err *e)
 {
 	char sql[128];
@@ -269,7 +270,8 @@ static int begin_incarnation(struct store *s, struct err *e)
 	int rc;
 
 	do {
-		random_bytes(&s->incarnation, sizeof(s->incarnation));
+		if (getrandom(&s->incarnation, sizeof(s->incarnation), 0) != (ssize_t)sizeof(s->incarnation))
+			return err_set(e, ERR_IO, "no random bytes for the store's incarnation");
 		s->incarnation >>= 1;
 	} while (!s->incarnation);
 	snprintf(sql, sizeof(sql), "INSERT INTO incarnations VALUES(%lld, %lld)", (long long)s->incarnation,

@@ -7,7 +7,7 @@
 
 #include "tests/unit/replication/bed.h"
 
-#define ROUNDS 12
+#define ROUNDS 30
 #define AT_ONCE 16
 #define MOST 4096 /* batches of a round; more are not begun */
 
