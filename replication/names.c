@@ -480,7 +480,7 @@ static int fill(struct names *n, struct entry *e, const struct name *v)
 		return rc;
 	e->state = (uint8_t)v->state;
 	e->class = (uint8_t)v->class;
-	e->flags = HIDDEN | (v->deleted ? DELETED : 0) | (v->here ? HERE : 0);
+	e->flags = (v->deleted ? DELETED : 0) | (v->here ? HERE : 0);
 	/* what is deleted leaves its local id to the application, which may give it again */
 	return id_set(&e->meta, &e->meta_n, span_make(v->meta, v->meta_n)) &&
 	       id_set(&e->local, &e->local_n, span_make(v->local, v->deleted ? 0 : v->local_n)) ? 0 : ERR_NOMEM;
@@ -536,7 +536,7 @@ static void set_flags(struct names *n, uint32_t ref, uint8_t set, uint8_t clear)
 	pthread_rwlock_unlock(&m->lock);
 }
 
-int names_prepare(struct names *n, const struct name *v, struct names_change *change_r)
+static int put(struct names *n, const struct name *v, uint8_t hidden, struct names_change *change_r)
 {
 	uint32_t ref, before;
 	struct entry *e;
@@ -551,6 +551,7 @@ int names_prepare(struct names *n, const struct name *v, struct names_change *ch
 	e = entry_at(n, ref);
 	*e = (struct entry){ .kind = 0 };
 	rc = fill(n, e, v);
+	e->flags |= hidden;
 	before = rc ? 0 : find_latest(n, e->kind, span_make(v->meta, v->meta_n));
 	if (!rc && local_taken(n, v, e->kind, before))
 		rc = ERR_EXISTS;
@@ -564,6 +565,21 @@ int names_prepare(struct names *n, const struct name *v, struct names_change *ch
 		set_flags(n, before, SUPERSEDED, 0);
 	*change_r = (struct names_change){ before, ref };
 	return 0;
+}
+
+int names_prepare(struct names *n, const struct name *v, struct names_change *change_r)
+{
+	return put(n, v, HIDDEN, change_r);
+}
+
+int names_load(struct names *n, const struct name *v)
+{
+	struct names_change change;
+	int rc = put(n, v, 0, &change);
+
+	if (!rc)
+		atomic_fetch_add_explicit(&n->visible, 1, memory_order_relaxed);
+	return rc ? rc : change.before ? ERR_EXISTS : 0;
 }
 
 void names_prepare_removal(struct names *n, struct span service, struct span collection, struct span meta,

@@ -71,6 +71,9 @@ bool names_latest(struct names *n, struct span service, struct span collection, 
 /* Puts v (its kind is not read) in place of what is there under its service, collection and meta. 0; ERR_NOMEM;
  * ERR_LIMIT; ERR_EXISTS: another resource of the collection has this local id. */
 int names_prepare(struct names *n, const struct name *v, struct names_change *change_r) MUST_CHECK;
+/* What is durable already, before anybody looks: seen at once. ERR_EXISTS: a second of its name, nothing to go on with;
+ * others as names_prepare. */
+int names_load(struct names *n, const struct name *v) MUST_CHECK;
 /* Takes it away; what is not there is no error. */
 void names_prepare_removal(struct names *n, struct span service, struct span collection, struct span meta,
                            struct names_change *change_r);

@@ -202,19 +202,17 @@ static bool take_row(sqlite3_stmt *stmt, struct name *v)
 
 static int load_rows(struct store *s, sqlite3_stmt *stmt, struct err *e)
 {
-	struct names_change change;
 	struct name v;
 	int rc, sqlite;
 
 	while ((sqlite = sqlite3_step(stmt)) == SQLITE_ROW) {
 		if (!take_row(stmt, &v))
 			return damaged(s, e, "a resource in it makes no sense");
-		rc = names_prepare(s->names, &v, &change);
+		rc = names_load(s->names, &v);
 		if (rc == ERR_NOMEM)
 			return err_set(e, rc, "%s: no memory for its names", s->path);
-		if (rc || change.before)
+		if (rc)
 			return damaged(s, e, "two resources in it have one name");
-		names_commit(s->names, &change);
 	}
 	return sqlite == SQLITE_DONE ? 0 : store_fail(s, s->db, store_code(sqlite, NULL), "cannot be read", e);
 }

@@ -193,10 +193,10 @@ struct play {
 	int rc[BATCHES];      /* BED_WAITS: not submitted */
 };
 
-static void texts(int i, char meta[37], char local[37])
+static void texts(int i, char meta[64], char local[64])
 {
-	snprintf(meta, 37, "018f3a5c-0000-8000-8000-%012d", i);
-	snprintf(local, 37, "7d1c6a52-3b0e-4a63-9f10-%012d", i);
+	snprintf(meta, 64, "018f3a5c-0000-8000-8000-%012d", i);
+	snprintf(local, 64, "7d1c6a52-3b0e-4a63-9f10-%012d", i);
 }
 
 /* Each third one is refused for what it is: its delivery is of no operation. */
@@ -211,7 +211,7 @@ static void submit(struct play *p, int i)
 	struct store_batch *batch = store_batch_new();
 	struct store_operation op;
 	struct store_delivery d = { .target = SPAN("dc2") };
-	char meta[37], local[37];
+	char meta[64], local[64];
 	int rc;
 
 	if (!batch) {
@@ -273,7 +273,7 @@ static int look(struct store_reader *r, void *arg)
 	struct op_id id = { "dc1", l->play->incarnation, (uint64_t)l->i + 1 };
 	struct store_operation op;
 	struct arena arena;
-	char meta[37], local[37];
+	char meta[64], local[64];
 	struct store_key_of key;
 	int rc;
 
@@ -298,7 +298,7 @@ static void fault_failed(int i, const char *what)
 
 static bool visible(struct play *p, int i)
 {
-	char meta[37], local[37];
+	char meta[64], local[64];
 
 	texts(i, meta, local);
 	return bed_has(&p->bed, meta, local);

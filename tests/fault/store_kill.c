@@ -11,10 +11,10 @@
 #define AT_ONCE 16
 #define MOST 4096 /* batches of a round; more are not begun */
 
-static void texts(int round, int i, char meta[37], char local[37])
+static void texts(int round, int i, char meta[64], char local[64])
 {
-	snprintf(meta, 37, "018f3a5c-0000-8000-8000-%04d%08d", round, i);
-	snprintf(local, 37, "7d1c6a52-3b0e-4a63-9f10-%04d%08d", round, i);
+	snprintf(meta, 64, "018f3a5c-0000-8000-8000-%04d%08d", round, i);
+	snprintf(local, 64, "7d1c6a52-3b0e-4a63-9f10-%04d%08d", round, i);
 }
 
 struct sent {
@@ -40,7 +40,7 @@ static void commit_until_killed(struct bed *b, int round, int pipe)
 	for (int i = 0; i < MOST; i++) {
 		struct store_batch *batch = store_batch_new();
 		struct store_operation op;
-		char meta[37], local[37];
+		char meta[64], local[64];
 
 		texts(round, i, meta, local);
 		op = bed_operation(b, meta, (uint64_t)i + 1);
@@ -86,7 +86,7 @@ static int judge(struct bed *b, int round, const bool durable[MOST], int last)
 
 	for (int i = 0; i <= last + AT_ONCE && i < MOST; i++) {
 		struct looked l = { .id = { "dc1", (uint64_t)round + 1, (uint64_t)i + 1 } };
-		char meta[37], local[37];
+		char meta[64], local[64];
 		bool name;
 
 		texts(round, i, meta, local);

@@ -647,7 +647,7 @@ struct worker {
 static void *work(void *arg)
 {
 	struct worker *w = arg;
-	char meta[37], local[37];
+	char meta[64], local[64];
 	struct names_where any = { .kind = 0 };
 	struct name v;
 
