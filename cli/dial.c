@@ -159,9 +159,12 @@ static void attempt(struct dial *d)
 static void on_looked_up(evutil_socket_t fd, short what, void *arg)
 {
 	struct dial *d = arg;
+	char byte;
 
-	(void)fd;
 	(void)what;
+	/* Its result is the thread's until this byte has come */
+	if (read(fd, &byte, 1) != 1)
+		return;
 	if (d->lookup->rc) {
 		snprintf(d->why, sizeof(d->why), "%s", gai_strerror(d->lookup->rc));
 		done(d, false);

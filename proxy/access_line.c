@@ -118,13 +118,13 @@ static void write_json(struct exchange *x, const char *client, int64_t total_us,
 }
 
 /* Control characters and blanks would break the columns. */
-static void add_word(struct buf *out, struct span s)
+static void add_word(struct buf *out, struct span s, char end)
 {
 	if (!s.n)
 		buf_add_char(out, '-');
 	for (size_t i = 0; i < s.n; i++)
 		buf_add_char(out, (unsigned char)s.p[i] > 0x20 && s.p[i] != 0x7f ? s.p[i] : '_');
-	buf_add_char(out, ' ');
+	buf_add_char(out, end);
 }
 
 static void write_text(struct exchange *x, const char *client, int64_t total_us, struct buf *out)
@@ -133,13 +133,13 @@ static void write_text(struct exchange *x, const char *client, int64_t total_us,
 
 	clock_format(x->wall_ms, when);
 	buf_addf(out, "%s %s ", when, client);
-	add_word(out, x->svc ? x->svc->name : span_make(NULL, 0));
-	add_word(out, x->req.method);
-	add_word(out, x->req.path);
+	add_word(out, x->svc ? x->svc->name : span_make(NULL, 0), ' ');
+	add_word(out, x->req.method, ' ');
+	add_word(out, x->req.path, ' ');
 	buf_addf(out, "%u %llu %.3fms ", x->status, (unsigned long long)x->bytes_out, ms(total_us));
 	for (unsigned i = 0; i < x->target_count; i++)
-		add_word(out, x->targets[i].site);
-	buf_addf(out, "%s\n", x->reason ? x->reason : "-");
+		add_word(out, x->targets[i].site, ' ');
+	add_word(out, span_of(x->reason), '\n'); /* may be another proxy's word */
 }
 
 void exchange_account(struct exchange *x)

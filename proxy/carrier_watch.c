@@ -57,7 +57,8 @@ static struct span id_of(enum correlation_kind kind, const struct correlation_id
 
 static void add_configured(struct watch *w, const struct conf *conf, const struct correlation_ids *ids)
 {
-	static const char *const headers[] = { [CONF_CARRIER_HEADER] = "x-scope", [CONF_CARRIER_BAGGAGE] = "baggage" };
+	static const char *const headers[CONF_CARRIER_KINDS] = { [CONF_CARRIER_HEADER] = "x-scope",
+		                                                 [CONF_CARRIER_BAGGAGE] = "baggage" };
 
 	for (size_t i = 0; i < conf->carrier_count; i++) {
 		const struct conf_carrier *c = &conf->carriers[i];
@@ -187,7 +188,7 @@ static struct watch_called *called_of(struct watch *w, struct span service)
 
 static void look_at(struct watch *w, const struct http_head *head, struct span service, bool neighbour)
 {
-	bool seen[WATCH_MARKS], any = false;
+	bool seen[WATCH_MARKS] = { false }, any = false;
 	struct watch_called *c;
 
 	for (size_t i = 0; i < w->mark_count; i++) {

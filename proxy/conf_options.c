@@ -421,6 +421,9 @@ static const struct opt rows[] = {
 	{ .path = "limits.per_client", .type = &opt_count, AT(limit_per_client), .max = 10000000,
 	  .value = "0", .doc = "Connections at a time from one address to the services' listeners, over all "
 				     "workers; IPv6 addresses count by their /64. 0: no limit." },
+	{ .path = "limits.own_via", .type = &opt_count, AT(limit_own_via), .max = 64, .value = "0",
+	  .doc = "Entries of this site in Via that a request may bring before it ends in 508 as a loop. Raise it where "
+		 "an application is a proxy itself (a gateway, a caching registry) and passes Via on in its calls." },
 	{ .path = "limits.header_bytes", .type = &opt_size, AT(limit_header_bytes), .min = 1024,
 	  .max = 16 << 20, .value = "64k", .doc = "Longest head of a message; a request line may take half of it." },
 	{ .path = "limits.body_bytes", .type = &opt_size, AT(limit_body_bytes), .value = "0",

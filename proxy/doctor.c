@@ -102,9 +102,15 @@ static void check_configuration(struct doctor *d)
 
 /* ---- certificates --------------------------------------------------------------------------------------------------- */
 
-static void whose(const struct tls_cert *c, char text_r[160])
+/* FILE, of what, for whom. */
+static void describe(const struct doctor *d, const struct tls_cert *c, struct buf *text)
 {
-	snprintf(text_r, 160, "%s%s%.*s", tls_use_text(c->use), c->service.n ? " " : "", SPAN_ARG(c->service));
+	buf_addf(text, "%s%s%.*s: %.*s", tls_use_text(c->use), c->service.n ? " " : "", SPAN_ARG(c->service),
+	         SPAN_ARG(c->path));
+	if (c->use == TLS_USE_MESH)
+		buf_addf(text, ", for site %.*s", SPAN_ARG(d->conf->site));
+	else if (c->use == TLS_USE_SERVICE)
+		buf_addf(text, ", for %s", *c->names ? c->names : "no host by name: clients that check will refuse it");
 }
 
 static void check_days(struct doctor *d, const struct tls_cert *c)
@@ -113,18 +119,21 @@ static void check_days(struct doctor *d, const struct tls_cert *c)
 	const char *hint = c->use == TLS_USE_SERVICE ? "have it renewed; files that are replaced are taken at once"
 	                   : c->use == TLS_USE_MESH  ? "scopectl ca issue SITE makes a new one, taken once the files are replaced"
 	                                             : "make the next authority in time: docs/operations.md";
-	const char *check = "certificate";
-	char name[160];
+	const char *check = "certificate", *name;
+	struct buf text;
 
-	whose(c, name);
+	buf_init(&text, NULL, 0);
+	describe(d, c, &text);
+	name = buf_cstr(&text) ? buf_cstr(&text) : "";
 	if (c->not_after_ms <= clock_wall_ms())
-		doctor_bad(d, check, hint, "%s: %.*s has expired", name, SPAN_ARG(c->path));
+		doctor_bad(d, check, hint, "%s: it has expired", name);
 	else if (days <= DAYS_BAD)
-		doctor_bad(d, check, hint, "%s: %.*s: %" PRId64 " days left", name, SPAN_ARG(c->path), days);
+		doctor_bad(d, check, hint, "%s: %" PRId64 " days left", name, days);
 	else if (days <= DAYS_NOTE)
-		doctor_note(d, check, "%s: %.*s: %" PRId64 " days left", name, SPAN_ARG(c->path), days);
+		doctor_note(d, check, "%s: %" PRId64 " days left", name, days);
 	else
-		doctor_good(d, check, "%s: %.*s: %" PRId64 " days left", name, SPAN_ARG(c->path), days);
+		doctor_good(d, check, "%s: %" PRId64 " days left", name, days);
+	buf_fini(&text);
 }
 
 static void check_key(struct doctor *d, struct span path)

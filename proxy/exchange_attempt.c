@@ -223,8 +223,8 @@ void exchange_move_on(struct exchange *x, enum stats_reason reason)
 /* The attempt brought no answer that could be passed on. */
 void exchange_attempt_failed(struct exchange *x, enum exchange_outcome outcome, enum stats_reason reason)
 {
-	/* A kept connection may have died while it was idle; one that takes a request and is silent has not. */
-	bool reused = x->up && x->up->reused && reason != REASON_TIMEOUT;
+	/* A kept connection may have died while it was idle; one that is silent, or brings a proxy's answer, has not. */
+	bool reused = x->up && x->up->reused && (reason == REASON_RESET || reason == REASON_BAD_RESPONSE);
 
 	if (x->up && x->up->connected && !reused &&
 	    (reason == REASON_RESET || reason == REASON_TIMEOUT || reason == REASON_BAD_RESPONSE))

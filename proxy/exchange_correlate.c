@@ -71,6 +71,7 @@ static void say_ambiguous(struct exchange *x, const struct conf_carrier *c)
 		atomic_fetch_add(&unsaid, 1);
 		return;
 	}
+	/* NOLINTNEXTLINE(clang-analyzer-*): what disagrees was found, and what was not found was ambiguous */
 	log_warn("a call to %.*s carries nothing but values that came in with two scopes (%.*s): it is served as one "
 	         "without a scope (%llu more since the last such line)", SPAN_ARG(x->svc->name), SPAN_ARG(c->text),
 	         (unsigned long long)atomic_exchange(&unsaid, 0));

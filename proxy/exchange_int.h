@@ -161,6 +161,8 @@ int heads_add_interim(struct exchange *x, struct buf *out) MUST_CHECK;
 int heads_add_reply(struct exchange *x, const char *content_type, struct buf *out) MUST_CHECK;
 /* A site's name as a token: what is no token character is percent-encoded (Via, Proxy-Status). */
 void heads_add_token(struct buf *out, struct span name);
+/* Whether token is what heads_add_token makes of name. */
+bool heads_is_token(struct exchange *x, struct span token, struct span name);
 
 /* access_line.c: the line in the access log and the counters. */
 void exchange_account(struct exchange *x);

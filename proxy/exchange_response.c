@@ -80,10 +80,17 @@ static void judge_response(struct exchange *x)
 	start_relay(x);
 }
 
+/* The access log has every one of them. */
+static void warn_refused(struct exchange *x, const char *what, const char *why)
+{
+	if (worker_may_warn(&x->w->response_said_us))
+		log_warn("%.*s at %.*s: %s refused: %s", SPAN_ARG(x->svc->name),
+		         SPAN_ARG(x->view->reg->sites[x->site].name), what, why);
+}
+
 static void bad_response(struct exchange *x, const char *why)
 {
-	log_warn("%.*s at %.*s: response refused: %s", SPAN_ARG(x->svc->name),
-	         SPAN_ARG(x->view->reg->sites[x->site].name), why);
+	warn_refused(x, "response", why);
 	x->bad_answer = why;
 	exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_BAD_RESPONSE);
 }
@@ -234,7 +241,7 @@ static bool relay(struct exchange *x)
 	buf_consume(&u->c.in, before - in.n);
 	if (ev == HTTP_BODY_BAD || (ev == HTTP_BODY_MORE && u->c.eof)) {
 		if (ev == HTTP_BODY_BAD)
-			log_warn("%.*s: response body refused: %s", SPAN_ARG(x->svc->name), reason);
+			warn_refused(x, "response body", reason);
 		exchange_cut_short(x, "incomplete-response");
 		return false;
 	}

@@ -33,6 +33,18 @@ void heads_add_token(struct buf *out, struct span name)
 	}
 }
 
+bool heads_is_token(struct exchange *x, struct span token, struct span name)
+{
+	struct buf encoded;
+	bool same;
+
+	buf_init(&encoded, &x->w->blocks, 0);
+	heads_add_token(&encoded, name);
+	same = !encoded.failed && span_eq(buf_span(&encoded), token);
+	buf_fini(&encoded);
+	return same;
+}
+
 static void add_field(struct buf *out, const char *name, struct span value)
 {
 	buf_add_z(out, name);

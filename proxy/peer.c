@@ -236,6 +236,8 @@ static void take_announcement(struct peers *all, struct span text, struct span s
 
 	if (!rc && !span_eq(a->site, site))
 		rc = err_set(&e, ERR_INVALID, "it is another site's");
+	if (!rc && !from_owner && a->version.epoch > ANNOUNCE_EPOCH_TOLD)
+		rc = err_set(&e, ERR_INVALID, "its epoch is too great to be told by another site");
 	if (rc) {
 		if (clock_mono_us() >= all->warn_us) /* it will be fetched again in a second */
 			log_warn("announcement of %.*s refused: %s", SPAN_ARG(site), e.text[0] ? e.text : err_text(rc));
@@ -265,7 +267,7 @@ static void want(void *ctx, struct span site, struct site_version version, int64
 	struct site_live *live;
 	size_t at;
 
-	if (!registry_find(all->reg, site, &at) || age_us > PEER_EXPIRE_US)
+	if (!registry_find(all->reg, site, &at) || age_us > PEER_EXPIRE_US || version.epoch > ANNOUNCE_EPOCH_TOLD)
 		return;
 	if (at == all->reg->local) {
 		atomic_store_explicit(&all->epoch_heard, version.epoch, memory_order_relaxed);
@@ -361,6 +363,11 @@ static void on_done(struct ask *ask, const struct ask_answer *answer)
 
 /* ---- the tick ---------------------------------------------------------------------------------------------- */
 
+static bool tells_digests(const struct peer *p)
+{
+	return p->alive.reach == REACH_UP && !site_live_is_barred(p->live);
+}
+
 /* A digest now and then with some peer, so that what was missed is found, and with it sites that only others reach. */
 static void choose_digest(struct peers *all, int64_t now_us)
 {
@@ -369,13 +376,13 @@ static void choose_digest(struct peers *all, int64_t now_us)
 	if (now_us < all->digest_us)
 		return;
 	for (size_t i = 0; i < all->count; i++)
-		up += all->items[i]->alive.reach == REACH_UP && !is_fenced(all->items[i]);
+		up += tells_digests(all->items[i]);
 	all->digest_us = now_us + DIGEST_LEAST_US + (int64_t)peers_random(all, DIGEST_MOST_US - DIGEST_LEAST_US);
 	if (!up)
 		return;
 	chosen = peers_random(all, up);
 	for (size_t i = 0; i < all->count; i++)
-		if (all->items[i]->alive.reach == REACH_UP && !is_fenced(all->items[i]) && !chosen--)
+		if (tells_digests(all->items[i]) && !chosen--)
 			all->items[i]->wants_digest = true;
 }
 

@@ -44,7 +44,8 @@ static void note_version(struct exchange *x, struct peers *all, struct site_vers
 	unsigned long long epoch, generation;
 	struct site_version known;
 
-	if (!get_number(x, SPAN("epoch"), &epoch) || !get_number(x, SPAN("generation"), &generation))
+	if (!get_number(x, SPAN("epoch"), &epoch) || !get_number(x, SPAN("generation"), &generation) ||
+	    epoch > ANNOUNCE_EPOCH_TOLD)
 		return;
 	known = (struct site_version){ epoch, generation };
 	if (site_version_compare(known, own) > 0)

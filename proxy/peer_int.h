@@ -50,7 +50,7 @@ struct peers {
 
 	/* this site's own announcement */
 	uint64_t generation;
-	int64_t published_us;
+	int64_t published_us, outdone_us;
 	bool too_long;
 	struct buf content, urgent; /* of the last one: all, and what must not wait */
 	_Atomic uint64_t epoch_heard; /* others have one of ours that is newer than ours: a later epoch is needed */

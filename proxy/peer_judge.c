@@ -35,7 +35,7 @@ static bool others_agree(const struct peer *p)
 		const struct peer *other = all->items[i];
 		const struct announce_entry *entry;
 
-		if (other == p || other->alive.reach != REACH_UP)
+		if (other == p || other->alive.reach != REACH_UP || site_live_is_barred(other->live))
 			continue;
 		entry = announce_find(&all->table, span_of(other->name));
 		if (!entry)

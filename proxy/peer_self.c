@@ -13,6 +13,7 @@
 
 #define PUBLISH_SOON_US 400000
 #define PUBLISH_LATER_US 2000000
+#define OUTDO_LEAST_US 10000000
 #define SELF_BYTES (1u << 20)
 
 static uint64_t rounded(uint64_t load)
@@ -153,13 +154,17 @@ static bool is_due(const struct peers *all, const struct buf *content, const str
 
 /* Others hold an announcement of ours that is newer than any: the state folder was lost or put back.  Or another
  * process says that it is this site, which only its certificate can prevent. */
-static void outdo(struct peers *all)
+static void outdo(struct peers *all, int64_t now_us)
 {
-	uint64_t heard = atomic_exchange_explicit(&all->epoch_heard, 0, memory_order_relaxed);
+	uint64_t heard;
 	struct err e;
 
+	if (all->outdone_us && now_us - all->outdone_us < OUTDO_LEAST_US)
+		return; /* each costs a sync and a line in the log, and any peer can bring it about */
+	heard = atomic_exchange_explicit(&all->epoch_heard, 0, memory_order_relaxed);
 	if (!heard || heard < all->id->epoch)
 		return;
+	all->outdone_us = now_us;
 	log_warn("others know an announcement of this site that is newer than its own: either its state folder was "
 	         "lost or is an old one, or another process says that it is this site");
 	if (identity_outdo(all->id, heard, &e))
@@ -188,7 +193,7 @@ void peers_announce(struct peers *all, int64_t now_us)
 	struct announcement a, quiet;
 	struct buf content, urgent;
 
-	outdo(all);
+	outdo(all, now_us);
 	buf_init(&content, NULL, 0);
 	buf_init(&urgent, NULL, 0);
 	if (fill(all, false, &a) & fill(all, true, &quiet) && encode(all, &a, &content) &&

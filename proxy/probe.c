@@ -137,7 +137,7 @@ void probes_stop(struct probes **allp)
 	for (size_t i = 0; i < all->count; i++) {
 		struct probe *p = &all->items[i];
 
-		if (p->timer)
+		if (p->timer) /* NOLINT(clang-analyzer-core.NullDereference): count is 0 without items */
 			event_free(p->timer);
 		atomic_store(&p->instance->probed, false);
 		ask_fini(&p->ask);

@@ -9,9 +9,7 @@
 #include "proxy/server.h"
 #include "proxy/trust.h"
 
-/* Sites a request may have passed, and times it may have passed this one by Via.  Once is no loop: an instance that is
- * itself a proxy (a gateway, a caching registry) passes Via on in the calls that it makes to other services here. */
-#define HOPS_MOST 8
+#define HOPS_MOST 8 /* sites a request may have passed */
 
 static int refuse(struct exchange *x, unsigned status, const char *type, const char *detail)
 {
@@ -57,19 +55,6 @@ static int find_service_by_path(struct exchange *x)
 	return 0;
 }
 
-/* Undoes heads_add_token's percent-encoding by comparing in the encoded form. */
-static bool token_is(struct exchange *x, struct span token, struct span name)
-{
-	struct buf encoded;
-	bool same;
-
-	buf_init(&encoded, &x->w->blocks, 0);
-	heads_add_token(&encoded, name);
-	same = !encoded.failed && span_eq(buf_span(&encoded), token);
-	buf_fini(&encoded);
-	return same;
-}
-
 static int find_service_by_name(struct exchange *x)
 {
 	const struct http_field *name = http_find(&x->req, HTTP_X_SCOPEMESH_SERVICE);
@@ -78,7 +63,7 @@ static int find_service_by_name(struct exchange *x)
 	if (!name)
 		return refuse(x, 400, "bad-request", "a request at the mesh listener names no service");
 	for (size_t i = 0; i < conf->service_count; i++) {
-		if (token_is(x, name->value, conf->services[i].name)) {
+		if (heads_is_token(x, name->value, conf->services[i].name)) {
 			x->svc = &conf->services[i];
 			x->svc_index = i;
 			return 0;
@@ -93,7 +78,8 @@ static int check_loop(struct exchange *x)
 {
 	const struct http_field *trace = x->from_mesh ? http_find(&x->req, HTTP_X_SCOPEMESH_TRACE) : NULL;
 	struct span rest, member;
-	unsigned hops = 0, passed = 0;
+	unsigned hops = 0;
+	uint64_t passed = 0;
 
 	for (size_t i = 0; i < x->req.field_count; i++) {
 		if (x->req.fields[i].id != HTTP_VIA)
@@ -101,8 +87,10 @@ static int check_loop(struct exchange *x)
 		rest = x->req.fields[i].value;
 		while (http_list_next(&rest, &member)) {
 			member = span_trim(span_from(member, span_find(member, ' ')));
-			if (token_is(x, span_head(member, span_find(member, ' ')), local_site(x)) && ++passed > HOPS_MOST)
-				return refuse(x, 508, "loop", "the request has passed this site too often (Via)");
+			if (heads_is_token(x, span_head(member, span_find(member, ' ')), local_site(x)) &&
+			    ++passed > x->view->conf->limit_own_via)
+				return refuse(x, 508, "loop", "the request has passed this site before (Via); where an "
+				                              "application passes Via on in its own calls, raise limits.own_via");
 		}
 	}
 	if (!trace)
@@ -111,7 +99,7 @@ static int check_loop(struct exchange *x)
 	while (http_list_next(&rest, &member)) {
 		if (++hops > HOPS_MOST)
 			return refuse(x, 508, "loop", "the request has passed too many sites");
-		if (token_is(x, member, local_site(x)))
+		if (heads_is_token(x, member, local_site(x)))
 			return refuse(x, 508, "loop", "the request has passed this site before");
 	}
 	return 0;
@@ -328,7 +316,17 @@ static int use_default(struct exchange *x, const struct scope_lookup *lookup)
 	return use_location(x, location, lookup, text);
 }
 
-/* What travels on: as it came, or without @names; an empty scope as "{}", since an empty field may get lost. */
+/* Line ends are blanks in a scope, and decoded baggage may hold them: in a field they would begin another one. */
+static bool fits_a_field(struct span text)
+{
+	for (size_t i = 0; i < text.n; i++)
+		if (((unsigned char)text.p[i] < ' ' && text.p[i] != '\t') || text.p[i] == 0x7f)
+			return false;
+	return true;
+}
+
+/* What travels on: as it came, or in its canonical form, without @names; an empty scope as "{}", since an empty field
+ * may get lost. */
 static int set_travelling(struct exchange *x, const struct scope *parsed, const struct scope *travels)
 {
 	struct buf text;
@@ -336,7 +334,7 @@ static int set_travelling(struct exchange *x, const struct scope *parsed, const 
 
 	if (!x->scope_text.n)
 		x->scope_text = SPAN("{}");
-	if (parsed == travels)
+	if (parsed == travels && fits_a_field(x->scope_text))
 		return 0;
 	buf_init(&text, NULL, 0);
 	scope_print(travels, &text);
@@ -372,30 +370,6 @@ static int use_scope(struct exchange *x, const struct scope_lookup *lookup)
 	return own ? use_location(x, own->location, lookup, text) : use_default(x, lookup);
 }
 
-/* ---- from other sites ---------------------------------------------------------------------------------------- */
-
-static int route_from_mesh(struct exchange *x)
-{
-	const struct http_field *scope = http_find(&x->req, HTTP_X_SCOPEMESH_SCOPE);
-
-	/* A user's request names its service, whatever its path: else users would speak for the site that passes them on. */
-	x->between_sites = span_starts(x->req.path, SPAN(PEER_PATHS)) && !http_find(&x->req, HTTP_X_SCOPEMESH_SERVICE);
-	if (trust_identify(x) || trust_check_version(x))
-		return ERR_DENIED;
-	if (x->between_sites) {
-		peer_answer(x);
-		return ERR_EXISTS; /* answered */
-	}
-	if (trust_admit(x) || check_loop(x) || find_service_by_name(x) || trust_admit_to_service(x))
-		return ERR_DENIED;
-	if (scope) {
-		x->scope_text = scope->value;
-		x->has_scope = true;
-	}
-	x->held_by_peer = http_find_name(&x->req, SPAN("X-Scopemesh-Hold")) != NULL;
-	return use_local(x);
-}
-
 /* ---- requests that end here by their own wish (RFC 9110 7.6.2, 9.3.8) ---------------------------------------------- */
 
 static bool is_secret(const struct exchange *x, const struct http_field *f)
@@ -404,7 +378,7 @@ static bool is_secret(const struct exchange *x, const struct http_field *f)
 		if (span_ieq(f->name, x->view->conf->log_redact[i]))
 			return true;
 	return f->id == HTTP_AUTHORIZATION || f->id == HTTP_COOKIE || f->id == HTTP_PROXY_AUTHORIZATION ||
-	       f->id == HTTP_X_SCOPEMESH_ANY || span_ieq(f->name, SPAN("X-Auth-Token")) ||
+	       span_istarts(f->name, SPAN("X-Scopemesh-")) || span_ieq(f->name, SPAN("X-Auth-Token")) ||
 	       piggyback_names(x->view->conf, f->name);
 }
 
@@ -425,6 +399,34 @@ static int answer_last_hop(struct exchange *x)
 	buf_add_z(&x->reply, "\r\n");
 	exchange_reply(x, 200, "message/http");
 	return ERR_EXISTS;
+}
+
+/* ---- from other sites ---------------------------------------------------------------------------------------- */
+
+static int route_from_mesh(struct exchange *x)
+{
+	const struct http_field *scope = http_find(&x->req, HTTP_X_SCOPEMESH_SCOPE);
+
+	/* A user's request names its service, whatever its path: else users would speak for the site that passes them on. */
+	x->between_sites = span_starts(x->req.path, SPAN(PEER_PATHS)) && !http_find(&x->req, HTTP_X_SCOPEMESH_SERVICE);
+	if (trust_identify(x) || trust_check_version(x))
+		return ERR_DENIED;
+	if (x->between_sites) {
+		peer_answer(x);
+		return ERR_EXISTS; /* answered */
+	}
+	if (trust_admit(x))
+		return ERR_DENIED;
+	if (x->req.max_forwards == 0)
+		return answer_last_hop(x);
+	if (check_loop(x) || find_service_by_name(x) || trust_admit_to_service(x))
+		return ERR_DENIED;
+	if (scope) {
+		x->scope_text = scope->value;
+		x->has_scope = true;
+	}
+	x->held_by_peer = http_find_name(&x->req, SPAN("X-Scopemesh-Hold")) != NULL;
+	return use_local(x);
 }
 
 /* For who watches what an application hands on: scopectl doctor --service. */
@@ -458,7 +460,7 @@ int route_request(struct exchange *x)
 		x->keep = false; /* what follows may be meant for a tunnel */
 		return refuse(x, 501, "not-implemented", "CONNECT is not served");
 	}
-	if (x->req.max_forwards == 0)
+	if (x->req.max_forwards == 0 && x->s->kind != LISTEN_MESH)
 		return answer_last_hop(x);
 	if (x->s->kind == LISTEN_MESH) {
 		rc = route_from_mesh(x);

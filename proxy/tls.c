@@ -1,6 +1,8 @@
 /* Who a certificate says a peer is, and the life of a set. */
+#include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,6 +142,35 @@ char *tls_site_of(X509 *cert)
 		site = site_of_uri(found);
 	GENERAL_NAMES_free(names);
 	return site;
+}
+
+static void add_name(char names[TLS_NAMES_BYTES], struct span name)
+{
+	size_t have = strlen(names);
+
+	if (have + name.n + 3 <= TLS_NAMES_BYTES)
+		snprintf(names + have, TLS_NAMES_BYTES - have, "%s%.*s", have ? ", " : "", SPAN_ARG(name));
+}
+
+void tls_names_of(X509 *cert, char names_r[TLS_NAMES_BYTES])
+{
+	GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+
+	names_r[0] = '\0';
+	for (int i = 0; names && i < sk_GENERAL_NAME_num(names); i++) {
+		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+		char text[INET6_ADDRSTRLEN];
+		const ASN1_STRING *s = name->type == GEN_DNS ? name->d.dNSName : name->type == GEN_IPADD ? name->d.iPAddress : NULL;
+		size_t n = s ? (size_t)ASN1_STRING_length(s) : 0;
+
+		if (s && name->type == GEN_DNS)
+			add_name(names_r, span_make((const char *)ASN1_STRING_get0_data(s), n));
+		else if ((n == 4 || n == 16) &&
+		         inet_ntop(n == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(s), text, sizeof(text)))
+			add_name(names_r, span_of(text));
+	}
+	GENERAL_NAMES_free(names);
+	ERR_clear_error(); /* of one without such names */
 }
 
 /* ---- judging ------------------------------------------------------------------------------------------------- */

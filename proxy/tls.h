@@ -33,12 +33,15 @@ enum tls_use {
 
 const char *tls_use_text(enum tls_use use);
 
+#define TLS_NAMES_BYTES 160
+
 /* A certificate of one's own, whose end is watched. */
 struct tls_cert {
 	enum tls_use use;
 	struct span service;    /* empty: of the mesh */
 	struct span path;
 	int64_t not_after_ms;   /* wall clock */
+	char names[TLS_NAMES_BYTES]; /* of hosts that it is for, apart by ", "; as many as there is room for */
 	int told;               /* the main thread's: the last number of days that was warned of */
 };
 
@@ -91,6 +94,8 @@ void tls_unref(struct tls_set **set);
 
 /* The site that a certificate names (URI scopemesh:SITE); allocated, NULL: none, or several. */
 char *tls_site_of(struct x509_st *cert);
+/* The hosts that a certificate is for (dNSName and iPAddress); "": none. */
+void tls_names_of(struct x509_st *cert, char names_r[TLS_NAMES_BYTES]);
 /* Whether a certificate would be accepted from a peer by this context now.  chain: what the peer sent with it, or
  * NULL.  NULL: yes; else why not. */
 const char *tls_judge(struct ssl_ctx_st *mesh_server, struct x509_st *cert, struct stack_st_X509 *chain);

@@ -116,6 +116,7 @@ static void note_cert(struct load *l, X509 *cert, enum tls_use use, struct span 
 	bool late = X509_cmp_current_time(X509_get0_notAfter(cert)) < 0;
 
 	*c = (struct tls_cert){ .use = use, .service = service, .path = *path, .told = INT_MAX };
+	tls_names_of(cert, c->names);
 	if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) == 1)
 		c->not_after_ms = (int64_t)timegm(&tm) * 1000;
 	if (l->before && (late || X509_cmp_current_time(X509_get0_notBefore(cert)) > 0))
@@ -202,6 +203,20 @@ static bool add_lists(struct load *l, X509_STORE *store, const struct span *path
 	return ok && count && X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK) == 1;
 }
 
+/* What OpenSSL would work out of an authority at the first handshake that needs it, in whatever thread that is, is
+ * worked out before there are others. */
+static void settle_authorities(SSL_CTX *ctx)
+{
+	STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(SSL_CTX_get_cert_store(ctx));
+
+	for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+		X509 *cert = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
+
+		if (cert)
+			(void)X509_check_purpose(cert, -1, 0);
+	}
+}
+
 /* Authorities and lists, for a context and for the check of one's own certificate. */
 static bool set_trust(struct load *l, SSL_CTX *ctx)
 {
@@ -260,6 +275,7 @@ static SSL_CTX *mesh_context(struct load *l, bool server, EVP_PKEY *key, X509 *c
 	}
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	tls_require_site(ctx);
+	settle_authorities(ctx);
 	if (server)
 		serve_sessions(ctx, "mesh");
 	else
@@ -384,8 +400,10 @@ static SSL_CTX *upstream_context(struct load *l, size_t at)
 	if (svc->upstream_ca.n && (f = open_file(l, "ca", &svc->upstream_ca, &st)))
 		fclose(f);
 	if (svc->upstream_ca.n ? f && SSL_CTX_load_verify_file(ctx, svc->upstream_ca.p) == 1
-	                       : SSL_CTX_set_default_verify_paths(ctx) == 1)
+	                       : SSL_CTX_set_default_verify_paths(ctx) == 1) {
+		settle_authorities(ctx);
 		return ctx;
+	}
 	if (f || !svc->upstream_ca.n)
 		wrong(l, &svc->upstream_ca, "certificates of authorities in PEM form are expected", "ca: %.*s: %s",
 		      SPAN_ARG(svc->upstream_ca), openssl_reason());

@@ -36,18 +36,6 @@ static struct span claimed(const struct exchange *x)
 	return last;
 }
 
-static bool is_token_of(struct exchange *x, struct span token, struct span name)
-{
-	struct buf encoded;
-	bool same;
-
-	buf_init(&encoded, &x->w->blocks, 0);
-	heads_add_token(&encoded, name);
-	same = !encoded.failed && span_eq(buf_span(&encoded), token);
-	buf_fini(&encoded);
-	return same;
-}
-
 /* Without certificates anybody is a peer, and may be one that the registry does not know. */
 static int identify_by_word(struct exchange *x, struct span word)
 {
@@ -55,7 +43,7 @@ static int identify_by_word(struct exchange *x, struct span word)
 
 	x->has_peer = false;
 	for (size_t i = 0; word.n && !x->has_peer && i < reg->site_count; i++) {
-		x->has_peer = is_token_of(x, word, reg->sites[i].name);
+		x->has_peer = heads_is_token(x, word, reg->sites[i].name);
 		x->peer = i;
 	}
 	return 0;
@@ -79,7 +67,7 @@ int trust_identify(struct exchange *x)
 	if (why)
 		return turn_away(x, site, why);
 	x->has_peer = true;
-	if (word.n && !is_token_of(x, word, site))
+	if (word.n && !heads_is_token(x, word, site))
 		return answer(x, 403, "not-allowed",
 		              arena_printf(&x->arena, "the certificate is that of site \"%.*s\", and the request says it comes "
 		                                      "from another", SPAN_ARG(site)));

@@ -135,25 +135,24 @@ static bool is_proven(struct upstream *u)
 	return (u->served >= 2 || clock_mono_us() - u->idle_since_us >= PROVEN_IDLE_US) && io_quiet(&u->c.io);
 }
 
-/* Connections made before certificates or names changed are of no use any more, nor when the peer's has ended. */
+/* A site that has another name by now, or whose certificate has ended, is not asked on this connection again. */
 static bool is_meant(struct upstream *u, const struct tls_target *to)
 {
 	struct io *io = &u->c.io;
 
-	return io_is_made_with(io, to->ctx) &&
-	       (!to->site.n ||
-	        (span_eq(io_peer_site(io), to->site) && !io_peer_refusal(io, to->ctx, clock_wall_ms())));
+	return !to->site.n || (span_eq(io_peer_site(io), to->site) && !io_peer_refusal(io, to->ctx, clock_wall_ms()));
 }
 
 /* Passes over those that will be told in a moment of their end, or of bytes nobody asked for: these would be taken for
- * the answer. */
+ * the answer.  And over those of another context: a service with other settings may have the same instance; what is left
+ * of older certificates ages out. */
 static struct upstream *kept(struct pool *pool, const struct tls_target *to, enum upstream_want want)
 {
 	struct upstream *u, *next;
 
 	for (u = TAILQ_FIRST(&pool->idle); u; u = next) {
 		next = TAILQ_NEXT(u, link);
-		if (io_has_news(&u->c.io))
+		if (io_has_news(&u->c.io) || !io_is_made_with(&u->c.io, to->ctx))
 			continue;
 		if (is_meant(u, to))
 			break;

@@ -101,7 +101,7 @@ struct worker {
 	size_t busy_count;         /* exchanges under way */
 	size_t awaited_count;      /* of them: since before the drain */
 	int64_t exhausted_said_us, refused_said_us; /* when the log was last told */
-	int64_t tls_said_us;
+	int64_t tls_said_us, response_said_us;
 	uint64_t refused_unsaid;   /* connections refused since */
 	struct stats stats;
 	struct access_log_queue log;

@@ -13,6 +13,8 @@
 #define ANNOUNCE_LIST 1024           /* services, instances of one, sites in a list */
 #define ANNOUNCE_URL_BYTES 512
 #define ANNOUNCE_EPOCH_MAX ((uint64_t)1 << 53) /* exact in any JSON reader */
+/* By the word of others an epoch is this at most: whatever they claim, its owner has a greater one left. */
+#define ANNOUNCE_EPOCH_TOLD (ANNOUNCE_EPOCH_MAX / 2)
 #define ANNOUNCE_TABLE 2048          /* sites in a table */
 #define ANNOUNCE_INCARNATION_BYTES 32
 

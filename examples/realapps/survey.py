@@ -60,7 +60,8 @@ class Mesh:
                 f.write(f'site: {site}\nstate: ./state-{site}\nworkers: 1\nservices:\n{services}'
                         f'mesh: {{listen: "{self.at["mesh", site]}", tls: {{insecure: true}}}}\n'
                         f'registry: {{file: sites.yaml}}\nadmin: {{listen: "{self.at["admin", site]}"}}\n'
-                        f'scope: {{carriers: {json.dumps(carriers)}}}\nlog: {{access: "off"}}\n')
+                        f'scope: {{carriers: {json.dumps(carriers)}}}\nlimits: {{own_via: 1}}\n'  # Verdaccio passes Via on
+                        f'log: {{access: "off"}}\n')
 
     def use(self, carrier):
         """By a reload: applications keep their connections."""

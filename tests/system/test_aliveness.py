@@ -159,14 +159,18 @@ def test_distances_follow_the_delays(bed):
     def measured(a, b):
         return pairs.seen(a, b)['rtt_ms']
     wait_until(lambda: all(measured(a, b) is not None for a, b in pairs.links), 'all distances')
+    errors = {}
+
+    def close():                    # the least of five samples is, unless the machine held up all of them
+        for (a, b) in pairs.links:
+            errors[a, b] = measured(a, b) - ms[tuple(sorted((a, b)))]
+        assert min(errors.values()) >= 0, errors
+        return max(errors.values()) < 3
     time.sleep(6)                   # five samples each
-    errors = []
-    for (a, b) in pairs.links:
-        want = ms[tuple(sorted((a, b)))]
-        errors.append(measured(a, b) - want)
-        print(f'     {a} to {b}: imposed {want} ms, measured {measured(a, b):.2f} ms')
-    print(f'     error of the distances: {min(errors):.2f} to {max(errors):.2f} ms')
-    assert min(errors) >= 0 and max(errors) < 3, errors
+    wait_until(close, f'distances within 3 ms: {errors}')
+    for (a, b), error in errors.items():
+        print(f'     {a} to {b}: imposed {ms[tuple(sorted((a, b)))]} ms, error {error:.2f} ms')
+    print(f'     error of the distances: {min(errors.values()):.2f} to {max(errors.values()):.2f} ms')
     # around from here, and around another site, whose distance to the third is its own word
     eq(pairs.expansion('dc1', 'image:around(dc1, 10ms)'), ['dc1', 'dc2'])
     eq(pairs.expansion('dc1', 'image:around(dc1, 40ms)'), ['dc1', 'dc2', 'dc3'])

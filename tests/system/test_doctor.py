@@ -11,7 +11,7 @@ import time
 import harness
 from harness import Daemon, Skip, answer, ask, ca, eq, run_program, wait_until, yaml_value
 from pairs import Pairs
-from trusted import SITES, authority, mesh_tls, trusted
+from trusted import SITES, authority, mesh_tls, odd_certificate, trusted
 
 
 def doctor(daemon, *args, admin=None):
@@ -19,7 +19,7 @@ def doctor(daemon, *args, admin=None):
     return p.returncode, p.stdout + p.stderr
 
 
-def finds(daemon, mark, check, text, hint='', code=1, **kw):
+def finds(daemon, mark, check, text, hint='', code=1, seconds=None, **kw):
     """Waits for a line of the table, and for the exit status that goes with it."""
     line = re.compile(rf'^{mark} {re.escape(check)} +.*{re.escape(text)}.*' + (rf'\n +hint: .*{re.escape(hint)}' if hint else ''),
                       re.M)
@@ -29,7 +29,7 @@ def finds(daemon, mark, check, text, hint='', code=1, **kw):
         last[:] = doctor(daemon, **kw)
         return line.search(last[1])
     try:
-        wait_until(look, f'{mark} {check} {text}')
+        wait_until(look, f'{mark} {check} {text}', seconds)
     except AssertionError as e:
         raise AssertionError(f'{e}\n{last[1]}') from e
     eq(last[0], code, last[1])
@@ -42,7 +42,7 @@ def test_all_is_well(bed):
         finds(daemons['dc1'], '✓', f'clock of {site}', ' ms', code=0)
     out = finds(daemons['dc1'], '✓', 'site dc2', 'connected', code=0)
     for line in ('way from dc2 +it reaches this site', 'daemon +ready; scopemeshd .* of site dc1', 'configuration .*site.yaml, in force', r'listening .*\(mesh\)',
-                 r'listening .*\(services\)', r'listening .*\(admin\)', 'certificate +mesh: .*dc1.pem: 82[45] days left',
+                 r'listening .*\(services\)', r'listening .*\(admin\)', 'certificate +mesh: .*dc1.pem, for site dc1: 82[45] days left',
                  r'certificate +mesh-ca: .*ca.pem: \d+ days left', r'key .*dc1.key, mode 600', 'site dc1 +here',
                  r'site dc2 +connected, \d+\.\d ms, scopemeshd \d', r'clock of dc2 +[+-]\d+ ms',
                  r'service image +1 instance \(not probed', r'state .*/state: \d+ MiB free', 'access log +-',
@@ -114,6 +114,16 @@ def test_certificates_and_keys(bed):
     finds(one, '✗', 'key', 'is not there any more')
 
 
+def test_a_certificate_for_clients(bed):
+    d = authority(bed)
+    odd_certificate(d, 'front', 'DNS:image.example,IP:192.0.2.1,URI:https://no.host', days=20)
+    odd_certificate(d, 'nobody', None, days=400)
+    tls = {n: {'tls': {'cert': f'{d}/{f}.pem', 'key': f'{d}/{f}.key'}} for n, f in (('image', 'front'), ('compute', 'nobody'))}
+    one = bed.daemon('dc1', tls)
+    finds(one, '·', 'certificate', 'service image: ' + f'{d}/front.pem, for image.example, 192.0.2.1: 19 days left', code=0)
+    finds(one, '✓', 'certificate', 'nobody.pem, for no host by name', code=0)
+
+
 def test_a_site_that_is_not_reached(bed):
     _, daemons, _ = trusted(bed)
     finds(daemons['dc1'], '✓', 'site dc2', 'connected', code=0)
@@ -141,6 +151,19 @@ def test_marks_of_operators_are_no_failure(bed):
     pairs.wait_connected()
     eq(pairs.post('dc1', 'dc2', 'fence').status, 200)
     finds(pairs.sites['dc1'], '·', 'site dc2', 'fenced by an operator here', code=0)
+    finds(pairs.sites['dc2'], '✗', 'site dc1', 'barred')
+    eq(pairs.post('dc1', 'dc3', 'autonomous').status, 200)
+    pairs.links['dc1', 'dc3'].cut()
+    finds(pairs.sites['dc1'], '·', 'site dc3', 'autonomous: not reached at present', code=0)
+
+
+def test_ones_own_link_that_is_down(bed):
+    pairs = Pairs(bed, ('dc1', 'dc2', 'dc3'))
+    pairs.wait_connected()
+    for pair, link in pairs.links.items():
+        if 'dc1' in pair:
+            link.pause()
+    finds(pairs.sites['dc1'], '✗', 'sites', 'most sites were lost together', "this site's own link", seconds=20)
 
 
 class Peer:
@@ -149,7 +172,7 @@ class Peer:
     def __init__(self, bed):
         self.late_ms, self.refuses = 0, False
         self.origin = bed.origin('dc2', self.answer)
-        registry = bed.write('dc1/sites.yaml', yaml_value({'sites': {'dc1': {}, 'dc2': {'mesh': self.origin.addr}}}))
+        registry = bed.write('dc1/sites.yaml', yaml_value({'sites': {'dc1': {}, 'dc2': {'mesh': self.origin.addr}, 'dc9': {}}}))
         self.site = bed.daemon('dc1', {'image': {}}, mesh=harness.mesh_addr(), registry=registry)
 
     def answer(self, request, _):
@@ -176,6 +199,7 @@ def test_clocks(bed):
 def test_releases_and_versions(bed):
     peer = Peer(bed)
     finds(peer.site, '·', 'release of dc2', '99.1 there', code=0)
+    finds(peer.site, '·', 'site dc9', 'no mesh address', code=0)
     peer.refuses = True
     finds(peer.site, '✗', 'site dc2', 'speaks no version', 'upgrade the one')
     peer.refuses = False
@@ -204,9 +228,11 @@ def namespaced(kind, before):
 
 
 def test_a_disk_that_is_full(bed):
-    os.makedirs(f'{bed.dir}/dc1/state')
-    d = bed.daemon('dc1', {'image': {}}, popen=namespaced('-m', f'mount -t tmpfs -o size=1m,mode=700 none {bed.dir}/dc1/state'))
-    finds(d, '✗', 'state', ' MiB free', 'make room')
+    for site, size, text in (('dc1', 'size=1m', ' MiB free'), ('dc2', 'size=200m,nr_inodes=30', ' files can be made')):
+        os.makedirs(f'{bed.dir}/{site}/state')
+        d = bed.daemon(site, {'image': {}},
+                       popen=namespaced('-m', f'mount -t tmpfs -o {size},mode=700 none {bed.dir}/{site}/state'))
+        finds(d, '✗', 'state', text, 'make room')
 
 
 def test_an_address_that_is_gone(bed):

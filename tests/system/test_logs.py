@@ -126,9 +126,9 @@ def test_a_log_reader_that_does_not_read_stops_neither_requests_nor_the_exit(bed
 
 
 def test_a_reader_of_the_daemons_log_that_does_not_read_stops_no_request(bed):
-    """A bad request is logged; so many fill the pipe. Standard error is watched for its start line only."""
+    """Who sets the level is logged; so many fill the pipe. Standard error is watched for its start line only."""
     read, write = os.pipe()
-    o = bed.origin('o', lambda r, s: b'nonsense\r\n\r\n')
+    o = bed.origin('o')
     config = bed.write('d.yaml', bed.config('dc1', {'image': {'instances': [o.url]}}))
     p = subprocess.Popen([harness.SCOPEMESHD, '-c', config], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                          stderr=write, cwd=bed.dir)
@@ -136,18 +136,32 @@ def test_a_reader_of_the_daemons_log_that_does_not_read_stops_no_request(bed):
     text = b''
     while b' ready in ' not in text or not text.endswith(b'\n'):
         text += os.read(read, 65536)
-    addr = re.search(r'image (\S+?),', text.decode())[1]
-    with Client(addr) as c:
+    addr, admin = re.search(r'image (\S+?),.* admin (\S+)', text.decode()).groups()
+
+    def say(c):
+        eq(c.ask('PUT', '/v1/log', {'Content-Type': 'application/json'}, b'{"level": "info"}').status, 200)
+    with Client(admin) as c:
         for _ in range(1200):
-            eq(c.ask().status, 502)
-    text = b''
-    while b'could not be logged' not in text:
-        text = (text + os.read(read, 65536))[-66000:]
-        eq(ask(addr).status, 502)
+            say(c)
+        eq(ask(addr).status, 200)
+        text = b''
+        while b'could not be logged' not in text:
+            text = (text + os.read(read, 65536))[-66000:]
+            say(c)
+    eq(ask(addr).status, 200)
     p.terminate()
     eq(p.wait(harness.DEADLINE), 0)
     os.close(read)
     os.close(write)
+
+
+def test_answers_that_are_refused_do_not_fill_the_log(bed):
+    d = bed.daemon('dc1', {'image': {'instances': [bed.origin('o', lambda r, s: b'nonsense\r\n\r\n').url]}}, workers=1)
+    started = time.monotonic()
+    with Client(d.addr('image')) as c:
+        for _ in range(50):
+            eq(c.ask().status, 502)
+    assert 1 <= d.log().count('response refused') <= 2 + time.monotonic() - started, d.log()
 
 
 def check_rotation(bed, sig):

@@ -215,16 +215,21 @@ def issuer_of(site):
     return harness.openssl('x509', '-noout', '-issuer', '-ext', 'authorityKeyIdentifier', '-in', f'{site.dir}/{site.site}.pem')
 
 
+def take_step(mesh, number):
+    """Of the rotation of the authority, until it is in force at both sites."""
+    before = {n: mesh.sites[n].log().count('were read again') for n in ('dc1', 'dc2')}
+    mesh.follow('Rotate the authority', number, number + 1)
+    for n, count in before.items():
+        wait_until(lambda n=n, c=count: mesh.sites[n].log().count('were read again') > c, f'step {number + 1} at {n}')
+
+
 def test_rotate_the_authority(bed):
     mesh = Mesh(bed, 'dc1', 'dc2')
     old = issuer_of(mesh.sites['dc1'])
     mesh.load('dc1', 'image: dc2')
     mesh.load('dc2', 'image: dc1')
     for number in range(3):
-        before = {n: d.log().count('were read again') for n, d in mesh.sites.items()}
-        mesh.follow('Rotate the authority', number, number + 1)
-        for n, d in mesh.sites.items():
-            wait_until(lambda n=n, d=d: d.log().count('were read again') > before[n], f'step {number + 1} at {n}')
+        take_step(mesh, number)
         for here, there in (('dc1', 'dc2'), ('dc2', 'dc1')):
             eq(mesh.get(here, f'image: {there}').body, there.encode(), f'after step {number + 1}')
     assert issuer_of(mesh.sites['dc1']) != old
@@ -244,6 +249,27 @@ def test_revoke_a_site(bed):
     wait_until(lambda: mesh.get('dc3', 'image: dc1').status == 503, 'it is not let in at dc1')
     wait_until(lambda: mesh.get('dc3', 'image: dc2').status == 503, 'nor at dc2')
     wait_until(lambda: mesh.get('dc1', 'image: dc3').status == 503, 'nor called')
+    mesh.end_loads()
+
+
+def test_revoke_while_two_authorities_are_believed(bed):
+    mesh = Mesh(bed, 'dc1', 'dc2', 'dc3')
+    mesh.load('dc1', 'image: dc2')
+    take_step(mesh, 0)
+    mesh.type('keys$ scp both.pem dc3:/etc/scopemesh/ca.pem')
+    wait_until(lambda: 'were read again' in mesh.sites['dc3'].log(), 'dc3 believes both')
+    take_step(mesh, 1)
+    for number in ('', '2'):            # dc3 has a certificate of each
+        mesh.run('keys', f'scopectl ca issue dc3 --dir authority{number}')
+        eq(mesh.run('keys', f'scopectl ca revoke dc3 --dir authority{number}').returncode, 0)
+    eq(mesh.get('dc3', 'image: dc1').status, 200, 'with certificates of different authorities')
+    mesh.follow('Revoke a site')        # the old authority's list alone
+    wait_until(lambda: mesh.get('dc3', 'image: dc1').status == 503, 'what the old one issued is refused')
+    mesh.scp('keys', ['authority2/dc3.pem', 'authority2/dc3.key', 'dc3:/etc/scopemesh/'])
+    wait_until(lambda: mesh.get('dc3', 'image: dc1').status == 200, 'of the new one nothing is revoked yet')
+    mesh.type('keys$ cat authority/crl.pem authority2/crl.pem > crl.pem')
+    mesh.type('keys$ scp crl.pem dc1:/etc/scopemesh/')
+    wait_until(lambda: mesh.get('dc3', 'image: dc1').status == 503, 'now it is')
     mesh.end_loads()
 
 

@@ -105,6 +105,31 @@ def test_a_site_that_lost_its_state_is_believed_again(bed):
     assert 'newer than its own' in d.log()
 
 
+def test_no_claim_of_a_peer_uses_up_a_sites_epochs(bed):
+    pairs = Pairs(bed, ('dc1', 'dc2'))
+    pairs.wait_connected()
+    d, mesh = pairs.sites['dc1'], pairs.mesh['dc1']
+
+    def ping(epoch):
+        return ask(mesh, path=f'/.scopemesh/ping?from=dc2&epoch={epoch}&generation=1').json()['epoch']
+    first = ping(0)
+    for too_great in (2 ** 53 + 1, 2 ** 53, 2 ** 52 + 1):
+        eq(ping(too_great), first)
+    time.sleep(1.2)     # two turns of what would act on it
+    eq(ping(0), first, 'what no site can have been told')
+    ping(2 ** 52)
+    wait_until(lambda: ping(0) == 2 ** 52 + 1, 'the greatest one that is believed is outdone')
+    said = d.log().count('newer than its own')
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        ping(2 ** 52 + 1)
+        ping(2 ** 52)
+        time.sleep(0.1)
+    eq(d.log().count('newer than its own'), said, 'lines in the log')
+    wait_until(lambda: ('dc1', 'image') in services(pairs, 'dc2') and pairs.seen('dc2', 'dc1')['state'] == 'connected',
+               'the others believe it still')
+
+
 def test_who_is_not_in_the_registry_is_told_nothing(bed):
     pairs = Pairs(bed, ('dc1', 'dc2'))
     pairs.wait_connected()

@@ -163,6 +163,18 @@ def test_instances_are_reached_over_tls(bed):
     eq(ask(one.addr('image')).status, 200, 'by its address')
 
 
+def test_services_with_other_tls_keep_their_connections_to_one_instance(bed):
+    d = host_certificate(bed, 'back', 'DNS:image.internal')
+    origin = TlsOrigin('dc1', server_context(d, 'back'))
+    bed.servers.append(origin)
+    one = bed.daemon('dc1', {'a': {'instances': [f'https://{origin.addr}'], 'upstream_tls': {'verify': False}},
+                             'b': {'instances': [f'https://{origin.addr}'],
+                                   'upstream_tls': {'ca': f'{d}/ca.pem', 'name': 'image.internal'}}}, workers=1)
+    for _ in range(4):
+        eq([ask(one.addr(s)).status for s in 'ab'], [200, 200], 'statuses')
+    eq(len(origin.sessions), 2, 'connections')
+
+
 def test_a_body_that_ends_with_the_stream_is_whole_only_with_close_notify(bed):
     d = host_certificate(bed, 'back', 'DNS:image.internal')
 
