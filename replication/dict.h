@@ -26,6 +26,7 @@ struct dict {
 	pthread_rwlock_t lock;
 	uint64_t seed;
 	uint32_t count;         /* numbers 1..count are taken */
+	uint32_t last;          /* what the adding thread asked for last: a start reads millions of the same */
 	uint32_t buckets_n;     /* a power of two */
 	struct dict_word **buckets;
 	struct dict_word **chunks[DICT_CHUNKS];
