@@ -6,6 +6,7 @@ base_libbase_a_SOURCES = \
 	base/clock.c base/clock.h \
 	base/err.c base/err.h \
 	base/file.c base/file.h \
+	base/hash.h \
 	base/log.c base/log.h \
 	base/nearest.c base/nearest.h \
 	base/opt.c base/opt.h base/opt_int.h base/opt_print.c base/opt_read.c base/opt_value.c \

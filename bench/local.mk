@@ -21,3 +21,7 @@ bench: scopemeshd
 # Ten minutes of everything going wrong; ends in "passed" or says what did not hold.
 soak: scopemeshd
 	$(PYTHON3) $(srcdir)/bench/soak.py --build .
+# A million mappings: start, look-ups, memory, commits.
+EXTRA_PROGRAMS += bench/bench_store
+bench_bench_store_SOURCES = bench/bench_store.c
+bench_bench_store_LDADD = replication/libreplication.a base/libbase.a $(SQLITE_LIBS)

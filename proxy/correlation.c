@@ -29,6 +29,7 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 
+#include "base/hash.h"
 #include "base/random.h"
 
 #define SHARDS 64
@@ -127,30 +128,9 @@ bool correlation_is_empty(const struct correlation *t)
 
 /* Eight bytes at a time from a random start; the finalizer of MurmurHash3 spreads what the last of them changed over the
  * bits that choose shard and bucket. */
-static uint64_t mix(uint64_t h)
-{
-	h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
-	h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
-	return h ^ h >> 33;
-}
-
-static uint64_t hash_bytes(uint64_t h, struct span s)
-{
-	uint64_t word = 0;
-
-	for (; s.n >= sizeof(word); s = span_from(s, sizeof(word))) {
-		memcpy(&word, s.p, sizeof(word));
-		h = (h ^ word) * 0x9e3779b97f4a7c15u;
-		h ^= h >> 32;
-	}
-	word = s.n;
-	memcpy((char *)&word + 1, s.p, s.n);
-	return (h ^ word) * 0x9e3779b97f4a7c15u;
-}
-
 static uint64_t hash_key(const struct correlation *t, const struct correlation_key *key)
 {
-	return mix(hash_bytes(mix(hash_bytes(t->seed, key->space)), key->value));
+	return hash_mix(hash_bytes(hash_mix(hash_bytes(t->seed, key->space)), key->value));
 }
 
 static struct shard *shard_of(struct correlation *t, uint64_t hash)

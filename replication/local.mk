@@ -1,9 +1,19 @@
 # replication: meta-identifiers, the store
 noinst_LIBRARIES += replication/libreplication.a
-replication_libreplication_a_CFLAGS = $(AM_CFLAGS)
+replication_libreplication_a_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
 replication_libreplication_a_SOURCES = \
+	replication/dict.c replication/dict.h \
 	replication/hlc.c replication/hlc.h \
-	replication/op_id.c replication/op_id.h
+	replication/names.c replication/names.h \
+	replication/op_id.c replication/op_id.h \
+	replication/states.c replication/states.h \
+	replication/store.h replication/store_int.h \
+	replication/store_batch.c \
+	replication/store_lane.c \
+	replication/store_open.c \
+	replication/store_read.c \
+	replication/store_sql.c \
+	replication/store_writer.c
 # identifiers
 replication_libreplication_a_CFLAGS += $(OPENSSL_CFLAGS)
 replication_libreplication_a_SOURCES += replication/metaid.c replication/metaid.h

@@ -8,3 +8,17 @@ tests_fault_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wra
 	-Wl,--wrap=strdup,--wrap=strndup,--wrap=arena_alloc,--wrap=arena_zalloc,--wrap=arena_dup
 TESTS += tests/fault/all.sh
 EXTRA_DIST += tests/fault/all.sh
+# Every write, sync and allocation of the store fails once.
+check_PROGRAMS += tests/fault/store
+tests_fault_store_SOURCES = tests/fault/store.c tests/unit/replication/bed.h
+tests_fault_store_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
+tests_fault_store_LDADD = replication/libreplication.a base/libbase.a $(SQLITE_LIBS)
+tests_fault_store_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=strdup
+TESTS += tests/fault/store.sh
+EXTRA_DIST += tests/fault/store.sh
+# Killed while it commits.
+check_PROGRAMS += tests/fault/store_kill
+tests_fault_store_kill_SOURCES = tests/fault/store_kill.c tests/unit/replication/bed.h
+tests_fault_store_kill_CFLAGS = $(AM_CFLAGS)
+tests_fault_store_kill_LDADD = replication/libreplication.a base/libbase.a $(SQLITE_LIBS)
+TESTS += tests/fault/store_kill
