@@ -75,7 +75,7 @@ void progress_line(uint64_t done, uint64_t total, int64_t elapsed_us, unsigned c
 		return;
 	}
 	put_bar(part, columns - (unsigned)n, line_r);
-	snprintf(line_r + columns - (unsigned)n, (unsigned)n + 1, "%s", tail);
+	memcpy(line_r + columns - (unsigned)n, tail, strlen(tail) + 1);
 }
 
 static unsigned columns_of(FILE *out)
