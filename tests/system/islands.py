@@ -11,6 +11,7 @@ import errno
 import fcntl
 import heapq
 import os
+import shutil
 import select
 import struct
 import subprocess
@@ -83,6 +84,8 @@ class Island:
         return self.thread.submit(function, *args, **kw).result(30)
 
     def enter(self):
+        if not shutil.which('ip'):
+            raise Skip('no ip command')
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.unshare(CLONE_NEWNET):
             raise Skip(f'no right to make a network namespace: {os.strerror(ctypes.get_errno())}')

@@ -237,6 +237,8 @@ def test_a_disk_that_is_full(bed):
 
 def test_an_address_that_is_gone(bed):
     socket = f'{bed.dir}/admin.sock'
+    if not shutil.which('ip'):
+        raise harness.Skip('no ip command')
     popen = namespaced('-n', 'ip link set lo up; ip address add 192.0.2.1/32 dev lo')
     d = Daemon(bed, 'dc1', bed.config('dc1', {'image': {'listen': '192.0.2.1:80'}}).replace('127.0.0.1:0', f'unix:{socket}'),
                popen=popen)
