@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,12 +26,21 @@ static volatile sig_atomic_t child_pid;
 
 static const int handed_on[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT };
 
+/* Whether it has been continued since the stop that child_stop_with took note of, though it may have stopped again: what
+ * continues our whole group reaches it too, and a second SIGCONT would undo a Ctrl-Z that came in between. */
+static bool went_on(pid_t pid)
+{
+	siginfo_t info = { 0 };
+
+	return waitid(P_PID, (id_t)pid, &info, WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT) == 0 && info.si_pid;
+}
+
 static void on_signal(int number, siginfo_t *info, void *context)
 {
 	int saved = errno;
 
 	(void)context;
-	if (info->si_code <= 0 && child_pid > 0)
+	if (info->si_code <= 0 && child_pid > 0 && (number != SIGCONT || !went_on((pid_t)child_pid)))
 		kill((pid_t)child_pid, number);
 	errno = saved;
 }
@@ -134,5 +144,6 @@ void child_stop_with(pid_t pid)
 
 	waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOHANG);
 	raise(SIGSTOP);
-	kill(pid, SIGCONT); /* who continued us alone meant both */
+	if (!went_on(pid))
+		kill(pid, SIGCONT); /* who continued us alone meant both */
 }
