@@ -8,6 +8,7 @@
 
 #include "base/span.h"
 
+/* The finalizer of MurmurHash3: what one bit changed is spread over all. */
 static inline uint64_t hash_mix(uint64_t h)
 {
 	h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
@@ -15,7 +16,7 @@ static inline uint64_t hash_mix(uint64_t h)
 	return h ^ h >> 33;
 }
 
-/* Mix the result before its low bits choose a bucket. */
+/* Eight bytes at a time. Mix the result before its low bits choose a bucket. */
 static inline uint64_t hash_bytes(uint64_t h, struct span s)
 {
 	uint64_t word = 0;

@@ -79,7 +79,7 @@ static void submit(struct store *s, struct store_batch *b, int *waiting)
 static void add_mapping(struct store_batch *b, uint64_t i)
 {
 	char meta[37], local[37];
-	struct store_resource r = { .class = CLASS_EVENTUAL, .sites = SPAN("dc1 dc2 dc3"), .vector = SPAN("dc1 1 1") };
+	struct store_resource r = { .class = CLASS_EVENTUAL, .sites = SPAN("dc1\ndc2\ndc3"), .vector = SPAN("dc1 1 1") };
 	struct store_replica own = { .site = SPAN("dc1") };
 
 	uuid_of(meta, 'a', i);

@@ -146,4 +146,5 @@ void child_stop_with(pid_t pid)
 	raise(SIGSTOP);
 	if (!went_on(pid))
 		kill(pid, SIGCONT); /* who continued us alone meant both */
+	waitid(P_PID, (id_t)pid, &info, WCONTINUED | WNOHANG); /* so that went_on does not speak of this one later */
 }

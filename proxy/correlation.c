@@ -126,8 +126,7 @@ bool correlation_is_empty(const struct correlation *t)
 
 /* ---- places --------------------------------------------------------------------------------------------------- */
 
-/* Eight bytes at a time from a random start; the finalizer of MurmurHash3 spreads what the last of them changed over the
- * bits that choose shard and bucket. */
+/* Spread over the bits that choose shard and bucket. */
 static uint64_t hash_key(const struct correlation *t, const struct correlation_key *key)
 {
 	return hash_mix(hash_bytes(hash_mix(hash_bytes(t->seed, key->space)), key->value));

@@ -23,7 +23,7 @@ struct names;
 struct name {
 	uint32_t kind;               /* service and collection: names_kind */
 	struct span service, collection;
-	struct span sites;           /* its replica set, in order, a blank between */
+	struct span sites;           /* its replica set, in order, as the store has it */
 	struct span reason;          /* a short word beside the state */
 	enum replica_state state;    /* of the replica here, where there is one */
 	enum consistency class;

@@ -82,7 +82,7 @@ struct store_key_of { struct span service, collection, meta; };
 struct store_resource {
 	struct store_key_of key;
 	enum consistency class;
-	struct span sites;          /* names in order, a blank between */
+	struct span sites;          /* names in order, a line feed between: a name may hold blanks, and no control */
 	struct span vector;         /* the version vector, as its module writes it */
 	int64_t created_ms;
 	uint64_t deleted;           /* clock of the delete that stands; 0: lives */

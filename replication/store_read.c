@@ -248,6 +248,8 @@ static int row_delivery(void *arg, sqlite3_stmt *stmt)
 	return o->on(o->arg, sqlite3_column_int64(stmt, at + 7), &d, &op);
 }
 
+_Static_assert(DELIVERY_DONE == 2 && DELIVERY_DROPPED == 7, "what is over, in the statement below");
+
 /* The cursor is the operation's row: all its targets come together, so a page may exceed its limit by their number. */
 int store_read_queue(struct store_reader *r, struct span target, int64_t after, int limit, store_on_delivery *on,
                      void *arg)

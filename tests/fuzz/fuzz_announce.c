@@ -6,16 +6,7 @@
 #include <stdlib.h>
 
 #include "registry/announce.h"
-
-#define REQUIRE(x) \
-	do { \
-		if (!(x)) { \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-			abort(); \
-		} \
-	} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/require.h"
 
 static struct announcement *decode(struct span text)
 {

@@ -4,14 +4,7 @@
 #include <stdlib.h>
 
 #include "http/message.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(x) \
-	do { \
-		if (!(x)) \
-			abort(); \
-	} while (0)
+#include "tests/fuzz/require.h"
 
 struct outcome {
 	enum http_body_event event;

@@ -4,14 +4,7 @@
 #include <stdlib.h>
 
 #include "scope/scope_int.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(x) \
-	do { \
-		if (!(x)) \
-			abort(); \
-	} while (0)
+#include "tests/fuzz/require.h"
 
 static const char *const sites[] = { "DC 1", "a", "b", "dc1", "dc2", "dc3" };
 static const char *const names[][2] = {

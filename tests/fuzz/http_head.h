@@ -7,14 +7,7 @@
 #include <stdlib.h>
 
 #include "http/message.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(x) \
-	do { \
-		if (!(x)) \
-			abort(); \
-	} while (0)
+#include "tests/fuzz/require.h"
 
 /* The head of the input for the parser, on memory of exactly its size; p == NULL: refused or not
  * complete.  The caller frees it. */

@@ -1,6 +1,6 @@
 # Fuzz targets.  With --with-fuzzer (CC=clang) they are libFuzzer programs; else each replays its corpus
 # in every `make check`.
-EXTRA_DIST += tests/fuzz/corpus tests/fuzz/replay.sh
+EXTRA_DIST += tests/fuzz/corpus tests/fuzz/replay.sh tests/fuzz/require.h
 if WITH_FUZZER
 FUZZ_MAIN =
 else

@@ -13,8 +13,7 @@
 #include "base/log.h"
 #include "proxy/upstream.h"
 #include "tests/scenario/bed.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/require.h"
 
 enum op {
 	OP_PIECE = 0xf5, /* what was written so far arrives, in a piece of its own */
@@ -30,14 +29,6 @@ enum op {
 };
 
 #define MACHINE_INPUT_BYTES (64u << 10)
-
-#define REQUIRE(x) \
-	do { \
-		if (!(x)) { \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #x); \
-			abort(); \
-		} \
-	} while (0)
 
 struct machine {
 	struct conf *conf;

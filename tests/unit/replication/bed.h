@@ -123,7 +123,7 @@ static inline struct store_key_of bed_key(const char *meta)
 
 static inline void bed_put_mapping(struct store_batch *batch, const char *meta, const char *local)
 {
-	struct store_resource r = { .key = bed_key(meta), .class = CLASS_EVENTUAL, .sites = SPAN("dc1 dc2"),
+	struct store_resource r = { .key = bed_key(meta), .class = CLASS_EVENTUAL, .sites = SPAN("dc1\nDC 2"),
 		.created_ms = 1790000000000, .vector = SPAN("v1") };
 	struct store_replica own = { .key = r.key, .site = SPAN("dc1"), .local = span_of(local) };
 	struct store_replica other = { .key = r.key, .site = SPAN("dc2"), .state = REPLICA_QUEUED,

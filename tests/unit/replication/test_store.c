@@ -68,7 +68,7 @@ static void a_mapping_is_found_both_ways_and_after_a_restart(void **state)
 		assert_true(bed_has(b, META, LOCAL));
 		assert_true(names_by_meta(store_names(b->store), &any, SPAN(META), &v));
 		assert_true(span_eq(v.service, SPAN("image")) && span_eq(v.collection, SPAN("/v2/images")));
-		assert_true(span_eq(v.sites, SPAN("dc1 dc2")) && v.here && !v.deleted);
+		assert_true(span_eq(v.sites, SPAN("dc1\nDC 2")) && v.here && !v.deleted);
 		assert_int_equal(v.class, CLASS_EVENTUAL);
 		assert_int_equal(names_count(store_names(b->store)), 1);
 		assert_int_equal(reopen(b), 0);
@@ -255,7 +255,7 @@ static int see_intent(void *arg, const struct store_intent *i)
 	struct found *f = arg;
 
 	f->rows++;
-	assert_true(span_eq(i->sites, SPAN("dc1 dc2")) && i->stage == DELIVERY_SENT && i->op.number == 1);
+	assert_true(span_eq(i->sites, SPAN("dc1\nDC 2")) && i->stage == DELIVERY_SENT && i->op.number == 1);
 	return 0;
 }
 
@@ -270,7 +270,7 @@ static void operations_intents_and_deliveries_come_back(void **state)
 	struct found f = { .bed = b };
 	struct store_operation op;
 	struct store_batch *batch = batch_new();
-	struct store_intent intent = { .class = CLASS_EVENTUAL, .sites = SPAN("dc1 dc2"), .at = SPAN("dc1"),
+	struct store_intent intent = { .class = CLASS_EVENTUAL, .sites = SPAN("dc1\nDC 2"), .at = SPAN("dc1"),
 		.stage = DELIVERY_SENT };
 
 	for (uint64_t number = 1; number <= 3; number++) {
@@ -370,7 +370,7 @@ static int see_resource(void *arg, int64_t cursor, const struct store_resource *
 {
 	struct found *f = arg;
 
-	assert_true(span_eq(r->sites, SPAN("dc1 dc2")) && span_eq(r->vector, SPAN("v2")));
+	assert_true(span_eq(r->sites, SPAN("dc1\nDC 2")) && span_eq(r->vector, SPAN("v2")));
 	f->cursor = cursor;
 	f->rows++;
 	return 0;
