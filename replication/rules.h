@@ -30,7 +30,7 @@
 #define RULE_ID_BYTES 1024         /* a longer one is none: as many as a name may have (names.h) */
 #define RULE_JSON_BYTES 4096       /* of a learned rule */
 #define RULES_BODY_BYTES (1u << 20) /* how far into an answer ids are looked for */
-#define RULES_PATCH_BYTES (64u << 10) /* a longer JSON Patch is not read, and counts as an append */
+#define RULES_PATCH_BYTES (16u << 10) /* a longer JSON Patch is not read, and counts as an append */
 
 /* "PUT /{id}/file": path is relative to the collection, "/" is the collection itself. */
 struct rule_request {
@@ -140,7 +140,7 @@ struct rules_id {
  *   PUT        201 where no item is known (202: where the document agrees): the name that the client chose.
  *
  * RULES_SEVERAL: two or more of them in a list, nothing else.  Without memory it is RULES_NONE and arena->nomem, or the
- * arena's limit, tells so.  Spans are the arena's or the answer's.  Takes some 3 ms for each MiB of body. */
+ * arena's limit, tells so.  Spans are the arena's or the answer's.  Takes some 4 ms for each MiB of body. */
 enum rules_shown rules_new_id(struct arena *arena, const struct rule_match *match, const struct rules_answer *answer,
                               struct rules_id *id_r);
 

@@ -51,6 +51,10 @@ bool rule_segment_eq(struct span a, struct span b)
 {
 	size_t i = 0, j = 0;
 
+	if (span_eq(a, b))
+		return true;
+	if (span_find(a, '%') == a.n && span_find(b, '%') == b.n)
+		return false;
 	while (i < a.n && j < b.n)
 		if (next_char(a, &i) != next_char(b, &j))
 			return false;
