@@ -300,7 +300,7 @@ static void read_items(struct opt_reader *r, const struct opt *o, const struct y
 		set_defaults(r, prefix, element);
 		read_section(r, item, prefix, element);
 		if (item->kind == YAML_MAP || yaml_is_empty(item)) /* else it is said already */
-			check_required(r, prefix, element, item->at);
+			check_required(r, prefix, element, item->at.line ? item->at : node->at);
 	}
 	*(void **)opt_member(base, o->offset) = elements;
 	*(size_t *)opt_member(base, o->count_offset) = n;

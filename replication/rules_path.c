@@ -1,6 +1,7 @@
 /* Patterns of paths: "/v2/images/{id}/members", and how they are held against a path. */
 #include "replication/rules_int.h"
 
+#include "base/percent.h"
 #include "replication/splice.h"
 
 #define ANY SPAN("{id}")
@@ -27,26 +28,6 @@ size_t rule_count_segments(struct span path)
 	return n;
 }
 
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* The character at *at, which goes behind it; a "%" without two digits is itself. */
-static int next_char(struct span s, size_t *at)
-{
-	int high = s.p[*at] == '%' && *at + 2 < s.n ? hex(s.p[*at + 1]) : -1;
-	int low = high >= 0 ? hex(s.p[*at + 2]) : -1;
-
-	if (low < 0)
-		return (unsigned char)s.p[(*at)++];
-	*at += 3;
-	return high * 16 + low;
-}
-
 bool rule_segment_eq(struct span a, struct span b)
 {
 	size_t i = 0, j = 0;
@@ -56,7 +37,7 @@ bool rule_segment_eq(struct span a, struct span b)
 	if (span_find(a, '%') == a.n && span_find(b, '%') == b.n)
 		return false;
 	while (i < a.n && j < b.n)
-		if (next_char(a, &i) != next_char(b, &j))
+		if (percent_next(a, &i) != percent_next(b, &j))
 			return false;
 	return i == a.n && j == b.n;
 }

@@ -378,6 +378,7 @@ static void mistakes_in_lists_of_maps_have_their_place(void **state)
 	              "f:1:44: word: \"blue\" needs a later version\n"
 	              "entries: [{key: a, lines: [{name: x, word: blue}]}]\n"
 	              "                                           ^\nhint: leave it out\n");
+	assert_report("entries:\n  - key: a\n  -\n", "f:2:3: \"key\" is missing: A key.\n  - key: a\n  ^\n");
 	assert_report("entries: [x]\n", "f:1:11: expected a map of keys and values\nentries: [x]\n          ^\n");
 }
 
