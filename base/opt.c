@@ -65,5 +65,27 @@ void opt_join_path(char path[PATH_MAX_BYTES], const char *prefix, struct span ke
 bool opt_row_of_struct(const struct opt *o, const char *prefix, struct span *rest_r)
 {
 	*rest_r = opt_row_below(o, prefix);
-	return rest_r->n && span_find(*rest_r, '*') == rest_r->n;
+	return rest_r->n && span_find(*rest_r, '*') == rest_r->n && span_find(*rest_r, '[') == rest_r->n;
+}
+
+bool opt_is_element(struct span part)
+{
+	return span_eq(part, SPAN("*")) || span_eq(part, SPAN("[]"));
+}
+
+const struct opt *opt_row_elements(const struct opt_table *t, const char *prefix)
+{
+	const struct opt *group = opt_row_find(t, prefix, SPAN("*"));
+
+	return group ? group : opt_row_find(t, prefix, SPAN("[]"));
+}
+
+bool opt_has_word(const char *words, struct span word)
+{
+	struct span rest = span_of(words), part;
+
+	while (span_split(&rest, '|', &part))
+		if (span_eq(part, word))
+			return true;
+	return false;
 }

@@ -4,7 +4,8 @@
  * A path like "services.*.health.interval" names a place in a YAML file.  What stands before a dot
  * is a section.  "services.*" with the type opt_group is a map of names: its row says how large an
  * element is, and the rows below it hold offsets into the element (whose first member is the
- * struct span with the name). */
+ * struct span with the name).  "services.*.resources.[]" with the type opt_items is a list of maps; the first member of
+ * its elements is the struct span that tells them apart, and a required row reads it. */
 #ifndef BASE_OPT_H
 #define BASE_OPT_H
 
@@ -46,10 +47,11 @@ struct opt {
 	const char *path;
 	const struct opt_type *type;
 	unsigned flags;
-	size_t offset, count_offset; /* count: of lists, pairs and groups (size_t) */
-	size_t element;              /* of groups: bytes of one */
+	size_t offset, count_offset; /* count: of lists, pairs, groups and items (size_t) */
+	size_t element;              /* of groups and items: bytes of one */
 	uint64_t min, max;           /* of numbers, in their unit; of texts the longest, 0: no limit */
 	const char *words;           /* of opt_word and carriers: "a|b|c" */
+	const char *later;           /* those of them that need a later version */
 	const char *value;           /* default as text; of lists separated by ", "; NULL: empty */
 	const char *value_text;      /* what the manual says of it instead, or NULL */
 	const char *doc;             /* one sentence */
@@ -85,6 +87,7 @@ extern const struct opt_type opt_path;     /* struct span, made absolute with di
 extern const struct opt_type opt_word;     /* int, index in words */
 extern const struct opt_type opt_addr;     /* struct addr; min 1: port 0 is refused */
 extern const struct opt_type opt_group;    /* see above */
+extern const struct opt_type opt_items;    /* see above */
 
 /* Fills the struct at base from the document: first every default, then what it says.  What is
  * wrong becomes problems of the document; reading goes on after each.  ERR_NOMEM or 0. */

@@ -5,6 +5,7 @@
 #include "base/opt.h"
 
 #define PATH_MAX_BYTES 128 /* of a row's path, with its dots */
+#define OPT_NESTED_MOST 4  /* groups and items in each other */
 
 /* opt.c.  prefix: the pattern of a section with its last dot, "" for the whole file. */
 
@@ -17,8 +18,14 @@ const struct opt *opt_row_find(const struct opt_table *t, const char *prefix, st
 bool opt_is_section(const struct opt_table *t, const char *prefix, struct span key);
 /* True for the first row of its key below prefix: what iterates over the keys of a section. */
 bool opt_first_of_key(const struct opt_table *t, size_t row, const char *prefix, struct span *key_r);
+/* The row of the elements of a section, a group or items; NULL when it holds keys. */
+const struct opt *opt_row_elements(const struct opt_table *t, const char *prefix);
+/* Whether this part of a path stands for an element. */
+bool opt_is_element(struct span part);
 /* Of the rows that belong to the struct at base: below prefix, and no group in between. */
 bool opt_row_of_struct(const struct opt *o, const char *prefix, struct span *rest_r);
+/* Whether it is one of "a|b|c" (NULL: of none). */
+bool opt_has_word(const char *words, struct span word);
 /* prefix + key + "." */
 void opt_join_path(char path[PATH_MAX_BYTES], const char *prefix, struct span key);
 

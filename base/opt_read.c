@@ -82,6 +82,9 @@ static void read_scalar(struct opt_reader *r, const struct opt *o, const struct 
 		yaml_problem(r->yaml, node->at, NULL, "%.*s: a value is missing", SPAN_ARG(key));
 	else if (type->parse(r, o, node->text, value, &e) && !r->nomem)
 		problem_scalar(r, o, node, &e);
+	else if (opt_has_word(o->later, node->text))
+		yaml_problem(r->yaml, node->at, "leave it out", "%.*s: \"%.*s\" needs a later version", SPAN_ARG(key),
+		             SPAN_ARG(node->text));
 }
 
 void *opt_read_list(struct opt_reader *r, const struct opt *o, const struct opt_type *type,
@@ -277,12 +280,42 @@ static void read_group(struct opt_reader *r, const struct opt *o, const struct y
 	*(size_t *)opt_member(base, o->count_offset) = i;
 }
 
+/* A map is a list of one. */
+static void read_items(struct opt_reader *r, const struct opt *o, const struct yaml_node *node, void *base)
+{
+	size_t n = yaml_is_empty(node) ? 0 : node->kind == YAML_LIST ? node->count : 1;
+	const struct yaml_node *item = node->kind == YAML_LIST ? node->first : node;
+	char *elements = arena_zalloc(r->arena, n * o->element);
+	char prefix[PATH_MAX_BYTES];
+
+	if (!elements) {
+		r->nomem = true;
+		return;
+	}
+	opt_join_path(prefix, "", span_of(o->path));
+	for (size_t i = 0; i < n; i++, item = item->next) {
+		void *element = elements + i * o->element;
+
+		*(struct span *)element = SPAN("");
+		set_defaults(r, prefix, element);
+		read_section(r, item, prefix, element);
+		if (item->kind == YAML_MAP || yaml_is_empty(item)) /* else it is said already */
+			check_required(r, prefix, element, item->at.line ? item->at : node->at);
+	}
+	*(void **)opt_member(base, o->offset) = elements;
+	*(size_t *)opt_member(base, o->count_offset) = n;
+}
+
 static void read_section(struct opt_reader *r, const struct yaml_node *node, const char *prefix,
                          void *base)
 {
-	const struct opt *group = opt_row_find(r->table, prefix, SPAN("*"));
+	const struct opt *group = opt_row_elements(r->table, prefix);
 	char path[PATH_MAX_BYTES];
 
+	if (group && group->type == &opt_items) {
+		read_items(r, group, node, base);
+		return;
+	}
 	if (node->kind != YAML_MAP) {
 		if (!yaml_is_empty(node))
 			yaml_problem(r->yaml, node->at, NULL, "expected a map of keys and values");

@@ -384,6 +384,7 @@ const struct opt_type opt_path = { "path", sizeof(struct span), parse_path, prin
 const struct opt_type opt_word = { "word", sizeof(int), parse_word, print_word, NULL };
 const struct opt_type opt_addr = { "address", sizeof(struct addr), parse_addr, print_addr, NULL };
 const struct opt_type opt_group = { "map of names", 0, NULL, NULL, NULL };
+const struct opt_type opt_items = { "list of maps", 0, NULL, NULL, NULL };
 
 bool opt_is_text(const struct opt_type *type)
 {

@@ -11,6 +11,17 @@ static int hex(char c)
 	return -1;
 }
 
+unsigned char percent_next(struct span s, size_t *at)
+{
+	int high = s.p[*at] == '%' && *at + 2 < s.n ? hex(s.p[*at + 1]) : -1;
+	int low = high >= 0 ? hex(s.p[*at + 2]) : -1;
+
+	if (low < 0)
+		return (unsigned char)s.p[(*at)++];
+	*at += 3;
+	return (unsigned char)(high * 16 + low);
+}
+
 bool percent_decode(struct arena *arena, struct span in, struct span *out_r)
 {
 	char *p = arena_alloc(arena, in.n + 1);

@@ -35,6 +35,8 @@ void conf_unref(struct conf **conf)
 	*conf = NULL;
 	if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
 		return;
+	for (size_t i = 0; i < c->service_count; i++)
+		rules_unref(&c->services[i].rules);
 	arena_fini(&c->arena);
 	free(c);
 }
@@ -362,7 +364,9 @@ static int check(struct opt_reader *r, struct conf *conf, struct buf *errors)
 	check_services(r, conf);
 	check_mesh(r, conf);
 	check_admin(r, conf);
-	error = check_addresses(r, conf);
+	error = conf_check_resources(r, conf);
+	if (!error)
+		error = check_addresses(r, conf);
 	if (!error)
 		error = conf_check_tls(r, conf);
 	if (error)
@@ -431,7 +435,7 @@ void conf_print_manual(struct buf *out)
 	          "Names are text whatever YAML thinks of `no`. Unknown and doubled keys are errors. What takes\n"
 	          "effect with a *reload* does so on SIGHUP and on `scopectl reload`, without a connection dropped; what\n"
 	          "needs a *restart* keeps its value and is named then, and a file with an error changes nothing. Keys\n"
-	          "of a *later version* are known and must be empty.\n");
+	          "of a *later version* are known and must be empty, or have the value that is named.\n");
 	opt_print_manual(&conf_options, out);
 }
 

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/span.h"
 #include "registry/registry.h"
+#include "replication/rules.h"
 
 /* A range of addresses: "10.0.0.0/8", "::1", "fd00::/8". Numbers in network order, v4 mapped into v6. */
 struct cidr { uint8_t prefix[16]; uint8_t bits; };
@@ -58,6 +59,9 @@ struct conf_service {
 	bool upstream_verify;
 	unsigned *fallback_on;   /* statuses */
 	size_t fallback_on_count;
+	struct rule *resources;  /* as the file has them */
+	size_t resource_count;
+	struct rules *rules;     /* the same, to look paths up in; never NULL once loaded, a reference of the configuration's */
 };
 
 /* In order of precedence. */

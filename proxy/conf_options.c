@@ -14,8 +14,13 @@ static_assert(sizeof(struct registry_label) == sizeof(struct opt_pair) &&
 static_assert(sizeof(struct conf_named) == sizeof(struct opt_pair) &&
               offsetof(struct conf_named, location) == offsetof(struct opt_pair, value),
               "named locations are read as pairs");
-static_assert(sizeof(enum conf_log_format) == sizeof(int) && sizeof(enum log_level) == sizeof(int),
-              "words are read as int");
+static_assert(sizeof(enum conf_log_format) == sizeof(int) && sizeof(enum log_level) == sizeof(int) &&
+              sizeof(enum metaid_kind) == sizeof(int) && sizeof(enum consistency) == sizeof(int) &&
+              sizeof(enum rule_hidden) == sizeof(int) && sizeof(enum rule_bulk) == sizeof(int), "words are read as int");
+static_assert(METAID_UUID == 0 && METAID_UUID4 == 1 && METAID_INTEGER == 2 && CLASS_WEAK == 0 && CLASS_EVENTUAL == 1 &&
+              CLASS_QUORUM == 2 && CLASS_STRONG == 3, "words stand in the order of their values");
+static_assert(offsetof(struct rule, collection) == 0 && offsetof(struct rule_operation, match.text) == 0,
+              "elements begin with what tells them apart");
 
 /* ---- types ------------------------------------------------------------------------------- */
 
@@ -293,9 +298,16 @@ static const struct opt_type type_sites = { "all, none or list of sites", sizeof
 #define LIST_AT(member, number) AT(member), .count_offset = offsetof(struct conf, number)
 #define S_AT(member) .offset = offsetof(struct conf_service, member)
 #define S_LIST_AT(member, number) S_AT(member), .count_offset = offsetof(struct conf_service, number)
+#define R_AT(member) .offset = offsetof(struct rule, member)
+#define R_LIST_AT(member, number) R_AT(member), .count_offset = offsetof(struct rule, number)
+#define O_AT(member) .offset = offsetof(struct rule_operation, member)
 #define MS 1000ull
 #define DAY (86400ull * 1000000)
 #define LATER(key, kind, sentence) { .path = key, .type = &kind, .flags = OPT_LATER, .doc = sentence }
+#define RESOURCE "services.*.resources.[]."
+#define OPERATION RESOURCE "operations.[]."
+#define LATER_WORD(key, preset, all, sentence) \
+	{ .path = RESOURCE key, .type = &opt_word, .flags = OPT_LATER, .words = all, .value = preset, .doc = sentence }
 #define TIMEOUT(name, least, preset, sentence) \
 	{ .path = "timeouts." #name, .type = &opt_duration, AT(timeout_##name##_us), .min = least, \
 	  .max = 30 * DAY, .value = preset, .doc = sentence }
@@ -361,7 +373,46 @@ static const struct opt rows[] = {
 	  .doc = "Statuses of responses on which `;` moves on, beside failures." },
 	{ .path = "services.*.queued_status", .type = &opt_text, .flags = OPT_LATER, .value = "first",
 	  .doc = "Answer to a replicated write that is queued somewhere." },
-	LATER("services.*.resources", opt_text, "Which paths name replicated resources."),
+	{ .path = "services.*.resources.[]", .type = &opt_items, S_LIST_AT(resources, resource_count),
+	  .element = sizeof(struct rule), .doc = "Collections whose resources are replicated, at most 64. Others are "
+						     "learned from answers of 201." },
+	{ .path = RESOURCE "collection", .type = &conf_type_collection, .flags = OPT_REQUIRED, R_AT(collection),
+	  .doc = "Path that ids follow behind: /v2/images; of children /v2/images/{id}/members." },
+	{ .path = RESOURCE "id", .type = &conf_type_id_place, R_AT(id_place), .words = "$.id|location", .value = "$.id",
+	  .doc = "Where a representation has the id, from its top: $.id, $.server.id; location: only the header Location "
+		 "shows it." },
+	{ .path = RESOURCE "meta_id", .type = &opt_word, R_AT(meta_id), .words = "uuid|uuid4|integer", .value = "uuid",
+	  .doc = "What meta-identifiers look like; uuid4, for applications that check the version, names no home." },
+	{ .path = RESOURCE "assign", .type = &conf_type_place, R_AT(assign), .value = "",
+	  .doc = "Where a create may tell the application which id to take ($.id); empty: it takes none." },
+	{ .path = RESOURCE "consistency", .type = &opt_word, R_AT(class), .words = "weak|eventual|quorum|strong",
+	  .later = "quorum|strong", .value = "eventual", .doc = "When a write is answered: once it was executed at one site "
+								 "(weak), and is durable for all others (eventual)." },
+	LATER_WORD("conflict", "lww", "lww|keep-all", "What concurrent writes to one resource end in."),
+	{ .path = RESOURCE "operations.[]", .type = &opt_items, R_LIST_AT(operations, operation_count),
+	  .element = sizeof(struct rule_operation), .doc = "What requests do; the first that matches counts, else the method." },
+	{ .path = OPERATION "match", .type = &conf_type_request, .flags = OPT_REQUIRED, O_AT(match),
+	  .doc = "Method and path below the collection: PUT /{id}/file; the collection itself is /." },
+	{ .path = OPERATION "kind", .type = &conf_type_kind, .flags = OPT_REQUIRED, O_AT(kind),
+	  .words = "update|append|replace|delete",
+	  .doc = "update: may be executed again; append: once; replace: overwrites all of its target; delete: ends it." },
+	{ .path = OPERATION "independent", .type = &opt_bool, O_AT(independent), .value = "false",
+	  .doc = "Whether it may overtake other operations on the same resource." },
+	LATER(RESOURCE "echo", opt_text, "Values of the first answer that are given to the other sites' requests."),
+	LATER(RESOURCE "find", opt_text, "Path by which a create of unknown outcome is looked up."),
+	LATER(RESOURCE "refs", opt_text, "Places of short ids of other services' resources."),
+	{ .path = RESOURCE "volatile", .type = &conf_type_place, .flags = OPT_LIST, R_LIST_AT(volatile_, volatile_count),
+	  .doc = "Places whose values differ between replicas that count as equal." },
+	LATER(RESOURCE "copy", opt_text, "How a representation is taken from one site to another."),
+	LATER(RESOURCE "ready", opt_text, "How it is seen that an asynchronous create is done."),
+	LATER(RESOURCE "list", opt_text, "How the collection's pages are merged under `&`."),
+	LATER_WORD("in_doubt", "hold", "hold|retry", "What becomes of a create of unknown outcome after a restart."),
+	{ .path = RESOURCE "hidden", .type = &opt_word, R_AT(hidden), .words = "not-found|alias", .value = "not-found",
+	  .doc = "What a path gets that names a replica by its local id: 404, or the replica, for applications that call "
+		 "themselves by their own ids." },
+	{ .path = RESOURCE "bulk", .type = &opt_word, R_AT(bulk), .words = "refuse|allow", .value = "refuse",
+	  .doc = "Whether writes to the collection itself are let through that may change replicas." },
+	LATER_WORD("order", "resource", "resource|site", "Among which operations the order is kept."),
 
 	{ .path = "mesh.listen", .type = &opt_addr, AT(mesh_listen),
 	  .doc = "Where the proxies of other sites reach this one; without it nobody does." },

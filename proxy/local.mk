@@ -16,6 +16,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/conf_carrier.c \
 	proxy/conf_cidr.c \
 	proxy/conf_options.c \
+	proxy/conf_resources.c \
 	proxy/conf_scope.c \
 	proxy/conf_tls.c \
 	proxy/conn.c proxy/conn.h \
@@ -53,13 +54,13 @@ proxy_libproxy_a_SOURCES = \
 
 sbin_PROGRAMS += scopemeshd
 scopemeshd_SOURCES = proxy/main.c
-scopemeshd_LDADD = proxy/libproxy.a registry/libregistry.a scope/libscope.a $(HTTP_LIBS) \
-	base/libbase.a $(EVENT_LIBS) $(JANSSON_LIBS) $(FYAML_LIBS) $(OPENSSL_LIBS)
+scopemeshd_LDADD = proxy/libproxy.a replication/libreplication.a registry/libregistry.a scope/libscope.a \
+	$(HTTP_LIBS) base/libbase.a $(EVENT_LIBS) $(JANSSON_LIBS) $(FYAML_LIBS) $(OPENSSL_LIBS) $(SQLITE_LIBS)
 # docs/reference.md comes from the option table; test_conf compares.
 EXTRA_PROGRAMS += proxy/print_reference
 proxy_print_reference_SOURCES = proxy/print_reference.c
-proxy_print_reference_LDADD = proxy/libproxy.a registry/libregistry.a scope/libscope.a \
-	base/libbase.a $(FYAML_LIBS) $(OPENSSL_LIBS)
+proxy_print_reference_LDADD = proxy/libproxy.a replication/libreplication.a registry/libregistry.a scope/libscope.a \
+	base/libbase.a $(FYAML_LIBS) $(OPENSSL_LIBS) $(JANSSON_LIBS)
 .PHONY: reference
 reference: proxy/print_reference
 	@$(MKDIR_P) docs

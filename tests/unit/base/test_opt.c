@@ -14,6 +14,18 @@ struct item {
 	uint64_t size;
 };
 
+struct line {
+	struct span name;
+	int word;
+};
+
+struct entry {
+	struct span key;
+	uint64_t size;
+	struct line *lines;
+	size_t line_count;
+};
+
 struct thing {
 	bool flag;
 	int64_t wait_us;
@@ -25,6 +37,8 @@ struct thing {
 	struct item *items;
 	size_t item_count;
 	int word;
+	struct entry *entries;
+	size_t entry_count;
 };
 
 static const struct opt rows[] = {
@@ -44,6 +58,18 @@ static const struct opt rows[] = {
 	  .flags = OPT_RESTART, .doc = "A size." },
 	{ .path = "word", .type = &opt_word, .offset = offsetof(struct thing, word), .words = "red|green",
 	  .value = "red", .doc = "A colour." },
+	{ .path = "entries.[]", .type = &opt_items, .offset = offsetof(struct thing, entries),
+	  .count_offset = offsetof(struct thing, entry_count), .element = sizeof(struct entry), .doc = "Entries." },
+	{ .path = "entries.[].key", .type = &opt_name, .offset = offsetof(struct entry, key), .flags = OPT_REQUIRED,
+	  .doc = "A key." },
+	{ .path = "entries.[].size", .type = &opt_size, .offset = offsetof(struct entry, size), .value = "2k",
+	  .doc = "A size." },
+	{ .path = "entries.[].lines.[]", .type = &opt_items, .offset = offsetof(struct entry, lines),
+	  .count_offset = offsetof(struct entry, line_count), .element = sizeof(struct line), .doc = "Lines." },
+	{ .path = "entries.[].lines.[].name", .type = &opt_name, .offset = offsetof(struct line, name),
+	  .flags = OPT_REQUIRED, .doc = "A name." },
+	{ .path = "entries.[].lines.[].word", .type = &opt_word, .offset = offsetof(struct line, word),
+	  .words = "red|green|blue", .later = "green|blue", .value = "red", .doc = "A colour." },
 	{ .path = "future", .type = &opt_text, .flags = OPT_LATER, .value = "x", .doc = "Not yet." },
 };
 static const struct opt_table table = { rows, sizeof(rows) / sizeof(rows[0]) };
@@ -306,6 +332,76 @@ static void differences_name_what_needs_a_restart(void **state)
 	yaml_close(&z);
 }
 
+/* ---- lists of maps ----------------------------------------------------------------------- */
+
+static void lists_of_maps_are_read_and_printed(void **state)
+{
+	static const char printed[] = "entries:\n"
+	                              "  - key: a\n    size: 2k\n    lines:\n      - name: x\n        word: red\n"
+	                              "      - name: z\n        word: red\n"
+	                              "  - key: b\n    size: 3k\n";
+	struct thing t;
+	struct yaml y;
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, NULL, 0);
+	assert_int_equal(read_thing(&y, "entries: [{key: a, lines: [{name: x}, {name: z, word: red}]}, {key: b, size: 3k}]\n", &t),
+	                 0);
+	assert_int_equal(y.problem_count, 0);
+	assert_int_equal(t.entry_count, 2);
+	assert_true(span_eq(t.entries[0].key, SPAN("a")) && t.entries[0].size == 2048 && t.entries[0].line_count == 2);
+	assert_true(span_eq(t.entries[0].lines[1].name, SPAN("z")) && t.entries[1].size == 3072 && !t.entries[1].line_count);
+	opt_print(&table, &t, &b);
+	assert_non_null(strstr(buf_cstr(&b), printed));
+	yaml_close(&y);
+	assert_int_equal(read_thing(&y, buf_cstr(&b), &t), 0);
+	assert_true(!y.problem_count && t.entry_count == 2 && t.entries[0].line_count == 2);
+	yaml_close(&y);
+	buf_fini(&b);
+	/* a single map will do, and nothing is none */
+	assert_int_equal(read_thing(&y, "entries: {key: a, lines: {name: x}}\n", &t), 0);
+	assert_true(!y.problem_count && t.entry_count == 1 && t.entries[0].line_count == 1);
+	yaml_close(&y);
+	assert_int_equal(read_thing(&y, "entries:\n", &t), 0);
+	assert_true(!y.problem_count && !t.entry_count);
+	yaml_close(&y);
+}
+
+static void mistakes_in_lists_of_maps_have_their_place(void **state)
+{
+	(void)state;
+	assert_report("entries:\n  - kee: a\n    key: a\n",
+	              "f:2:5: unknown key \"kee\"\n  - kee: a\n    ^\nhint: did you mean \"key\"?\n");
+	assert_report("entries:\n  - size: 1\n", "f:2:5: \"key\" is missing: A key.\n  - size: 1\n    ^\n");
+	assert_report("entries: [{key: a, lines: [{name: x, word: blue}]}]\n",
+	              "f:1:44: word: \"blue\" needs a later version\n"
+	              "entries: [{key: a, lines: [{name: x, word: blue}]}]\n"
+	              "                                           ^\nhint: leave it out\n");
+	assert_report("entries:\n  - key: a\n  -\n", "f:2:3: \"key\" is missing: A key.\n  - key: a\n  ^\n");
+	assert_report("entries: [x]\n", "f:1:11: expected a map of keys and values\nentries: [x]\n          ^\n");
+}
+
+static void differences_within_lists_name_their_element(void **state)
+{
+	struct thing before, after;
+	struct yaml x, y;
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, NULL, 0);
+	assert_int_equal(read_thing(&x, "entries: [{key: a, lines: [{name: x}, {name: z}]}, {key: b}]\n", &before), 0);
+	assert_int_equal(read_thing(&y, "entries: [{key: a, size: 1, lines: [{name: z}, {name: x}]}, {key: c}]\n", &after), 0);
+	opt_diff(&table, &before, &after, true, &b);
+	assert_int_equal(buf_len(&b), 0);
+	opt_diff(&table, &before, &after, false, &b);
+	assert_string_equal(buf_cstr(&b), "entries[a].size: from 2k to 1\nentries[a].lines: another order\n"
+	                                  "entries[b]: removed\nentries[c]: added\n");
+	buf_fini(&b);
+	yaml_close(&x);
+	yaml_close(&y);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -319,6 +415,9 @@ int main(void)
 		cmocka_unit_test(what_is_printed_reads_back),
 		cmocka_unit_test(names_that_other_readers_mistake_are_quoted),
 		cmocka_unit_test(differences_name_what_needs_a_restart),
+		cmocka_unit_test(lists_of_maps_are_read_and_printed),
+		cmocka_unit_test(mistakes_in_lists_of_maps_have_their_place),
+		cmocka_unit_test(differences_within_lists_name_their_element),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,8 +2,8 @@ check_PROGRAMS += tests/unit/proxy/test_conf
 tests_unit_proxy_test_conf_SOURCES = tests/unit/proxy/test_conf.c
 tests_unit_proxy_test_conf_CPPFLAGS = $(AM_CPPFLAGS) -DSOURCE_DIR='"$(abs_top_srcdir)"'
 tests_unit_proxy_test_conf_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
-tests_unit_proxy_test_conf_LDADD = proxy/libproxy.a registry/libregistry.a scope/libscope.a \
-	base/libbase.a $(FYAML_LIBS) $(OPENSSL_LIBS) $(CMOCKA_LIBS)
+tests_unit_proxy_test_conf_LDADD = proxy/libproxy.a replication/libreplication.a registry/libregistry.a \
+	scope/libscope.a base/libbase.a $(FYAML_LIBS) $(OPENSSL_LIBS) $(JANSSON_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/unit/proxy/test_conf
 
 check_PROGRAMS += tests/unit/proxy/test_carrier

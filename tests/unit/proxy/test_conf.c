@@ -76,6 +76,7 @@ static unsigned count_problems(struct span text)
 /* ---- refused ----------------------------------------------------------------------------- */
 
 /* Two lines in front of the text: a site and one service. */
+#define RESOURCES(keys) "site: dc1\nservices: {a: {listen: 127.0.0.1:1, resources: [{" keys "}]}}\n"
 #define HEAD "site: dc1\nservices: {a: {listen: 127.0.0.1:1, instances: []}}\n"
 #define REG "registry: {file: sites.yaml}\n"
 
@@ -186,12 +187,80 @@ static const struct bad bad[] = {
 	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, fallback_on: [200]}}\n",
 	  "2:51: fallback_on: 200 is too small; expected 400 to 599", NULL },
 	/* what needs a later version */
-	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, resources: [x]}}\n", "2:48: resources: this needs a later",
-	  NULL },
 	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, queued_status: 202}}\n", "2:52: queued_status: this needs",
 	  NULL },
 	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, tls: {cert: a}}}\n", "2:49: tls: \"key\" is missing", NULL },
 	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, tls: {key: a}}}\n", "2:48: tls: \"cert\" is missing", NULL },
+	{ RESOURCES("collection: /a, list: {items: $.x}"), "2:72: list: this needs a later version",
+	  "leave it out, or empty" },
+	{ RESOURCES("collection: /a, copy: [{get: /}]"), "2:72: copy: this needs", NULL },
+	{ RESOURCES("collection: /a, ready: {path: $.s}"), "2:73: ready: this needs", NULL },
+	{ RESOURCES("collection: /a, refs: {$.x: a}"), "2:72: refs: this needs", NULL },
+	{ RESOURCES("collection: /a, find: '/a?x={$.x}'"), "2:72: find: this needs", NULL },
+	{ RESOURCES("collection: /a, echo: [$.pass]"), "2:72: echo: this needs", NULL },
+	{ RESOURCES("collection: /a, conflict: keep-all"), "2:76: conflict: this needs", NULL },
+	{ RESOURCES("collection: /a, in_doubt: retry"), "2:76: in_doubt: this needs", NULL },
+	{ RESOURCES("collection: /a, order: site"), "2:73: order: this needs", NULL },
+	{ RESOURCES("collection: /a, consistency: quorum"), "2:79: consistency: \"quorum\" needs a later version",
+	  "leave it out" },
+	{ RESOURCES("collection: /a, consistency: strong"), "2:79: consistency: \"strong\" needs", NULL },
+	/* resources */
+	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, resources: [x]}}\n",
+	  "2:49: expected a map of keys and values", NULL },
+	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, resources: x}}\n", "2:48: expected a map of keys and values",
+	  NULL },
+	{ RESOURCES(""), "2:49: \"collection\" is missing: Path that ids follow behind", NULL },
+	{ RESOURCES("id: $.id"), "2:49: \"collection\" is missing", NULL },
+	{ RESOURCES("colection: /a, collection: /a"), "2:50: unknown key \"colection\"",
+	  "did you mean \"collection\"?" },
+	{ RESOURCES("collection: v2/images"), "2:62: collection: \"v2/images\" does not begin with a slash", NULL },
+	{ RESOURCES("collection: [/a]"), "2:62: collection: expected a path, not a list", NULL },
+	{ RESOURCES("collection: ''"), "2:62: collection: \"\" does not begin with a slash", NULL },
+	{ RESOURCES("collection: /"), "2:62: collection: ids right behind the first slash", NULL },
+	{ RESOURCES("collection: /a/"), "2:62: collection: \"/a/\" ends in a slash", NULL },
+	{ RESOURCES("collection: '/a/{id}'"), "2:62: collection: \"/a/{id}\" ends in {id}", NULL },
+	{ RESOURCES("collection: '/a/{image}/b'"), "2:62: collection: \"/a/{image}/b\": only {id} may stand", NULL },
+	{ RESOURCES("collection: /a b"), "2:62: collection: \"/a b\" is no path", NULL },
+	{ RESOURCES("collection: /a}, {collection: /b}, {collection: /a"), "2:98: collection: \"/a\" is there twice",
+	  NULL },
+	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, prefix: /v2, resources: [{collection: /v2x/a}]}}\n",
+	  "2:75: collection: \"/v2x/a\" is not below /v2, the prefix of the service", NULL },
+	{ RESOURCES("collection: /a, id: id"), "2:70: id: \"id\" is no place: expected something like $.id", NULL },
+	{ RESOURCES("collection: /a, id: locaton"), "2:70: id: \"locaton\" is no place", "did you mean \"location\"?" },
+	{ RESOURCES("collection: /a, id: ''"), "2:70: id: \"\" is no place", NULL },
+	{ RESOURCES("collection: /a, id: $.a.b.c.d.e.f.g"), "2:70: id: \"$.a.b.c.d.e.f.g\" has more than 6 steps",
+	  NULL },
+	{ RESOURCES("collection: /a, id: '$.images[*].id'"),
+	  "2:70: id: \"$.images[*].id\" means every element of a list", NULL },
+	{ RESOURCES("collection: /a, id: {x: y}"), "2:70: id: expected a place or location, not a map", NULL },
+	{ RESOURCES("collection: /a, assign: id"), "2:74: assign: \"id\" is no place", NULL },
+	{ RESOURCES("collection: /a, volatile: [$.a, b]"), "2:82: volatile: \"b\" is no place", NULL },
+	{ RESOURCES("collection: /a, volatile: ['']"), "2:77: volatile: \"\" is no place", NULL },
+	{ RESOURCES("collection: /a, meta_id: guid"), "2:75: meta_id: \"guid\" is none of uuid, uuid4, integer", NULL },
+	{ RESOURCES("collection: /a, meta_id: integr"), "2:75: meta_id: ", "did you mean \"integer\"?" },
+	{ RESOURCES("collection: /a, consistency: evntual"),
+	  "2:79: consistency: \"evntual\" is none of weak, eventual, quorum, "
+	  "strong", "did you mean \"eventual\"?" },
+	{ RESOURCES("collection: /a, hidden: no"), "2:74: hidden: \"no\" is none of not-found, alias", NULL },
+	{ RESOURCES("collection: /a, bulk: yes"), "2:72: bulk: \"yes\" is none of refuse, allow", NULL },
+	{ RESOURCES("collection: /a, operations: x"), "2:78: expected a map of keys and values", NULL },
+	{ RESOURCES("collection: /a, operations: [{match: PUT /}]"), "2:79: \"kind\" is missing", NULL },
+	{ RESOURCES("collection: /a, operations: [{kind: update}]"), "2:79: \"match\" is missing", NULL },
+	{ RESOURCES("collection: /a, operations: [{match: PUT, kind: update}]"), "2:87: match: \"PUT\" has no path",
+	  NULL },
+	{ RESOURCES("collection: /a, operations: [{match: /x, kind: update}]"),
+	  "2:87: match: \"/x\" does not begin with a "
+	  "method", NULL },
+	{ RESOURCES("collection: /a, operations: [{match: 'PUT /{x}', kind: update}]"),
+	  "2:87: match: \"PUT /{x}\": only {id} "
+	  "may stand", NULL },
+	{ RESOURCES("collection: /a, operations: [{match: PUT /x, kind: updat}]"),
+	  "2:101: kind: \"updat\" is none of update, "
+	  "append, replace, delete", "did you mean \"update\"?" },
+	{ RESOURCES("collection: /a, operations: [{match: PUT /x, kind: create}]"),
+	  "2:101: kind: a create is what shows", NULL },
+	{ RESOURCES("collection: /a, operations: [{match: PUT /x, kind: update, independent: maybe}]"),
+	  "2:122: independent: \"maybe\" is neither true nor false", NULL },
 	{ HEAD "hooks: [[echo]]\n", "3:8: hooks: this needs a later version", "leave it out, or empty" },
 	{ HEAD "queue: {settle: 60s}\n", "3:17: settle: this needs a later version", NULL },
 	{ HEAD "queue: {setle: 60s}\n", "3:9: unknown key \"setle\"", "\"settle\"" },
@@ -336,6 +405,23 @@ static void more_instances_than_can_be_told_apart_are_refused(void **state)
 	buf_fini(&text);
 }
 
+static void more_collections_than_are_looked_through_are_refused(void **state)
+{
+	struct conf *conf;
+	struct buf text, errors;
+
+	(void)state;
+	buf_init(&text, NULL, 0);
+	buf_add_z(&text, "site: dc1\nservices:\n  image:\n    listen: 127.0.0.1:1\n    resources:\n");
+	for (int i = 0; i < 80; i++)
+		buf_addf(&text, "      - collection: /c%d\n", i);
+	assert_int_equal(load(buf_cstr(&text), &conf, &errors), ERR_INVALID);
+	assert_non_null(strstr(buf_cstr(&errors), "conf.yaml:70:21: resources: more than 64"));
+	assert_int_equal(count_problems(buf_span(&errors)), 1);
+	buf_fini(&errors);
+	buf_fini(&text);
+}
+
 static void mistakes_of_the_registry_are_told_too(void **state)
 {
 	struct conf *conf;
@@ -369,6 +455,16 @@ static const char everything[] =
 	"    scope: 'image: dc2, compute: @both'\n    default: dc1; local\n"
 	"    scope_from: [10.0.0.0/8, 'fd00::/8', 127.0.0.1]\n    sites: [dc1, DC 3]\n    piggyback_strip: true\n"
 	"    health: {path: '/h?x=1', interval: 3s, timeout: 500ms, rise: 4, fall: 5}\n    fallback_on: [500, 404]\n"
+	"    resources:\n"
+	"      - collection: /v2/images\n        meta_id: uuid4\n        assign: $.id\n        consistency: weak\n"
+	"        hidden: alias\n        bulk: allow\n        volatile: [$.updated_at, \"$['a b']\"]\n"
+	"        operations:\n"
+	"          - {match: 'PUT /{id}/file', kind: replace, independent: true}\n"
+	"          - {match: POST /reindex, kind: update}\n"
+	"        conflict: lww\n        in_doubt: hold\n        order: resource\n        echo: []\n        find: ''\n"
+	"        refs: {}\n        copy: []\n        ready: {}\n        list: {}\n"
+	"      - {collection: '/v2/images/{id}/members', id: location, meta_id: integer}\n"
+	"      - collection: /v2/tasks\n"
 	"  on: {listen: '127.0.0.1:0', sites: none}\n"
 	"mesh: {listen: '127.0.1.1:7400', advertise: '192.0.2.1:7400', tls: {insecure: true}}\n"
 	"registry: {file: ./sites.yaml}\nadmin: {listen: 'unix:run/admin'}\n"
@@ -387,6 +483,32 @@ static void assert_path(struct span got, const char *name)
 	assert_non_null(getcwd(here, sizeof(here)));
 	snprintf(want, sizeof(want), "%s/%s", here, name);
 	assert_string_equal(got.p, want);
+}
+
+static void check_resources(const struct conf_service *s)
+{
+	const struct rule *r = s->resources, *image;
+	struct rule_match m;
+
+	assert_int_equal(s->resource_count, 3);
+	assert_int_equal(rules_count(s->rules), 3);
+	assert_true(rules_match(s->rules, SPAN("/v2/images/a/members/b"), &m) && span_eq(m.id, SPAN("b")));
+	assert_true(rules_match(s->rules, SPAN("/v2/images/a/file"), &m) && span_eq(m.id, SPAN("a")));
+	image = m.rule;
+	assert_true(span_eq(image->id_place, SPAN("$.id")) && span_eq(image->assign, SPAN("$.id")));
+	assert_true(image->meta_id == METAID_UUID4 && image->class == CLASS_WEAK && image->hidden == RULE_HIDDEN_ALIAS &&
+	            image->bulk == RULE_BULK_ALLOW && !image->learned);
+	assert_int_equal(image->operation_count, 2);
+	assert_true(span_eq(image->operations[0].match.method, SPAN("PUT")) &&
+	            span_eq(image->operations[0].match.path, SPAN("/{id}/file")) &&
+	            image->operations[0].kind == OPERATION_REPLACE && image->operations[0].independent);
+	assert_true(image->operations[1].kind == OPERATION_UPDATE && !image->operations[1].independent);
+	assert_int_equal(image->volatile_count, 2);
+	assert_true(span_eq(image->volatile_[1], SPAN("$['a b']")));
+	assert_true(!r[1].id_place.n && r[1].meta_id == METAID_INTEGER);
+	assert_true(span_eq(r[2].id_place, SPAN("$.id")) && !r[2].assign.n && r[2].meta_id == METAID_UUID &&
+	            r[2].class == CLASS_EVENTUAL && r[2].hidden == RULE_HIDDEN_NOT_FOUND && r[2].bulk == RULE_BULK_REFUSE &&
+	            !r[2].operation_count && !r[2].volatile_count);
 }
 
 static void check_everything(const struct conf *c)
@@ -435,6 +557,8 @@ static void check_everything(const struct conf *c)
 	assert_int_equal(s->health.fall, 5);
 	assert_int_equal(s->fallback_on_count, 2);
 	assert_int_equal(s->fallback_on[1], 404);
+	check_resources(s);
+	assert_true(c->services[1].resource_count == 0 && rules_count(c->services[1].rules) == 0);
 	assert_true(span_eq(c->services[1].name, SPAN("on")));
 	assert_int_equal(c->services[1].sites_rule, CONF_SITES_NONE);
 }
@@ -628,6 +752,50 @@ static void a_reload_names_what_needs_a_restart(void **state)
 	conf_unref(&after);
 }
 
+static void assert_resources_differ(const char *before_keys, const char *after_keys, const char *want)
+{
+	struct buf before_text, after_text, said;
+	struct conf *before, *after;
+
+	buf_init(&before_text, NULL, 0);
+	buf_init(&after_text, NULL, 0);
+	buf_init(&said, NULL, 0);
+	buf_addf(&before_text, "site: dc1\nservices: {a: {listen: 127.0.0.1:1, resources: [%s]}}\n", before_keys);
+	buf_addf(&after_text, "site: dc1\nservices: {a: {listen: 127.0.0.1:1, resources: [%s]}}\n", after_keys);
+	before = load_good(buf_cstr(&before_text));
+	after = load_good(buf_cstr(&after_text));
+	conf_diff(before, after, true, &said);
+	assert_int_equal(buf_len(&said), 0);
+	conf_diff(before, after, false, &said);
+	assert_string_equal(buf_cstr(&said), want);
+	conf_unref(&before);
+	conf_unref(&after);
+	buf_fini(&before_text);
+	buf_fini(&after_text);
+	buf_fini(&said);
+}
+
+static void a_reload_names_what_differs_in_resources(void **state)
+{
+#define OPERATION(request, kind) "{match: " request ", kind: " kind "}"
+	(void)state;
+	assert_resources_differ("{collection: /a}, {collection: /b}", "{collection: /a}, {collection: /b, id: $.id}",
+	        "");
+	assert_resources_differ("{collection: /a}, {collection: /b}", "{collection: /b, bulk: allow}, {collection: /c}",
+	                        "services.a.resources[/a]: removed\nservices.a.resources[/b].bulk: from refuse to allow\n"
+	                        "services.a.resources[/c]: added\n");
+	assert_resources_differ("{collection: /a}, {collection: /b}", "{collection: /b}, {collection: /a}",
+	                        "services.a.resources: another order\n");
+	assert_resources_differ("{collection: /a, operations: [" OPERATION("PUT /x", "update") "]}",
+	                        "{collection: /a, operations: [" OPERATION("PUT /x", "append") "]}",
+	                        "services.a.resources[/a].operations[PUT /x].kind: from update to append\n");
+	assert_resources_differ("{collection: /a, operations: [" OPERATION("PUT /x", "update") ", " OPERATION("PUT /y",
+	        "append") "]}",
+	                        "{collection: /a, operations: [" OPERATION("PUT /y", "append") ", " OPERATION("PUT /x",
+	  "update") "]}",
+	                        "services.a.resources[/a].operations: another order\n");
+}
+
 static void the_manual_is_the_one_in_docs(void **state)
 {
 	FILE *f = fopen(SOURCE_DIR "/docs/reference.md", "r");
@@ -655,6 +823,7 @@ int main(void)
 		cmocka_unit_test(each_mistake_is_one_message_at_its_place),
 		cmocka_unit_test(all_mistakes_are_told_at_once),
 		cmocka_unit_test(more_instances_than_can_be_told_apart_are_refused),
+		cmocka_unit_test(more_collections_than_are_looked_through_are_refused),
 		cmocka_unit_test(mistakes_of_the_registry_are_told_too),
 		cmocka_unit_test(every_option_is_read_and_printed),
 		cmocka_unit_test(six_lines_are_enough),
@@ -663,6 +832,7 @@ int main(void)
 		cmocka_unit_test(ranges_of_addresses_hold_both_families),
 		cmocka_unit_test(neighbours_are_the_instances_unless_they_are_listed),
 		cmocka_unit_test(a_reload_names_what_needs_a_restart),
+		cmocka_unit_test(a_reload_names_what_differs_in_resources),
 		cmocka_unit_test(the_manual_is_the_one_in_docs),
 	};
 

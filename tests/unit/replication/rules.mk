@@ -1,0 +1,5 @@
+check_PROGRAMS += tests/unit/replication/test_rules
+tests_unit_replication_test_rules_SOURCES = tests/unit/replication/test_rules.c tests/unit/replication/rules_rows.h
+tests_unit_replication_test_rules_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_replication_test_rules_LDADD = replication/libreplication.a base/libbase.a $(JANSSON_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/unit/replication/test_rules
