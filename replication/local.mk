@@ -23,3 +23,5 @@ replication_libreplication_a_SOURCES += \
 	replication/splice_json.c \
 	replication/splice_rules.c \
 	replication/splice_text.c
+# secrets
+replication_libreplication_a_SOURCES += replication/seal.c replication/seal.h
