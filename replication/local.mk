@@ -25,3 +25,8 @@ replication_libreplication_a_SOURCES += \
 	replication/splice_text.c
 # secrets
 replication_libreplication_a_SOURCES += replication/seal.c replication/seal.h
+# bodies
+replication_libreplication_a_SOURCES += \
+	replication/spool.h replication/spool_int.h \
+	replication/spool.c \
+	replication/spool_disk.c

@@ -5,5 +5,5 @@ include tests/unit/proxy/local.mk
 include tests/unit/registry/local.mk
 include tests/unit/replication/local.mk
 include tests/unit/replication/ident.mk
-include tests/unit/replication/secrets.mk
+include tests/unit/replication/spool.mk
 include tests/unit/scope/local.mk
