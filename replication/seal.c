@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,7 +26,6 @@
 #include <openssl/evp.h>
 
 #include "base/file.h"
-#include "base/random.h"
 
 #define VERSION 1
 #define NONCE_BYTES 12
@@ -38,6 +38,13 @@ struct seal {
 	EVP_CIPHER *cipher; /* fetched once: a look-up by name takes a lock and longer than sealing */
 	unsigned char key[KEY_BYTES];
 };
+
+/* From the kernel itself: a stock of random bytes may be shared with a process that this one was forked from, and a nonce
+ * must not be. So few bytes come whole. */
+static bool draw(unsigned char *p, size_t n)
+{
+	return getrandom(p, n, 0) == (ssize_t)n;
+}
 
 /* ---- the key file ------------------------------------------------------------------------------------------------ */
 
@@ -104,7 +111,8 @@ static int make_key(const char *path, struct err *e)
 	unsigned char key[KEY_BYTES];
 	int rc;
 
-	random_bytes(key, sizeof(key));
+	if (!draw(key, sizeof(key)))
+		return err_set(e, ERR_IO, "%s: no random bytes for a key: %s", path, strerror(errno));
 	rc = file_replace(path, span_make((const char *)key, sizeof(key)), e);
 	OPENSSL_cleanse(key, sizeof(key));
 	return rc;
@@ -206,8 +214,7 @@ int seal_add(const struct seal *seal, struct span plain, struct span context, st
 	if (!to)
 		return ERR_NOMEM;
 	to[0] = VERSION;
-	random_bytes(to + 1, NONCE_BYTES);
-	ctx = begin(seal, to, context, 1);
+	ctx = draw(to + 1, NONCE_BYTES) ? begin(seal, to, context, 1) : NULL;
 	good = ctx && run(ctx, plain, to + HEAD_BYTES) && EVP_CipherFinal_ex(ctx, last, &n) &&
 	       EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, TAG_BYTES, to + HEAD_BYTES + plain.n);
 	EVP_CIPHER_CTX_free(ctx);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "replication/seal.h"
@@ -163,6 +164,29 @@ static void the_same_secret_twice_does_not_look_the_same(void **state)
 	assert_null(memmem(a.mem, buf_len(&a), "gAAAAABl", 8));
 	buf_fini(&a);
 	buf_fini(&b);
+}
+
+static void a_process_and_its_child_share_no_nonce(void **state)
+{
+	struct fixture *f = *state;
+	struct buf before = sealed_of(f, SECRET, CONTEXT), own;
+	char others[13];
+	int pipes[2], status;
+	pid_t child;
+
+	assert_int_equal(pipe(pipes), 0);
+	child = fork();
+	own = sealed_of(f, SECRET, CONTEXT);
+	if (!child)
+		_exit(write(pipes[1], own.mem, sizeof(others)) != sizeof(others));
+	assert_int_equal(read(pipes[0], others, sizeof(others)), sizeof(others));
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_memory_not_equal(own.mem + 1, others + 1, 12);
+	close(pipes[0]);
+	close(pipes[1]);
+	buf_fini(&before);
+	buf_fini(&own);
 }
 
 static void bounds_are_kept(void **state)
@@ -325,6 +349,7 @@ int main(void)
 		TEST(it_cannot_be_lent_to_another_operation),
 		TEST(another_key_opens_nothing),
 		TEST(the_same_secret_twice_does_not_look_the_same),
+		TEST(a_process_and_its_child_share_no_nonce),
 		TEST(bounds_are_kept),
 		TEST(the_key_is_for_its_owner_alone),
 		TEST(what_a_crash_left_beside_it_does_not_matter),
