@@ -127,7 +127,7 @@ static void on_file_done(void *arg, int rc)
 static int hand_over(struct buf *from, struct buf *out)
 {
 	if (out->mem || out->max || out->failed || buf_len(from) < from->cap / 2) {
-		buf_add_span(out, buf_span(from));
+		buf_add_slowly(out, from->mem + from->rd, buf_len(from));
 		return out->failed ? ERR_NOMEM : 0;
 	}
 	out->mem = from->mem;

@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "tests/unit/replication/spool_bed.h"
+#include "tests/unit/replication/spool_calls.h"
 
 enum fault { FAULT_WRITE, FAULT_FULL, FAULT_SYNC, FAULT_RENAME, FAULT_UNLINK, FAULT_OPEN, FAULT_READ, FAULT_MEMORY, FAULTS };
 static const char *const fault_names[] = { "write", "disk full", "sync", "rename", "removal", "open", "read",
@@ -39,19 +40,8 @@ static bool refuses(enum fault f)
 	return true;
 }
 
-ssize_t __real_pwrite(int fd, const void *p, size_t n, off_t at);
-ssize_t __real_pread(int fd, void *p, size_t n, off_t at);
-int __real_renameat(int from, const char *a, int to, const char *b);
-int __real_unlinkat(int fd, const char *name, int flags);
-int __real_openat(int fd, const char *name, int flags, mode_t mode);
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);
-ssize_t __wrap_pwrite(int fd, const void *p, size_t n, off_t at);
-ssize_t __wrap_pread(int fd, void *p, size_t n, off_t at);
-int __wrap_fsync(int fd);
-int __wrap_renameat(int from, const char *a, int to, const char *b);
-int __wrap_unlinkat(int fd, const char *name, int flags);
-int __wrap_openat(int fd, const char *name, int flags, mode_t mode);
 void *__wrap_malloc(size_t bytes);
 void *__wrap_calloc(size_t count, size_t bytes);
 

@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "tests/unit/replication/spool_bed.h"
+#include "tests/unit/replication/spool_calls.h"
 
 #define MIB (1u << 20)
 
@@ -47,19 +48,6 @@ static bool is_broken(enum call call)
 	errno = atomic_load(&broken_errno);
 	return true;
 }
-
-ssize_t __real_pwrite(int fd, const void *p, size_t n, off_t at);
-ssize_t __real_pread(int fd, void *p, size_t n, off_t at);
-int __real_fsync(int fd);
-int __real_renameat(int from, const char *a, int to, const char *b);
-int __real_unlinkat(int fd, const char *name, int flags);
-int __real_openat(int fd, const char *name, int flags, mode_t mode);
-ssize_t __wrap_pwrite(int fd, const void *p, size_t n, off_t at);
-ssize_t __wrap_pread(int fd, void *p, size_t n, off_t at);
-int __wrap_fsync(int fd);
-int __wrap_renameat(int from, const char *a, int to, const char *b);
-int __wrap_unlinkat(int fd, const char *name, int flags);
-int __wrap_openat(int fd, const char *name, int flags, mode_t mode);
 
 ssize_t __wrap_pwrite(int fd, const void *p, size_t n, off_t at)
 {
