@@ -82,7 +82,7 @@ static inline unsigned walk_place_rule(const struct splice_walk *w)
 		if (!best || p->names > best->names)
 			best = p;
 	}
-	return best->rule;
+	return best ? best->rule : 0;
 }
 
 #endif
