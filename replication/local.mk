@@ -4,12 +4,12 @@ replication_libreplication_a_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
 replication_libreplication_a_SOURCES = \
 	replication/dict.c replication/dict.h \
 	replication/hlc.c replication/hlc.h \
+	replication/inbox.h replication/lane.c replication/lane_int.h \
 	replication/names.c replication/names.h \
 	replication/op_id.c replication/op_id.h \
 	replication/states.c replication/states.h \
 	replication/store.h replication/store_int.h \
 	replication/store_batch.c \
-	replication/store_lane.c \
 	replication/store_open.c \
 	replication/store_read.c \
 	replication/store_sql.c \
@@ -33,3 +33,10 @@ replication_libreplication_a_SOURCES += \
 	replication/rules_path.c \
 	replication/rules_scan.c \
 	replication/rules_shown.c
+# secrets
+replication_libreplication_a_SOURCES += replication/seal.c replication/seal.h
+# bodies
+replication_libreplication_a_SOURCES += \
+	replication/spool.h replication/spool_int.h \
+	replication/spool.c \
+	replication/spool_disk.c

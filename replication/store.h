@@ -18,13 +18,13 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/span.h"
+#include "replication/inbox.h"
 #include "replication/names.h"
 #include "replication/op_id.h"
 #include "replication/states.h"
 
 struct store;
 struct store_batch;
-struct store_inbox;
 struct store_reader;
 
 struct store_options {
@@ -46,23 +46,6 @@ struct names *store_names(struct store *s);
 /* 0, or why the writer has stopped: nothing is durable any more until a restart. */
 int store_stopped(struct store *s, struct err *e);
 
-/* Answers. ---------------------------------------------------------------------------------------------------------- */
-
-/* rc of a batch: 0 durable.  Nothing of it was or will be done: ERR_EXISTS (an operation or a local id that is there
- * already), ERR_NOT_FOUND (a resource or operation it speaks of is not there), ERR_INVALID, ERR_CLOSED (the writer has
- * stopped before).  Not durable, and after a crash whole or absent: ERR_NOMEM, ERR_LIMIT (disk full), ERR_BUSY, and
- * ERR_IO, with which the writer stops. */
-typedef void store_done(void *arg, int rc);
-
-/* Where answers wait for the thread they are meant for. */
-int store_inbox_new(struct store_inbox **inbox_r) MUST_CHECK;
-/* Not before everything sent to it has been answered. */
-void store_inbox_free(struct store_inbox **inboxp);
-/* Readable when an answer waits; level-triggered. */
-int store_inbox_fd(const struct store_inbox *inbox);
-/* Calls what waits, in the order of the answers; the number of them. */
-size_t store_inbox_run(struct store_inbox *inbox);
-
 /* Batches. ---------------------------------------------------------------------------------------------------------- */
 
 #define STORE_BATCH_BYTES (4u << 20)   /* of one batch; bodies beyond are spooled */
@@ -72,7 +55,12 @@ size_t store_inbox_run(struct store_inbox *inbox);
 struct store_batch *store_batch_new(void) MUST_CHECK;
 void store_batch_free(struct store_batch **batchp);
 /* Takes the batch in any case. 0: done will be called (inbox NULL: on the commit thread); else it will not:
- * ERR_NOMEM, ERR_LIMIT (also of what was added before), ERR_CLOSED. */
+ * ERR_NOMEM, ERR_LIMIT (also of what was added before), ERR_CLOSED.
+ *
+ * The answer: 0 durable.  Nothing of it was or will be done: ERR_EXISTS (an operation or a local id that is there
+ * already), ERR_NOT_FOUND (a resource or operation it speaks of is not there), ERR_INVALID, ERR_CLOSED (the writer has
+ * stopped before).  Not durable, and after a crash whole or absent: ERR_NOMEM, ERR_LIMIT (disk full), ERR_BUSY, and
+ * ERR_IO, with which the writer stops. */
 int store_submit(struct store *s, struct store_batch **batchp, struct store_inbox *inbox, store_done *done,
                  void *arg) MUST_CHECK;
 

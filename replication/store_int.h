@@ -1,5 +1,5 @@
 /* The parts of the store: store_open.c opens and checks, store_sql.c holds schema and statements, store_batch.c puts
- * changes together, store_writer.c commits them, store_read.c reads, store_lane.c has threads and inboxes. */
+ * changes together, store_writer.c commits them, store_read.c reads; threads and inboxes are lane.c's. */
 #ifndef REPLICATION_STORE_INT_H
 #define REPLICATION_STORE_INT_H
 
@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 #include <stdatomic.h>
 
+#include "replication/lane_int.h"
 #include "replication/store.h"
 
 /* ---- values and statements ------------------------------------------------------------------------------------- */
@@ -79,38 +80,6 @@ struct store_steps {
 };
 extern const struct store_steps store_schema;
 #define STORE_APPLICATION_ID 0x53634d73
-
-/* ---- threads ---------------------------------------------------------------------------------------------------- */
-
-struct store_job {
-	struct store_job *next;
-	struct store_inbox *inbox;
-	store_done *done;
-	void *arg;
-	int rc;
-	size_t bytes;
-	void (*retire)(struct store_job *job); /* frees it, after done */
-};
-
-/* A thread that works off a list. */
-struct store_lane {
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	struct store_job *first, **last;
-	size_t bytes, most;
-	bool running, ending, refusing;
-};
-
-int lane_start(struct store_lane *lane, size_t most, void *(*run)(void *), void *arg) MUST_CHECK;
-/* When all that waits has been worked off. */
-void lane_end(struct store_lane *lane);
-int lane_put(struct store_lane *lane, struct store_job *job) MUST_CHECK;
-/* Waits; NULL: the end. The whole list, or one of it. */
-struct store_job *lane_take(struct store_lane *lane, bool all);
-/* From now on nothing is taken in. */
-void lane_refuse(struct store_lane *lane);
-void job_answer(struct store_job *job, int rc);
 
 /* ---- batches ---------------------------------------------------------------------------------------------------- */
 

@@ -22,3 +22,12 @@ tests_fault_store_kill_SOURCES = tests/fault/store_kill.c tests/unit/replication
 tests_fault_store_kill_CFLAGS = $(AM_CFLAGS)
 tests_fault_store_kill_LDADD = replication/libreplication.a base/libbase.a $(SQLITE_LIBS)
 TESTS += tests/fault/store_kill
+# Every call of the spool to the disk, and every allocation, fails once.
+check_PROGRAMS += tests/fault/spool
+tests_fault_spool_SOURCES = tests/fault/spool.c tests/unit/replication/spool_bed.h \
+	tests/unit/replication/spool_calls.h
+tests_fault_spool_CFLAGS = $(AM_CFLAGS)
+tests_fault_spool_LDADD = replication/libreplication.a base/libbase.a
+tests_fault_spool_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=pwrite,--wrap=pread,--wrap=fsync \
+	-Wl,--wrap=renameat,--wrap=unlinkat,--wrap=openat
+TESTS += tests/fault/spool

@@ -6,4 +6,5 @@ include tests/unit/registry/local.mk
 include tests/unit/replication/local.mk
 include tests/unit/replication/ident.mk
 include tests/unit/replication/rules.mk
+include tests/unit/replication/spool.mk
 include tests/unit/scope/local.mk

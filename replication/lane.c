@@ -1,7 +1,8 @@
 /* Threads that work off lists of jobs, and inboxes that bring the answers to the thread they are meant for.  A lane's
  * lock, and an inbox's, are held for a few pointers. */
-#include "replication/store_int.h"
+#include "replication/lane_int.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
