@@ -168,6 +168,77 @@ static void a_source_that_fails_resets(void **state)
 	assert_int_equal(got.result, INNER_UNKNOWN);
 }
 
+static struct { struct buf *out; void (*done)(void *arg, int rc); void *arg; } asked;
+
+static int answers_later(struct inner_source *src, uint64_t offset, struct buf *out, size_t most,
+                         void (*done)(void *arg, int rc), void *arg)
+{
+	(void)src;
+	(void)offset;
+	(void)most;
+	asked.out = out;
+	asked.done = done;
+	asked.arg = arg;
+	return 0;
+}
+
+static void give(const char *text)
+{
+	buf_add_z(asked.out, text);
+	asked.done(asked.arg, 0);
+	bed_settle(&bed);
+}
+
+static void a_slow_source_and_a_long_answer(void **state)
+{
+	struct inner_source src = { answers_later };
+	struct inner_request r = post(true);
+	static char piece[1 << 20];
+	struct bed_end *e;
+
+	(void)state;
+	r.body = span_make("", 0);
+	r.source = &src;
+	r.source_bytes = 10;
+	e = send_to_instance(&r);
+	assert_true(shows(e, "Content-Length: 10\r\n"));
+	give("01234");
+	bed_advance(&bed, 1000000);
+	assert_false(shows(e, "0123456789"));
+	give("56789");
+	assert_true(shows(e, "0123456789"));
+	buf_add_z(&e->to_proxy, "HTTP/1.1 200 OK\r\nContent-Length: 3145728\r\n\r\n");
+	for (int i = 0; i < 3; i++)
+		buf_add(&e->to_proxy, piece, sizeof(piece));
+	bed_settle(&bed);
+	assert_int_equal(got.calls, 1);
+	assert_int_equal(got.result, INNER_ANSWERED);
+	assert_int_equal(got.bytes, INNER_ANSWER_BYTES);
+	assert_true(got.cut);
+}
+
+/* The answer is told at once; what the source was asked for comes when all is over. */
+static void an_answer_before_the_content_is_whole(void **state)
+{
+	struct inner_source src = { answers_later };
+	struct inner_request r = post(true);
+	struct bed_end *e;
+
+	(void)state;
+	r.body = span_make("", 0);
+	r.source = &src;
+	r.source_bytes = 10;
+	e = send_to_instance(&r);
+	buf_add_z(&e->to_proxy, "HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n");
+	bed_settle(&bed);
+	assert_int_equal(got.calls, 1);
+	assert_int_equal(got.result, INNER_ANSWERED);
+	assert_int_equal(got.status, 409);
+	give("01234");
+	assert_int_equal(got.calls, 1);
+	assert_true(e->closed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -176,6 +247,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(no_answer_is_unknown_and_not_repeated, setup, teardown),
 		cmocka_unit_test_setup_teardown(refused_is_not_executed, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_source_that_fails_resets, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_slow_source_and_a_long_answer, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_answer_before_the_content_is_whole, setup, teardown),
 	};
 
 	log_set_level(LOG_ERROR);
