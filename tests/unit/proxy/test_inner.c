@@ -30,23 +30,27 @@ static void on_done(void *arg, const struct inner_answer *a)
 
 static int setup(void **state)
 {
-	char path[] = "/tmp/test-inner-XXXXXX";
+	char path[] = "/tmp/test-inner-XXXXXX", sites[] = "/tmp/test-inner-XXXXXX";
 	struct conf *conf;
 	struct registry *reg;
 	struct buf errors;
-	FILE *f = fdopen(mkstemp(path), "w");
+	FILE *f = fdopen(mkstemp(path), "w"), *g = fdopen(mkstemp(sites), "w");
 
 	(void)state;
 	memset(&got, 0, sizeof(got));
-	fputs("site: dc1\nservices:\n  image:\n    listen: 127.0.0.1:9292\n    instances: [\"http://127.0.0.1:19292\"]\n", f);
+	fputs("site: dc1\nservices:\n  image:\n    listen: 127.0.0.1:9292\n    instances: [\"http://127.0.0.1:19292\"]\n"
+	      "mesh: {listen: \"127.0.0.1:7400\", tls: {insecure: true}}\n", f);
 	fclose(f);
+	fputs("sites:\n  dc1: {mesh: \"127.0.0.1:7400\"}\n  dc2: {mesh: \"127.0.0.2:7400\"}\n", g);
+	fclose(g);
 	buf_init(&errors, NULL, 0);
 	if (conf_load(path, &conf, &errors) ||
-	    registry_file_load(NULL, conf->site, conf->labels, conf->label_count, NULL, &reg, &errors)) {
+	    registry_file_load(sites, conf->site, conf->labels, conf->label_count, NULL, &reg, &errors)) {
 		fprintf(stderr, "%.*s\n", SPAN_ARG(buf_span(&errors)));
 		return -1;
 	}
 	unlink(path);
+	unlink(sites);
 	return bed_init(&bed, conf, reg);
 }
 
@@ -239,6 +243,37 @@ static void an_answer_before_the_content_is_whole(void **state)
 	assert_true(e->closed);
 }
 
+static void another_site_is_told_the_operation(void **state)
+{
+	struct inner_request r = post(true);
+	struct bed_end *e;
+
+	(void)state;
+	r.site = SPAN("dc2");
+	r.operation = SPAN("{\"op\":\"dc1/1/2\"}");
+	r.fields = SPAN("Host: image\r\nX-Scopemesh-Scope: image: dc2\r\n");
+	e = send_to_instance(&r);
+	assert_true(shows(e, "X-Scopemesh-Operation: {\"op\":\"dc1/1/2\"}\r\n"));
+	assert_true(shows(e, "X-Scopemesh-Scope: image: dc2\r\n"));
+	assert_true(shows(e, "X-Scopemesh-Service: image\r\n"));
+	buf_add_z(&e->to_proxy, "HTTP/1.1 503 Service Unavailable\r\nX-Scopemesh-Error: no-instance\r\n"
+	                        "Content-Length: 0\r\n\r\n");
+	bed_settle(&bed);
+	assert_int_equal(got.calls, 1);
+	assert_int_equal(got.result, INNER_NOT_EXECUTED);
+	assert_true(got.by_proxy);
+	assert_string_equal(got.reason, "no-instance");
+}
+
+static void an_instance_is_not_told_the_operation(void **state)
+{
+	struct inner_request r = post(true);
+
+	(void)state;
+	r.operation = SPAN("{}");
+	assert_false(shows(send_to_instance(&r), "Operation"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +284,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_source_that_fails_resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_slow_source_and_a_long_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_answer_before_the_content_is_whole, setup, teardown),
+		cmocka_unit_test_setup_teardown(another_site_is_told_the_operation, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_instance_is_not_told_the_operation, setup, teardown),
 	};
 
 	log_set_level(LOG_ERROR);
