@@ -6,7 +6,7 @@
  * was forgotten in by_length fails there. */
 #include "http/message.h"
 
-#define LONGEST_NAME 19
+#define LONGEST_NAME 21
 #define SAME_LENGTH_MAX 6
 
 static const struct span names[] = {
@@ -36,6 +36,7 @@ static const uint8_t by_length[LONGEST_NAME + 1][SAME_LENGTH_MAX] = {
 	         HTTP_X_SCOPEMESH_TRACE, HTTP_X_SCOPEMESH_ERROR },
 	[18] = { HTTP_PROXY_AUTHENTICATE },
 	[19] = { HTTP_PROXY_AUTHORIZATION, HTTP_X_SCOPEMESH_SERVICE },
+	[21] = { HTTP_X_SCOPEMESH_OPERATION },
 };
 
 static unsigned char lower(char c)
@@ -212,6 +213,7 @@ static bool is_end_to_end(enum http_field_id id)
 	case HTTP_X_SCOPE_ANY:
 	case HTTP_X_SCOPEMESH_ANY:
 	case HTTP_X_SCOPEMESH_ERROR:
+	case HTTP_X_SCOPEMESH_OPERATION:
 	case HTTP_X_SCOPEMESH_SCOPE:
 	case HTTP_X_SCOPEMESH_SERVICE:
 	case HTTP_X_SCOPEMESH_TRACE:

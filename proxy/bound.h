@@ -10,7 +10,8 @@
 #include "base/buf.h"
 #include "proxy/conf.h"
 
-enum listener_kind { LISTEN_SERVICE, LISTEN_MESH, LISTEN_ADMIN };
+enum listener_kind { LISTEN_SERVICE, LISTEN_MESH, LISTEN_ADMIN,
+	             LISTEN_INNER /* requests of our own (inner.h): no socket */ };
 
 #define BOUND_SERVICE_BYTES 68 /* names have at most 64 */
 

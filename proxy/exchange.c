@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "proxy/inner.h"
 #include "proxy/io_tls.h"
 
 #define EXCHANGE_MAGIC 0x5c0e4e01u
@@ -83,6 +84,8 @@ static struct exchange *exchange_new(struct session *s)
 	x->start_us = clock_mono_us();
 	x->wall_ms = clock_wall_ms();
 	s->x = x;
+	x->inner = x->between_sites = s->kind == LISTEN_INNER;
+	x->once = x->inner && inner_is_once(x);
 	return x;
 }
 
@@ -130,6 +133,8 @@ static int say_sorry(struct session *s)
 {
 	const struct span text = SPAN(sorry);
 
+	if (s->kind == LISTEN_INNER)
+		return 0;
 	if (s->c.io.writing)
 		return ERR_NOMEM;
 	buf_fini(&s->c.out);
@@ -228,7 +233,7 @@ void exchange_reply(struct exchange *x, unsigned status, const char *content_typ
 	if (session_is_closing(x->s))
 		x->keep = false;
 	x->state = X_REPLY;
-	if (x->reply.failed || heads_add_reply(x, content_type, &x->s->c.out)) {
+	if (x->reply.failed || (!x->inner && heads_add_reply(x, content_type, &x->s->c.out))) {
 		x->status = 503;
 		x->reason = x->proxy_error = "no-memory";
 		x->keep = false;
@@ -288,6 +293,8 @@ enum exchange_step exchange_step_end(struct exchange *x)
 {
 	exchange_target_end(x, NULL);
 	exchange_account(x);
+	if (x->inner)
+		inner_judge(x);
 	return STEP_DONE;
 }
 

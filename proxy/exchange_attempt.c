@@ -14,11 +14,13 @@ bool exchange_is_local(const struct exchange *x)
 
 bool exchange_is_safe(const struct exchange *x)
 {
-	return x->req.method_kind == HTTP_METHOD_SAFE;
+	return x->req.method_kind == HTTP_METHOD_SAFE && !x->once;
 }
 
 bool exchange_is_repeatable(const struct exchange *x)
 {
+	if (x->inner)
+		return !x->once;
 	return x->req.method_kind != HTTP_METHOD_OTHER ||
 	       http_find((const struct http_head *)&x->req, HTTP_IDEMPOTENCY_KEY) != NULL;
 }
@@ -232,7 +234,7 @@ void exchange_attempt_failed(struct exchange *x, enum exchange_outcome outcome, 
 	exchange_target_end(x, stats_reason_text(reason));
 	upstream_drop(&x->up, true);
 	deadline_clear(&x->w->deadlines, &x->s->deadline);
-	x->hold = false;
+	x->hold = x->sent_any = false;
 	x->replay_sent = 0;
 	x->pool = NULL;
 	if (x->replay_lost) {
@@ -257,7 +259,7 @@ void exchange_attempt_failed(struct exchange *x, enum exchange_outcome outcome, 
 		same_again(x);
 	} else if (exchange_is_safe(x)) {
 		exchange_move_on(x, reason);
-	} else if (exchange_is_repeatable(x) && !x->bad_answer) { /* who answers badly would do so again */
+	} else if (exchange_is_repeatable(x) && !x->bad_answer && !x->inner) { /* who answers badly would do so again */
 		count_reason(x, reason, false);
 		repeat_same(x, false);
 	} else {
@@ -286,7 +288,7 @@ static void note_not_reached(struct exchange *x, int code)
 
 enum exchange_step exchange_step_connect(struct exchange *x)
 {
-	enum upstream_want want = x->fresh_only                 ? UPSTREAM_FRESH
+	enum upstream_want want = x->fresh_only || x->once      ? UPSTREAM_FRESH
 	                          : exchange_is_repeatable(x) ? UPSTREAM_ANY
 	                                                      : UPSTREAM_PROVEN;
 	struct tls_target to;

@@ -71,6 +71,7 @@ struct exchange {
 	size_t replay_sent;
 	bool replay_lost;
 	bool from_mesh, has_peer;
+	bool inner, once;         /* a request of our own (inner.h); it must not be sent twice */
 	bool between_sites;       /* no request of a user: neither counted nor logged */
 	size_t peer;              /* from the mesh: which site it came from, by index in view->reg */
 

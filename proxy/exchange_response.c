@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "proxy/inner.h"
 
 /* Their heads stay in the request's arena, which bounds them as well. */
 #define INTERIM_MOST 256
@@ -16,7 +17,7 @@ static void start_relay(struct exchange *x)
 	x->first_us = clock_mono_us() - x->start_us;
 	x->status = x->res.status;
 	http_body_init(&x->res_body, x->res.framing, x->res.content_length);
-	x->client_chunked = (x->res.framing == HTTP_CHUNKED || x->res.framing == HTTP_UNTIL_CLOSE) &&
+	x->client_chunked = !x->inner && (x->res.framing == HTTP_CHUNKED || x->res.framing == HTTP_UNTIL_CLOSE) &&
 	                    x->req.minor >= 1;
 	if ((x->res.framing == HTTP_CHUNKED || x->res.framing == HTTP_UNTIL_CLOSE) && !x->client_chunked)
 		x->keep = false; /* to HTTP/1.0 the end of the connection ends the body */
@@ -26,7 +27,7 @@ static void start_relay(struct exchange *x)
 		x->keep = false;
 	x->res_started = true;
 	x->state = X_RELAY;
-	if (heads_add_response(x, &client->out)) {
+	if (x->inner ? inner_take_head(x) : heads_add_response(x, &client->out)) {
 		x->cut = true;
 		x->state = X_END;
 	}
@@ -105,7 +106,7 @@ static bool on_interim(struct exchange *x)
 		return false;
 	if (x->res.status == 100 && (!x->req.expect_continue || x->continue_sent))
 		return true;
-	if (x->req.minor == 0)
+	if (x->req.minor == 0 || x->inner)
 		return true;
 	if (x->res.status == 100)
 		x->continue_sent = true;

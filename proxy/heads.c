@@ -116,7 +116,8 @@ static void drop_id(struct http_head *head, enum http_field_id id)
 static bool is_internal(uint8_t id)
 {
 	return id == HTTP_X_SCOPEMESH_ERROR || id == HTTP_X_SCOPEMESH_SCOPE ||
-	       id == HTTP_X_SCOPEMESH_SERVICE || id == HTTP_X_SCOPEMESH_TRACE || id == HTTP_X_SCOPEMESH_ANY;
+	       id == HTTP_X_SCOPEMESH_SERVICE || id == HTTP_X_SCOPEMESH_TRACE ||
+	       id == HTTP_X_SCOPEMESH_OPERATION || id == HTTP_X_SCOPEMESH_ANY;
 }
 
 static bool client_is_trusted(const struct exchange *x, const struct addr *peer)
@@ -137,7 +138,7 @@ static void add_forwarded(struct exchange *x, struct buf *out)
 	struct addr peer;
 	bool trusted, plain;
 
-	if (x->from_mesh)
+	if (x->from_mesh || x->inner) /* of a request of our own they are among its fields */
 		return;
 	plain = io_is_made_with(&x->s->c.io, NULL);
 	session_peer(x->s, &peer);
@@ -169,6 +170,8 @@ static void add_forwarded(struct exchange *x, struct buf *out)
 
 static void add_mesh_fields(struct exchange *x, struct buf *out)
 {
+	const struct http_field *operation = x->inner ? http_find(&x->req, HTTP_X_SCOPEMESH_OPERATION) : NULL;
+
 	buf_add_z(out, "X-Scopemesh-Service: ");
 	heads_add_token(out, x->svc->name);
 	buf_add_z(out, "\r\nX-Scopemesh-Trace: ");
@@ -180,6 +183,8 @@ static void add_mesh_fields(struct exchange *x, struct buf *out)
 	buf_add_z(out, "\r\n");
 	if (x->has_scope)
 		add_field(out, "X-Scopemesh-Scope", x->scope_text);
+	if (operation)
+		add_field(out, "X-Scopemesh-Operation", operation->value);
 	if (x->hold)
 		buf_add_z(out, "X-Scopemesh-Hold: 1\r\n");
 	if (!x->up->reused)

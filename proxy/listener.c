@@ -51,6 +51,9 @@ static struct deadline *stalled(struct worker *w, enum deadline_kind kind, int64
 {
 	struct deadline *d = TAILQ_FIRST(&w->deadlines.queue[kind]);
 
+	while (d && container_of(d, struct session, deadline)->kind == LISTEN_INNER) /* not in doubt for a place */
+		d = TAILQ_NEXT(d, link);
+
 	return d && clock_mono_us() - armed_us(w, d) >= least_us ? d : NULL;
 }
 

@@ -44,6 +44,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/reload.c proxy/reload.h \
 	proxy/route.c \
 	proxy/server.c proxy/server.h \
+	proxy/inner.c proxy/inner.h \
 	proxy/session.c proxy/session.h \
 	proxy/stats.c proxy/stats.h \
 	proxy/tls.c proxy/tls.h proxy/tls_int.h \

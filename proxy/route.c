@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "proxy/carrier.h"
 #include "proxy/exchange_int.h"
+#include "proxy/inner.h"
 #include "proxy/lookup.h"
 #include "proxy/peer.h"
 #include "proxy/piggyback.h"
@@ -464,6 +465,8 @@ int route_request(struct exchange *x)
 		return answer_last_hop(x);
 	if (x->s->kind == LISTEN_MESH) {
 		rc = route_from_mesh(x);
+	} else if (x->inner) { /* whether it goes round in circles was judged when it came in */
+		rc = inner_route(x);
 	} else if (!(rc = find_service_by_path(x)) && !(rc = check_loop(x))) {
 		let_watch(x);
 		rc = route_by_scope(x);

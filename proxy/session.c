@@ -145,6 +145,8 @@ static void enlist(struct session *s)
 	struct worker *w = s->worker;
 
 	TAILQ_INSERT_TAIL(&w->sessions, s, link);
+	if (s->kind == LISTEN_INNER) /* neither a client nor a descriptor */
+		return;
 	atomic_fetch_add_explicit(&open_sessions, 1, memory_order_relaxed);
 	descriptors_add(1);
 	counter_add(&w->stats.accepted, 1);
@@ -219,6 +221,8 @@ void session_close(struct session *s, bool reset)
 		TAILQ_REMOVE(&w->ready_sessions, s, ready_link);
 	TAILQ_REMOVE(&w->sessions, s, link);
 	TAILQ_INSERT_TAIL(&w->dead_sessions, s, link);
+	if (s->kind == LISTEN_INNER)
+		return;
 	atomic_fetch_sub_explicit(&open_sessions, 1, memory_order_relaxed);
 	descriptors_add(-1);
 	counter_add(&w->stats.connections_client, (uint64_t)-1);
@@ -284,7 +288,7 @@ static bool line_too_long(const struct session *s, struct span head, size_t most
 
 static void read_head(struct session *s)
 {
-	size_t most = s->worker->view->conf->limit_header_bytes + (s->kind == LISTEN_MESH ? HEAD_ROOM : 0);
+	size_t most = s->worker->view->conf->limit_header_bytes + (s->kind == LISTEN_MESH || s->kind == LISTEN_INNER ? HEAD_ROOM : 0);
 	struct span head;
 	const char *reason;
 
@@ -415,8 +419,8 @@ void session_exchange_done(struct session *s, bool keep, bool reset)
 	w->awaited_count -= s->awaited;
 	s->awaited = false;
 	deadline_clear(&w->deadlines, &s->deadline);
-	if (reset) {
-		session_close(s, true);
+	if (reset || s->kind == LISTEN_INNER) {
+		session_close(s, reset);
 		return;
 	}
 	if (!keep && (s->client_closes || s->refused) && !buf_len(&s->c.in)) {

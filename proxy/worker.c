@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/exchange.h"
+#include "proxy/inner.h"
 #include "proxy/server.h"
 #include "proxy/session.h"
 #include "proxy/upstream.h"
@@ -379,6 +380,8 @@ int worker_init(struct worker *w, struct server *server, unsigned index, struct 
 	w->index = index;
 	w->random = index + 1;
 	TAILQ_INIT(&w->listeners);
+	TAILQ_INIT(&w->inners_ready);
+	w->inner = (struct listener){ .kind = LISTEN_INNER, .fd = -1, .worker = w };
 	STAILQ_INIT(&w->inbox.changes);
 	TAILQ_INIT(&w->sessions);
 	TAILQ_INIT(&w->dead_sessions);
@@ -418,7 +421,10 @@ static void reap(struct worker *w)
 
 void worker_turn(struct worker *w)
 {
-	sessions_run_ready(w);
+	do {
+		sessions_run_ready(w);
+		inners_run_ready(w);
+	} while (!TAILQ_EMPTY(&w->ready_sessions));
 	reap(w);
 	atomic_store_explicit(&w->busy_told, w->busy_count, memory_order_release);
 	if (w->drain) {
@@ -435,6 +441,7 @@ void worker_run(struct worker *w)
 	}
 	while (!TAILQ_EMPTY(&w->sessions))
 		session_abort(TAILQ_FIRST(&w->sessions));
+	inners_run_ready(w);
 	reap(w);
 }
 

@@ -27,6 +27,7 @@
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 struct exchange;
+struct inner;
 struct pool;
 struct session;
 struct upstream;
@@ -92,6 +93,8 @@ struct worker {
 	struct buf_pool blocks;
 	struct deadlines deadlines;
 	TAILQ_HEAD(, listener) listeners;
+	struct listener inner;     /* of requests of our own (inner.h): never closed, in no list */
+	TAILQ_HEAD(, inner) inners_ready;
 	TAILQ_HEAD(, session) sessions, dead_sessions, ready_sessions, unwatched_sessions;
 	TAILQ_HEAD(, upstream) dead_upstreams;
 	TAILQ_HEAD(, exchange) dead_exchanges, spare_exchanges;

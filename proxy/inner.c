@@ -1,0 +1,373 @@
+/* A request of our own: its stream's other end is this object.
+ *
+ * The session reads the head, then the content, from here; what it writes is the content of the answer, since the head is
+ * handed over as it came (inner_take_head).  Readiness is a queue of the worker (inners_run_ready).  The object lives
+ * until done was called and no piece of its source is under way. */
+#include "proxy/inner.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "proxy/exchange_int.h"
+
+#define PIECE_BYTES 16384
+/* An answer that goes on beyond this is left. */
+#define DRAIN_BYTES (64u << 20)
+
+struct inner {
+	struct worker *w;
+	struct io *io;          /* NULL: closed */
+	struct inner_request r;
+	struct buf head, piece; /* of the request: what was not read yet */
+	uint64_t asked, total;  /* content: given to read or asked of the source; in all */
+	bool fetching, failed, queued, told, judged, enough;
+	struct arena arena;     /* of the answer */
+	struct http_head res;
+	struct buf body;
+	uint64_t drained;
+	struct inner_answer answer;
+	char reason[48];
+	TAILQ_ENTRY(inner) link;
+};
+
+static struct inner *of(const struct io *io)
+{
+	return io->impl;
+}
+
+static void inner_free(struct inner *in)
+{
+	buf_fini(&in->head);
+	buf_fini(&in->piece);
+	buf_fini(&in->body);
+	arena_fini(&in->arena);
+	free(in);
+}
+
+static void enqueue(struct inner *in)
+{
+	if (in->queued)
+		return;
+	in->queued = true;
+	TAILQ_INSERT_TAIL(&in->w->inners_ready, in, link);
+}
+
+/* ---- content ---- */
+
+static void on_piece(void *arg, int rc)
+{
+	struct inner *in = arg;
+	size_t n = buf_len(&in->piece);
+
+	in->fetching = false;
+	in->failed = rc || in->piece.failed || !n || n > in->total - in->asked;
+	in->asked += n;
+	if (in->told)
+		inner_free(in);
+	else
+		enqueue(in);
+}
+
+static void fetch(struct inner *in)
+{
+	uint64_t left = in->total - in->asked;
+
+	if (!in->r.source || in->fetching || in->failed || !left)
+		return;
+	in->fetching = true;
+	if (in->r.source->next(in->r.source, in->asked, &in->piece, left < PIECE_BYTES ? (size_t)left : PIECE_BYTES,
+	                       on_piece, in)) {
+		in->fetching = false;
+		in->failed = true;
+		enqueue(in);
+	}
+}
+
+static bool has_bytes(const struct inner *in)
+{
+	return in->failed || buf_len(&in->head) || (!in->fetching && buf_len(&in->piece)) ||
+	       (!in->fetching && in->asked < in->total);
+}
+
+static size_t take(struct buf *from, void *room, size_t bytes)
+{
+	size_t n = buf_len(from) < bytes ? buf_len(from) : bytes;
+
+	memcpy(room, buf_span(from).p, n);
+	buf_consume(from, n);
+	return n;
+}
+
+static ssize_t inner_read(struct io *io, void *room, size_t bytes)
+{
+	struct inner *in = of(io);
+	size_t n;
+
+	if (buf_len(&in->head))
+		return (ssize_t)take(&in->head, room, bytes);
+	if (!in->r.source && in->asked < in->total) {
+		n = in->total - in->asked < bytes ? (size_t)(in->total - in->asked) : bytes;
+		memcpy(room, in->r.body.p + in->asked, n);
+		in->asked += n;
+		return (ssize_t)n;
+	}
+	if (!in->fetching && !buf_len(&in->piece))
+		fetch(in);
+	if (in->failed)
+		return -ECONNRESET;
+	if (!in->fetching && buf_len(&in->piece))
+		return (ssize_t)take(&in->piece, room, bytes);
+	return -EAGAIN;
+}
+
+static ssize_t inner_write(struct io *io, const struct iovec *iov, int count)
+{
+	struct inner *in = of(io);
+	size_t total = 0, room;
+
+	for (int i = 0; i < count; i++) {
+		room = INNER_ANSWER_BYTES - buf_len(&in->body);
+		buf_add(&in->body, iov[i].iov_base, iov[i].iov_len < room ? iov[i].iov_len : room);
+		in->answer.body_cut |= iov[i].iov_len > room;
+		total += iov[i].iov_len;
+	}
+	in->drained += total;
+	in->enough = in->drained > DRAIN_BYTES;
+	return in->enough || in->body.failed ? -EPIPE : (ssize_t)total;
+}
+
+static int inner_connected(struct io *io)
+{
+	(void)io;
+	return 0;
+}
+
+static bool inner_quiet(struct io *io)
+{
+	return !has_bytes(of(io));
+}
+
+static int inner_want(struct io *io, bool read, bool write)
+{
+	io->reading = read;
+	io->writing = write;
+	if (read && has_bytes(of(io)))
+		enqueue(of(io));
+	return 0;
+}
+
+static void inner_shutdown_write(struct io *io)
+{
+	(void)io;
+}
+
+static void inner_close(struct io *io, bool reset)
+{
+	struct inner *in = of(io);
+
+	(void)reset;
+	in->io = NULL;
+	io->impl = NULL;
+	enqueue(in);
+}
+
+static const struct io_ops inner_ops = {
+	.read = inner_read,
+	.write = inner_write,
+	.connected = inner_connected,
+	.quiet = inner_quiet,
+	.want = inner_want,
+	.shutdown_write = inner_shutdown_write,
+	.close = inner_close,
+};
+
+/* ---- the machine's side ---- */
+
+bool inner_is_once(const struct exchange *x)
+{
+	return of(&x->s->c.io)->r.once;
+}
+
+int inner_route(struct exchange *x)
+{
+	const struct inner_request *r = &of(&x->s->c.io)->r;
+	const struct http_field *scope = http_find(&x->req, HTTP_X_SCOPEMESH_SCOPE);
+	const struct conf *conf = x->view->conf;
+	struct problem p = { .status = 503, .type = "no-instance", .detail = "no service or site of that name" };
+
+	for (x->svc_index = 0; x->svc_index < conf->service_count; x->svc_index++)
+		if (span_eq(conf->services[x->svc_index].name, r->service))
+			break;
+	x->sites = arena_alloc(&x->arena, sizeof(*x->sites));
+	if (x->svc_index == conf->service_count || !x->sites || !registry_find(x->view->reg, r->site, x->sites)) {
+		exchange_problem(x, &p);
+		return ERR_NOT_FOUND;
+	}
+	x->svc = &conf->services[x->svc_index];
+	x->site_count = 1;
+	x->op = x->sites[0] == x->view->reg->local ? OP_LOCAL : OP_FORWARD;
+	x->req.expect_continue = x->req.upgrade = false;
+	if (scope) {
+		x->scope_text = scope->value;
+		x->has_scope = true;
+	}
+	return 0;
+}
+
+int inner_take_head(struct exchange *x)
+{
+	struct inner *in = of(&x->s->c.io);
+	struct http_head *h = &in->res;
+
+	*h = x->res;
+	h->reason = arena_dup(&in->arena, h->reason);
+	h->fields = arena_alloc(&in->arena, (h->field_count + 1) * sizeof(*h->fields));
+	if (!h->fields || !h->reason.p)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < h->field_count; i++) {
+		h->fields[i] = x->res.fields[i];
+		h->fields[i].name = arena_dup(&in->arena, h->fields[i].name);
+		h->fields[i].value = arena_dup(&in->arena, h->fields[i].value);
+		if (!h->fields[i].name.p || !h->fields[i].value.p)
+			return ERR_NOMEM;
+	}
+	in->answer.head = h;
+	return 0;
+}
+
+/* Of an answer that a proxy made.  These may come when a part of the request went on already. */
+static bool leaves_doubt(unsigned status)
+{
+	return status == 400 || status == 408 || status == 500 || status == 502 || status == 504;
+}
+
+static enum inner_result judge(const struct exchange *x, const struct inner *in)
+{
+	bool ours = !in->answer.head;
+
+	if (x->res_started && !ours && !x->proxy_error)
+		return (x->res_done && !x->cut) || in->enough ? INNER_ANSWERED : INNER_UNKNOWN;
+	if (ours)
+		return x->outcome_unknown || x->sent_any ? INNER_UNKNOWN : INNER_NOT_EXECUTED;
+	return x->outcome_unknown || leaves_doubt(x->status) ? INNER_UNKNOWN : INNER_NOT_EXECUTED;
+}
+
+void inner_judge(struct exchange *x)
+{
+	struct inner *in = of(&x->s->c.io);
+	struct inner_answer *a = &in->answer;
+	const char *reason = x->proxy_error ? x->proxy_error : x->reason;
+
+	a->result = judge(x, in);
+	a->status = x->status;
+	a->by_proxy = x->proxy_error != NULL;
+	if (reason && a->result != INNER_ANSWERED) {
+		size_t n = strnlen(reason, sizeof(in->reason) - 1);
+
+		memcpy(in->reason, reason, n);
+		a->reason = in->reason;
+	}
+	in->judged = true;
+	log_debug("inner: %.*s %.*s at %.*s: %u %s", SPAN_ARG(in->r.method), SPAN_ARG(in->r.target), SPAN_ARG(in->r.site),
+	          a->status, a->reason ? a->reason : "");
+}
+
+static void tell(struct inner *in)
+{
+	struct inner_answer *a = &in->answer;
+
+	if (!in->judged) { /* it did not come to an exchange */
+		a->result = INNER_NOT_EXECUTED;
+		a->reason = "no-memory";
+		a->by_proxy = true;
+		a->status = 503;
+	} else {
+		a->body = buf_span(&in->body);
+	}
+	in->told = true;
+	in->r.done(in->r.arg, a);
+	if (!in->fetching)
+		inner_free(in);
+}
+
+void inners_run_ready(struct worker *w)
+{
+	struct inner *in;
+
+	while ((in = TAILQ_FIRST(&w->inners_ready))) {
+		TAILQ_REMOVE(&w->inners_ready, in, link);
+		in->queued = false;
+		if (!in->io) {
+			tell(in);
+			continue;
+		}
+		if (!in->io->reading || !has_bytes(in))
+			continue;
+		in->io->handler->readable(in->io);
+		if (!in->io || (in->io->reading && has_bytes(in)))
+			enqueue(in);
+	}
+}
+
+/* ---- sending ---- */
+
+static bool takes_content(struct span method)
+{
+	return span_eq(method, SPAN("POST")) || span_eq(method, SPAN("PUT")) || span_eq(method, SPAN("PATCH"));
+}
+
+static void write_head(struct inner *in)
+{
+	const struct inner_request *r = &in->r;
+	struct buf *out = &in->head;
+
+	buf_add_span(out, r->method);
+	buf_add_char(out, ' ');
+	buf_add_span(out, r->target);
+	buf_add_z(out, " HTTP/1.1\r\n");
+	buf_add_span(out, r->fields);
+	if (r->operation.n) {
+		buf_add_z(out, "X-Scopemesh-Operation: ");
+		buf_add_span(out, r->operation);
+		buf_add_z(out, "\r\n");
+	}
+	if (in->total || takes_content(r->method)) {
+		buf_add_z(out, "Content-Length: ");
+		buf_add_number(out, in->total);
+		buf_add_z(out, "\r\n");
+	}
+	buf_add_z(out, "\r\n");
+}
+
+int inner_send(struct worker *w, const struct inner_request *r)
+{
+	struct addr nobody = { .len = sizeof(sa_family_t) };
+	struct session *s;
+	struct inner *in;
+
+	if (w->stopping)
+		return ERR_CLOSED;
+	in = calloc(1, sizeof(*in));
+	if (!in)
+		return ERR_NOMEM;
+	in->w = w;
+	in->r = *r;
+	in->total = r->source ? r->source_bytes : r->body.n;
+	buf_init(&in->head, NULL, 0);
+	buf_init(&in->piece, NULL, 0);
+	buf_init(&in->body, NULL, 0);
+	arena_init(&in->arena, NULL, 0, EXCHANGE_ARENA);
+	write_head(in);
+	nobody.ss.ss_family = AF_UNIX;
+	s = in->head.failed ? NULL : session_new(&w->inner, &nobody);
+	if (!s) {
+		inner_free(in);
+		return ERR_NOMEM;
+	}
+	in->io = &s->c.io;
+	s->c.io = (struct io){ .ops = &inner_ops, .handler = &session_io_handler, .impl = in, .fd = -1 };
+	session_begin(s);
+	return 0;
+}

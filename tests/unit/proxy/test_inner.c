@@ -1,0 +1,293 @@
+/* Requests of the daemon's own (proxy/inner.h), on scripted instances and a fake clock. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "proxy/inner.h"
+#include "tests/scenario/bed.h"
+
+static struct bed bed;
+static struct { unsigned calls, status; enum inner_result result; bool by_proxy, cut; size_t bytes; char reason[64]; } got;
+
+static void on_done(void *arg, const struct inner_answer *a)
+{
+	(void)arg;
+	got.calls++;
+	got.status = a->status;
+	got.result = a->result;
+	got.by_proxy = a->by_proxy;
+	got.cut = a->body_cut;
+	got.bytes = a->body.n;
+	snprintf(got.reason, sizeof(got.reason), "%s", a->reason ? a->reason : "");
+}
+
+static int setup(void **state)
+{
+	char path[] = "/tmp/test-inner-XXXXXX", sites[] = "/tmp/test-inner-XXXXXX";
+	struct conf *conf;
+	struct registry *reg;
+	struct buf errors;
+	FILE *f = fdopen(mkstemp(path), "w"), *g = fdopen(mkstemp(sites), "w");
+
+	(void)state;
+	memset(&got, 0, sizeof(got));
+	fputs("site: dc1\nservices:\n  image:\n    listen: 127.0.0.1:9292\n    instances: [\"http://127.0.0.1:19292\"]\n"
+	      "mesh: {listen: \"127.0.0.1:7400\", tls: {insecure: true}}\n", f);
+	fclose(f);
+	fputs("sites:\n  dc1: {mesh: \"127.0.0.1:7400\"}\n  dc2: {mesh: \"127.0.0.2:7400\"}\n", g);
+	fclose(g);
+	buf_init(&errors, NULL, 0);
+	if (conf_load(path, &conf, &errors) ||
+	    registry_file_load(sites, conf->site, conf->labels, conf->label_count, NULL, &reg, &errors)) {
+		fprintf(stderr, "%.*s\n", SPAN_ARG(buf_span(&errors)));
+		return -1;
+	}
+	unlink(path);
+	unlink(sites);
+	return bed_init(&bed, conf, reg);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	bed_fini(&bed);
+	return 0;
+}
+
+static struct inner_request post(bool once)
+{
+	return (struct inner_request){ .service = SPAN("image"), .site = SPAN("dc1"), .method = SPAN("POST"),
+		                       .target = SPAN("/v2/images"), .fields = SPAN("Host: image\r\n"),
+		                       .body = SPAN("hello"), .once = once, .done = on_done };
+}
+
+static struct bed_end *send_to_instance(const struct inner_request *r)
+{
+	size_t before = bed.end_count;
+
+	assert_int_equal(inner_send(&bed.worker, r), 0);
+	assert_int_equal(got.calls, 0);
+	assert_int_equal(bed.end_count, before + 1);
+	bed.ends[before].connect = 0;
+	bed_settle(&bed);
+	return &bed.ends[before];
+}
+
+static bool shows(struct bed_end *e, const char *text)
+{
+	return memmem(buf_span(&e->from_proxy).p, buf_len(&e->from_proxy), text, strlen(text)) != NULL;
+}
+
+static void answered_in_chunks(void **state)
+{
+	struct inner_request r = post(true);
+	struct bed_end *e = send_to_instance(&r);
+
+	(void)state;
+	assert_true(shows(e, "POST /v2/images HTTP/1.1\r\n"));
+	assert_true(shows(e, "\r\n\r\nhello"));
+	assert_false(shows(e, "X-Forwarded"));
+	buf_add_z(&e->to_proxy, "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n"
+	                        "3\r\nabc\r\n0\r\n\r\n");
+	bed_settle(&bed);
+	assert_int_equal(got.calls, 1);
+	assert_int_equal(got.result, INNER_ANSWERED);
+	assert_int_equal(got.status, 201);
+	assert_int_equal(got.bytes, 3);
+}
+
+static void a_cut_answer_is_unknown(void **state)
+{
+	struct inner_request r = post(true);
+	struct bed_end *e = send_to_instance(&r);
+
+	(void)state;
+	buf_add_z(&e->to_proxy, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc");
+	e->end_to_proxy = true;
+	bed_settle(&bed);
+	assert_int_equal(got.calls, 1);
+	assert_int_equal(got.result, INNER_UNKNOWN);
+}
+
+static void no_answer_is_unknown_and_not_repeated(void **state)
+{
+	struct inner_request r = post(false);
+	struct bed_end *e = send_to_instance(&r);
+
+	(void)state;
+	e->reset_to_proxy = true;
+	bed_settle(&bed);
+	assert_int_equal(got.calls, 1);
+	assert_int_equal(got.result, INNER_UNKNOWN);
+	assert_string_equal(got.reason, "outcome-unknown");
+	assert_int_equal(bed.end_count, 1);
+}
+
+static void refused_is_not_executed(void **state)
+{
+	struct inner_request r = post(true);
+
+	(void)state;
+	assert_int_equal(inner_send(&bed.worker, &r), 0);
+	bed.ends[0].connect = -ECONNREFUSED;
+	bed_settle(&bed);
+	assert_int_equal(got.calls, 1);
+	assert_int_equal(got.result, INNER_NOT_EXECUTED);
+	assert_int_equal(got.by_proxy, true);
+	assert_string_equal(got.reason, "no-instance");
+}
+
+static int fails_later(struct inner_source *src, uint64_t offset, struct buf *out, size_t most,
+                       void (*done)(void *arg, int rc), void *arg)
+{
+	(void)src;
+	if (offset)
+		return ERR_IO;
+	buf_add(out, "0123456789", most < 10 ? most : 10);
+	done(arg, 0);
+	return 0;
+}
+
+static void a_source_that_fails_resets(void **state)
+{
+	struct inner_source src = { fails_later };
+	struct inner_request r = post(true);
+	struct bed_end *e;
+
+	(void)state;
+	r.body = span_make("", 0);
+	r.source = &src;
+	r.source_bytes = 20;
+	e = send_to_instance(&r);
+	assert_true(shows(e, "0123456789"));
+	assert_true(e->closed && e->reset);
+	assert_int_equal(got.calls, 1);
+	assert_int_equal(got.result, INNER_UNKNOWN);
+}
+
+static struct { struct buf *out; void (*done)(void *arg, int rc); void *arg; } asked;
+
+static int answers_later(struct inner_source *src, uint64_t offset, struct buf *out, size_t most,
+                         void (*done)(void *arg, int rc), void *arg)
+{
+	(void)src;
+	(void)offset;
+	(void)most;
+	asked.out = out;
+	asked.done = done;
+	asked.arg = arg;
+	return 0;
+}
+
+static void give(const char *text)
+{
+	buf_add_z(asked.out, text);
+	asked.done(asked.arg, 0);
+	bed_settle(&bed);
+}
+
+static void a_slow_source_and_a_long_answer(void **state)
+{
+	struct inner_source src = { answers_later };
+	struct inner_request r = post(true);
+	static char piece[1 << 20];
+	struct bed_end *e;
+
+	(void)state;
+	r.body = span_make("", 0);
+	r.source = &src;
+	r.source_bytes = 10;
+	e = send_to_instance(&r);
+	assert_true(shows(e, "Content-Length: 10\r\n"));
+	give("01234");
+	bed_advance(&bed, 1000000);
+	assert_false(shows(e, "0123456789"));
+	give("56789");
+	assert_true(shows(e, "0123456789"));
+	buf_add_z(&e->to_proxy, "HTTP/1.1 200 OK\r\nContent-Length: 3145728\r\n\r\n");
+	for (int i = 0; i < 3; i++)
+		buf_add(&e->to_proxy, piece, sizeof(piece));
+	bed_settle(&bed);
+	assert_int_equal(got.calls, 1);
+	assert_int_equal(got.result, INNER_ANSWERED);
+	assert_int_equal(got.bytes, INNER_ANSWER_BYTES);
+	assert_true(got.cut);
+}
+
+/* The answer is told at once; what the source was asked for comes when all is over. */
+static void an_answer_before_the_content_is_whole(void **state)
+{
+	struct inner_source src = { answers_later };
+	struct inner_request r = post(true);
+	struct bed_end *e;
+
+	(void)state;
+	r.body = span_make("", 0);
+	r.source = &src;
+	r.source_bytes = 10;
+	e = send_to_instance(&r);
+	buf_add_z(&e->to_proxy, "HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n");
+	bed_settle(&bed);
+	assert_int_equal(got.calls, 1);
+	assert_int_equal(got.result, INNER_ANSWERED);
+	assert_int_equal(got.status, 409);
+	give("01234");
+	assert_int_equal(got.calls, 1);
+	assert_true(e->closed);
+}
+
+static void another_site_is_told_the_operation(void **state)
+{
+	struct inner_request r = post(true);
+	struct bed_end *e;
+
+	(void)state;
+	r.site = SPAN("dc2");
+	r.operation = SPAN("{\"op\":\"dc1/1/2\"}");
+	r.fields = SPAN("Host: image\r\nX-Scopemesh-Scope: image: dc2\r\n");
+	e = send_to_instance(&r);
+	assert_true(shows(e, "X-Scopemesh-Operation: {\"op\":\"dc1/1/2\"}\r\n"));
+	assert_true(shows(e, "X-Scopemesh-Scope: image: dc2\r\n"));
+	assert_true(shows(e, "X-Scopemesh-Service: image\r\n"));
+	buf_add_z(&e->to_proxy, "HTTP/1.1 503 Service Unavailable\r\nX-Scopemesh-Error: no-instance\r\n"
+	                        "Content-Length: 0\r\n\r\n");
+	bed_settle(&bed);
+	assert_int_equal(got.calls, 1);
+	assert_int_equal(got.result, INNER_NOT_EXECUTED);
+	assert_true(got.by_proxy);
+	assert_string_equal(got.reason, "no-instance");
+}
+
+static void an_instance_is_not_told_the_operation(void **state)
+{
+	struct inner_request r = post(true);
+
+	(void)state;
+	r.operation = SPAN("{}");
+	assert_false(shows(send_to_instance(&r), "Operation"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(answered_in_chunks, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_cut_answer_is_unknown, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_answer_is_unknown_and_not_repeated, setup, teardown),
+		cmocka_unit_test_setup_teardown(refused_is_not_executed, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_source_that_fails_resets, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_slow_source_and_a_long_answer, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_answer_before_the_content_is_whole, setup, teardown),
+		cmocka_unit_test_setup_teardown(another_site_is_told_the_operation, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_instance_is_not_told_the_operation, setup, teardown),
+	};
+
+	log_set_level(LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
