@@ -1,6 +1,6 @@
 /* The request machine.
  *
- *	ROUTE -> PICK -> CONNECT -> SEND -> AWAIT -> RELAY -> END
+ *	ROUTE [-> GATHER] -> PICK -> CONNECT -> SEND -> AWAIT -> RELAY -> END
  *	   \      |  ^                        |               ^
  *	    \     |  +--- the next site ------+               |
  *	     +----+----------> REPLY (an own answer) ---------+
@@ -17,7 +17,7 @@
  *  3. Content taken from the session's input is either sent on or in replay; when replay_lost, it cannot be sent
  *     again and no further attempt is made.
  *  4. A side that is full stops the other side's reader; nothing else bounds memory (conn.h). */
-#include "proxy/exchange_int.h"
+#include "proxy/rewrite_exchange.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -103,6 +103,8 @@ void exchanges_reap(struct worker *w)
 static void exchange_bury(struct exchange *x)
 {
 	upstream_drop(&x->up, true);
+	if (x->rw)
+		rewrite_fini(x);
 	http_body_fini(&x->req_body);
 	http_body_fini(&x->res_body);
 	io_pipe_close(&x->pipe[WAY_DOWN]);
@@ -304,7 +306,7 @@ enum exchange_step exchange_step_route(struct exchange *x)
 		return admin_handle(x);
 	if (route_request(x) == 0) {
 		x->give_up_us = x->start_us + x->view->conf->timeout_response_us;
-		x->state = X_PICK;
+		x->state = rewrite_gathers(x) ? X_GATHER : X_PICK;
 	}
 	return STEP_NEXT;
 }
@@ -383,6 +385,7 @@ static void client_ended(struct exchange *x)
 {
 	switch ((enum exchange_state)x->state) {
 	case X_ROUTE: /* content of a request to the admin interface */
+	case X_GATHER:
 	case X_TUNNEL:
 		exchange_run(x);
 		return;
@@ -405,7 +408,7 @@ void exchange_on_client_readable(struct exchange *x)
 	}
 	switch (conn_read(&x->s->c, CONN_BLOCK)) {
 	case CONN_READ_SOME:
-		if (x->state == X_TUNNEL || x->state == X_ROUTE) {
+		if (x->state == X_TUNNEL || x->state == X_ROUTE || x->state == X_GATHER) {
 			exchange_run(x); /* in X_ROUTE: content of a request to the admin interface */
 			return;
 		}

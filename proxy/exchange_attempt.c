@@ -182,12 +182,20 @@ static void count_reason(struct exchange *x, enum stats_reason reason, bool fall
 }
 
 /* The same place once more: the local service's instances all count as untried, a site is stepped back to. */
-static void same_again(struct exchange *x)
+static void same_place(struct exchange *x)
 {
 	x->instances_tried = 0;
 	if (!exchange_is_local(x))
 		x->site_at--;
 	x->state = X_PICK;
+}
+
+void exchange_same_again(struct exchange *x)
+{
+	exchange_target_end(x, stats_reason_text(REASON_STATUS));
+	upstream_drop(&x->up, true);
+	x->replay_sent = 0;
+	same_place(x);
 }
 
 /* After an unknown outcome a request that may be executed again is sent to the same place, at once when a kept
@@ -201,7 +209,7 @@ static void repeat_same(struct exchange *x, bool at_once)
 		x->state = X_PICK;
 		return;
 	}
-	same_again(x);
+	same_place(x);
 	if (!at_once) {
 		x->retry_ticks = 1u << (x->repeats < 6 ? x->repeats : 6);
 		x->repeats++;
@@ -245,7 +253,7 @@ void exchange_attempt_failed(struct exchange *x, enum exchange_outcome outcome, 
 	if (outcome == OUTCOME_NOT_EXECUTED && reused && !x->fresh_only) {
 		x->fresh_only = true; /* the kept connection was dead, that says nothing of the place */
 		count_reason(x, reason, false);
-		same_again(x);
+		same_place(x);
 		return;
 	}
 	if (outcome == OUTCOME_NOT_EXECUTED && (!x->outcome_unknown || exchange_is_safe(x))) {
@@ -256,7 +264,7 @@ void exchange_attempt_failed(struct exchange *x, enum exchange_outcome outcome, 
 	if (exchange_is_repeatable(x) && reused && !x->fresh_only) {
 		x->fresh_only = true;
 		count_reason(x, reason, false);
-		same_again(x);
+		same_place(x);
 	} else if (exchange_is_safe(x)) {
 		exchange_move_on(x, reason);
 	} else if (exchange_is_repeatable(x) && !x->bad_answer && !x->inner) { /* who answers badly would do so again */

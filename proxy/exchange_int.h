@@ -16,6 +16,7 @@
 /* The machine's states.  Each has a step function in exchange*.c that returns NEXT, WAIT or DONE. */
 #define EXCHANGE_STATES(X) \
 	X(X_ROUTE, route)     /* which service, which scope, which sites */ \
+	X(X_GATHER, gather)   /* short content whose ids are to be exchanged is awaited */ \
 	X(X_PICK, pick)       /* the next site; none left: the answer that says so */ \
 	X(X_CONNECT, connect) /* a connection to it is being made */ \
 	X(X_SEND, send)       /* the request head goes out */ \
@@ -81,8 +82,10 @@ struct exchange {
 	struct span scope_text;   /* as it travels on; empty: none */
 	const struct scope *scope; /* the same as a tree, where this proxy interprets it */
 	bool has_scope, scope_explicit;
+	bool scope_binds;         /* the scope has a binding for this service */
 	const struct conf_carrier *carrier; /* that brought it; NULL: none, a fixed scope, or a peer */
 	bool correlated;          /* its values are remembered */
+	struct rewrite *rw;       /* the exchange of identifiers (rewrite_int.h); NULL: it has no part in this */
 	struct span trace;        /* sites passed, from the mesh */
 	size_t *sites;            /* alternatives, by index in view->reg */
 	size_t site_count, site_at; /* site_at: the next one to try */
@@ -141,6 +144,10 @@ void exchange_reply(struct exchange *x, unsigned status, const char *content_typ
 
 /* route.c: service, scope and sites of the request; on refusal it has called exchange_problem and returns an error. */
 int route_request(struct exchange *x) MUST_CHECK;
+/* Not to be asked first: this worker's last connect failed, or the site is judged unreachable. */
+bool route_is_known_down(const struct exchange *x, size_t site);
+/* Of x->sites those that are known to be down are tried last; the order stays otherwise. */
+void route_put_down_last(struct exchange *x);
 
 /* The answer to a scope that is wrong; text: the scope. Always an error. */
 int route_scope_problem(struct exchange *x, struct span text, const struct scope_error *e);
@@ -195,6 +202,8 @@ void exchange_on_upstream_refused(struct exchange *x);
 /* What the attempt under way met, where it went to an instance. */
 void exchange_note_instance(struct exchange *x, enum instance_event event);
 void exchange_move_on(struct exchange *x, enum stats_reason reason);
+/* The same place once more, at once; the attempt under way is over. */
+void exchange_same_again(struct exchange *x);
 
 /* exchange_request.c */
 /* Data pieces of one gathered write: chunk head, data and chunk end each. */

@@ -1,5 +1,5 @@
 /* The request on its way out: its head, then its content as it comes, decoded and framed anew. */
-#include "proxy/exchange_int.h"
+#include "proxy/rewrite_exchange.h"
 
 #include "base/clock.h"
 
@@ -208,8 +208,65 @@ static enum pump_result pump_once(struct exchange *x)
 	return more && !u->c.io.writing ? PUMP_MORE : wait_for(x);
 }
 
+/* A slice of it through the splicer; where all of it is in up_out already, only that is sent. */
+static bool take_rewritten(struct exchange *x)
+{
+	struct span again = span_head(span_from(buf_span(&x->replay), x->replay_sent), REWRITE_SLICE);
+	struct span in = span_head(buf_span(&x->s->c.in), REWRITE_SLICE);
+	struct pieces p = { .chunked = false };
+	size_t before = in.n;
+
+	if (again.n) {
+		rewrite_up_feed(x, again);
+		x->replay_sent += again.n;
+	} else if (!x->req_done) {
+		if (!take_content(x, &in, &p))
+			return false;
+		for (int i = 0; i < p.count; i++)
+			rewrite_up_feed(x, p.span[i]);
+		keep_pieces(x, &p, 0);
+		buf_consume(&x->s->c.in, before - in.n);
+	}
+	if (!x->req_done || x->replay_sent < buf_len(&x->replay))
+		return true;
+	if (!x->rw->up_whole)
+		rewrite_up_end(x);
+	x->upstream_req_done = true;
+	return true;
+}
+
+/* One gathered write of content whose ids are exchanged. */
+static enum pump_result pump_rewritten(struct exchange *x)
+{
+	struct upstream *u = x->up;
+	struct buf *out = &x->rw->up_out;
+	struct pieces p = { .chunked = x->up_chunked };
+	size_t waiting = buf_len(&x->s->c.in), replayed = x->replay_sent;
+	int rc;
+
+	if (!x->hold) {
+		if (!take_rewritten(x))
+			return PUMP_ENDED;
+		if (out->failed)
+			return cannot_keep(x);
+		if (buf_len(out))
+			pieces_add(&p, buf_span(out));
+		if (x->upstream_req_done)
+			pieces_end(&p, &x->arena, &x->req_body);
+	}
+	rc = conn_send(&u->c, p.span, p.count);
+	buf_fini(out);
+	if (rc)
+		return rc == ERR_NOMEM ? cannot_keep(x) : upstream_full_stop(x);
+	x->sent_any = true;
+	if (!x->upstream_req_done && !u->c.io.writing && !x->hold &&
+	    (buf_len(&x->s->c.in) != waiting || x->replay_sent != replayed))
+		return PUMP_MORE;
+	return wait_for(x);
+}
+
 /* The same for bulk content. */
-static enum pump_result splice_once(struct exchange *x)
+static enum pump_result pump_spliced(struct exchange *x)
 {
 	switch (exchange_splice(x, WAY_UP)) {
 	case SPLICE_DONE:
@@ -237,7 +294,10 @@ bool exchange_pump_request(struct exchange *x)
 
 		if (!u || !u->connected || u->c.io.writing || x->upstream_req_done || x->req_abandoned)
 			return true;
-		r = exchange_splices_request(x) ? splice_once(x) : pump_once(x);
+		if (x->rw && x->rw->up)
+			r = pump_rewritten(x);
+		else
+			r = exchange_splices_request(x) ? pump_spliced(x) : pump_once(x);
 	}
 	return r != PUMP_ENDED;
 }
@@ -251,6 +311,44 @@ static bool release_body(struct exchange *x)
 	return conn_send(&x->s->c, &go_on, 1) == 0;
 }
 
+/* Short content is read into replay, whole; longer content goes out as it comes, with what is there by then. */
+enum exchange_step exchange_step_gather(struct exchange *x)
+{
+	struct span in = span_head(buf_span(&x->s->c.in), REPLAY_BYTES - buf_len(&x->replay));
+	struct pieces p = { .chunked = false };
+	size_t before = in.n;
+	bool good;
+
+	if (x->req.expect_continue && !x->continue_sent && !release_body(x)) {
+		exchange_client_gone(x);
+		return STEP_NEXT;
+	}
+	good = take_content(x, &in, &p);
+	for (int i = 0; good && i < p.count; i++)
+		buf_add_span(&x->replay, p.span[i]);
+	buf_consume(&x->s->c.in, before - in.n);
+	if (!good)
+		return STEP_NEXT;
+	if (x->replay.failed) {
+		exchange_request_unreadable(x, 503, "no-memory", EXCHANGE_NO_MEMORY);
+		return STEP_NEXT;
+	}
+	if (x->req_done || buf_len(&x->replay) == REPLAY_BYTES) {
+		x->state = X_PICK;
+		return STEP_NEXT;
+	}
+	if (buf_len(&x->s->c.in) && before != in.n)
+		return STEP_NEXT;
+	if (x->s->c.eof) {
+		exchange_client_gone(x);
+		return STEP_NEXT;
+	}
+	await_client(x);
+	if (x->cut)
+		x->state = X_END;
+	return x->cut ? STEP_NEXT : STEP_WAIT;
+}
+
 enum exchange_step exchange_step_send(struct exchange *x)
 {
 	bool remote = !exchange_is_local(x);
@@ -261,7 +359,7 @@ enum exchange_step exchange_step_send(struct exchange *x)
 	x->bad_answer = NULL;
 	x->up_chunked = x->req.framing == HTTP_CHUNKED;
 	x->hold = remote && !small && x->site_at < x->site_count;
-	if (heads_add_request(x, &x->up->c.out)) {
+	if ((x->rw && rewrite_up_begin(x)) || heads_add_request(x, &x->up->c.out)) {
 		struct problem p = { .status = 503, .type = "no-memory", .detail = EXCHANGE_NO_MEMORY };
 
 		exchange_problem(x, &p);

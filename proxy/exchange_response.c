@@ -1,6 +1,6 @@
 /* The response on its way back: its head is judged, then its content relayed as it comes, decoded and framed
  * anew; a message that is cut short upstream is cut short for the client, never ended as if whole. */
-#include "proxy/exchange_int.h"
+#include "proxy/rewrite_exchange.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -12,14 +12,15 @@
 static void start_relay(struct exchange *x)
 {
 	struct conn *client = &x->s->c;
+	bool anew = rewrite_is_down(x) && !x->rw->gather; /* of another length, which is not known yet */
+	bool unknown = anew || x->res.framing == HTTP_CHUNKED || x->res.framing == HTTP_UNTIL_CLOSE;
 
 	exchange_target_now(x)->status = x->res.status;
 	x->first_us = clock_mono_us() - x->start_us;
 	x->status = x->res.status;
 	http_body_init(&x->res_body, x->res.framing, x->res.content_length);
-	x->client_chunked = !x->inner && (x->res.framing == HTTP_CHUNKED || x->res.framing == HTTP_UNTIL_CLOSE) &&
-	                    x->req.minor >= 1;
-	if ((x->res.framing == HTTP_CHUNKED || x->res.framing == HTTP_UNTIL_CLOSE) && !x->client_chunked)
+	x->client_chunked = !x->inner && unknown && x->req.minor >= 1;
+	if (unknown && !x->client_chunked)
 		x->keep = false; /* to HTTP/1.0 the end of the connection ends the body */
 	if (!x->req_done && !x->up->c.io.writing && x->res.status >= 400 && !x->res.keep_alive)
 		x->keep = false;
@@ -27,7 +28,7 @@ static void start_relay(struct exchange *x)
 		x->keep = false;
 	x->res_started = true;
 	x->state = X_RELAY;
-	if (x->inner ? inner_take_head(x) : heads_add_response(x, &client->out)) {
+	if (x->inner ? inner_take_head(x) : !(rewrite_is_down(x) && x->rw->gather) && heads_add_response(x, &client->out)) {
 		x->cut = true;
 		x->state = X_END;
 	}
@@ -38,6 +39,31 @@ static bool status_listed(const struct exchange *x, unsigned status)
 	for (size_t i = 0; i < x->svc->fallback_on_count; i++)
 		if (x->svc->fallback_on[i] == status)
 			return true;
+	return false;
+}
+
+static void bad_response(struct exchange *x, const char *why);
+
+/* Whether it can be relayed as far as the ids in it are concerned; if not, the attempt has ended. */
+static bool pass_rewrite(struct exchange *x)
+{
+	const char *why = NULL;
+
+	if (x->pool->mesh)
+		return true;
+	switch (rewrite_judge(x, &why)) {
+	case REWRITE_GOOD:
+		return true;
+	case REWRITE_BAD:
+		bad_response(x, why);
+		return false;
+	case REWRITE_WHOLE:
+		exchange_same_again(x);
+		return false;
+	case REWRITE_NOMEM:
+		exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_NO_MEMORY);
+		return false;
+	}
 	return false;
 }
 
@@ -63,6 +89,11 @@ static void judge_response(struct exchange *x)
 		exchange_attempt_failed(x, OUTCOME_UNKNOWN, status == 504 ? REASON_TIMEOUT : REASON_RESET);
 		return;
 	}
+	if (error && status == 404 && span_eq(error->value, SPAN("no-replica-there")) && !x->replay_lost &&
+	    exchange_more_places(x)) {
+		exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED, REASON_STATUS);
+		return;
+	}
 	if (!error && status_listed(x, status) && !x->replay_lost && exchange_more_places(x)) {
 		exchange_target_end(x, stats_reason_text(REASON_STATUS));
 		upstream_drop(&x->up, false);
@@ -78,7 +109,8 @@ static void judge_response(struct exchange *x)
 		x->proxy_error = type.p ? type.p : "error";
 		x->reason = x->proxy_error;
 	}
-	start_relay(x);
+	if (!x->rw || pass_rewrite(x))
+		start_relay(x);
 }
 
 /* The access log has every one of them. */
@@ -211,6 +243,68 @@ static void release_upstream(struct exchange *x)
 		exchange_forget_request(x);
 }
 
+static bool relay_broken(struct exchange *x, const char *why)
+{
+	if (why)
+		warn_refused(x, "response body", why);
+	exchange_cut_short(x, "incomplete-response");
+	return false;
+}
+
+/* What is rewritten of the content goes to the client; of a short one when it is whole, with its head. */
+static bool send_rewritten(struct exchange *x)
+{
+	struct rewrite *rw = x->rw;
+	struct pieces p = { .chunked = x->client_chunked };
+	bool good;
+
+	if (rw->gather && !x->res_done)
+		return true;
+	if (rw->gather) {
+		x->res.content_length = buf_len(&rw->down_out);
+		if (heads_add_response(x, &x->s->c.out)) {
+			exchange_cut_short(x, "no-memory");
+			return false;
+		}
+	}
+	x->bytes_out += buf_len(&rw->down_out);
+	if (buf_len(&rw->down_out))
+		pieces_add(&p, buf_span(&rw->down_out));
+	if (x->res_done)
+		pieces_end(&p, &x->arena, &x->res_body);
+	good = conn_send(&x->s->c, p.span, p.count) == 0;
+	buf_fini(&rw->down_out);
+	if (!good)
+		exchange_cut_short(x, "client-gone");
+	return good;
+}
+
+/* Moves content through the splicer, as relay does without. */
+static bool relay_rewritten(struct exchange *x)
+{
+	struct upstream *u = x->up;
+	struct span in = buf_span(&u->c.in);
+	size_t before = in.n;
+	const char *why = NULL;
+	enum http_body_event ev = HTTP_BODY_DATA;
+
+	while (ev == HTTP_BODY_DATA && buf_len(&x->rw->down_out) < REWRITE_GATHER)
+		ev = rewrite_down_next(x, &in, &why);
+	buf_consume(&u->c.in, before - in.n);
+	if (ev == HTTP_BODY_MORE && u->c.eof && http_body_closed(&x->res_body))
+		ev = HTTP_BODY_END;
+	if (ev == HTTP_BODY_END && rewrite_down_end(x)) {
+		why = "its text ends too early";
+		ev = HTTP_BODY_BAD;
+	}
+	x->res_done = ev == HTTP_BODY_END;
+	if (ev == HTTP_BODY_BAD)
+		return relay_broken(x, why);
+	if (!send_rewritten(x))
+		return false;
+	return ev == HTTP_BODY_MORE && u->c.eof ? relay_broken(x, NULL) : true;
+}
+
 /* Moves content from the upstream's input to the client.  False when the exchange is cut. */
 static bool relay(struct exchange *x)
 {
@@ -240,12 +334,8 @@ static bool relay(struct exchange *x)
 		return false;
 	}
 	buf_consume(&u->c.in, before - in.n);
-	if (ev == HTTP_BODY_BAD || (ev == HTTP_BODY_MORE && u->c.eof)) {
-		if (ev == HTTP_BODY_BAD)
-			warn_refused(x, "response body", reason);
-		exchange_cut_short(x, "incomplete-response");
-		return false;
-	}
+	if (ev == HTTP_BODY_BAD || (ev == HTTP_BODY_MORE && u->c.eof))
+		return relay_broken(x, ev == HTTP_BODY_BAD ? reason : NULL);
 	return true;
 }
 
@@ -277,7 +367,7 @@ static bool relay_all(struct exchange *x)
 
 		if (exchange_splices_response(x))
 			return relay_spliced(x);
-		if (!relay(x))
+		if (!(rewrite_is_down(x) ? relay_rewritten(x) : relay(x)))
 			return false;
 		if (!x->res_done && buf_len(&x->up->c.in) == before)
 			break;

@@ -6,7 +6,7 @@
  * What holds: bytes enter the pipe only when the buffers of both streams are empty, so order is kept; once the pipe is
  * open the rest of the body goes through it; a pipe that is not empty means that `to` is full, its write event is on
  * and reading from `from` is off. */
-#include "proxy/exchange_int.h"
+#include "proxy/rewrite_exchange.h"
 
 #include <errno.h>
 
@@ -37,7 +37,7 @@ static bool is_ready(struct exchange *x, enum exchange_way way, const struct htt
 
 bool exchange_splices_response(struct exchange *x)
 {
-	return x->state == X_RELAY && x->up && !x->client_chunked && x->res.framing == HTTP_LENGTH &&
+	return x->state == X_RELAY && x->up && !rewrite_is_down(x) && !x->client_chunked && x->res.framing == HTTP_LENGTH &&
 	       is_ready(x, WAY_DOWN, &x->res_body, &x->up->c, &x->s->c);
 }
 
@@ -46,7 +46,7 @@ bool exchange_splices_request(struct exchange *x)
 	uint64_t most = x->view->conf->limit_body_bytes;
 
 	return (x->state == X_AWAIT || x->state == X_RELAY) && x->up && x->up->connected && !x->hold &&
-	       !x->req_abandoned && x->replay_lost && x->req.framing == HTTP_LENGTH && (!most || x->req.content_length <= most) &&
+	       !(x->rw && x->rw->up) && !x->req_abandoned && x->replay_lost && x->req.framing == HTTP_LENGTH && (!most || x->req.content_length <= most) &&
 	       is_ready(x, WAY_UP, &x->req_body, &x->s->c, &x->up->c);
 }
 

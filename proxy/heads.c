@@ -10,10 +10,10 @@
 
 #include "base/clock.h"
 #include "proxy/carrier.h"
-#include "proxy/exchange_int.h"
 #include "proxy/io_tls.h"
 #include "proxy/mesh_version.h"
 #include "proxy/piggyback.h"
+#include "proxy/rewrite_exchange.h"
 
 static bool is_token_char(unsigned char c)
 {
@@ -232,14 +232,27 @@ static void add_upgrade(const struct http_head *head, struct buf *out)
 	buf_add(out, "\r\n", 2);
 }
 
+static void add_request_framing(struct exchange *x, struct buf *out)
+{
+	if (x->up_chunked)
+		buf_add_z(out, "Transfer-Encoding: chunked\r\n");
+	else if (x->rw && x->rw->up)
+		add_number_field(out, "Content-Length", buf_len(&x->rw->up_out));
+	else if (x->req.framing == HTTP_LENGTH || x->req.has_content_length)
+		add_number_field(out, "Content-Length", x->req.content_length);
+}
+
 int heads_add_request(struct exchange *x, struct buf *out)
 {
 	bool remote = x->pool->mesh;
+	struct span target = x->rw ? rewrite_path_query(x) : x->req.path_query;
 
+	if (!target.p)
+		return ERR_NOMEM;
 	drop_request_fields(x);
 	buf_add_span(out, x->req.method);
 	buf_add_char(out, ' ');
-	buf_add_span(out, x->req.path_query);
+	buf_add_span(out, target);
 	buf_add_z(out, " HTTP/1.1\r\n");
 	if (x->req.host.n || x->req.minor >= 1) {
 		add_field(out, "Host", x->req.host);
@@ -251,10 +264,7 @@ int heads_add_request(struct exchange *x, struct buf *out)
 	}
 	if (x->req.expect_continue && !x->continue_sent && !x->req_done)
 		buf_add_z(out, "Expect: 100-continue\r\n");
-	if (x->req.framing == HTTP_CHUNKED)
-		buf_add_z(out, "Transfer-Encoding: chunked\r\n");
-	else if (x->req.framing == HTTP_LENGTH || x->req.has_content_length)
-		add_number_field(out, "Content-Length", x->req.content_length);
+	add_request_framing(x, out);
 	if (x->req.upgrade && x->req.minor >= 1)
 		add_upgrade(&x->req, out);
 	if (x->req.max_forwards >= 0)
@@ -266,6 +276,8 @@ int heads_add_request(struct exchange *x, struct buf *out)
 		buf_init(&ours, &x->w->blocks, 0);
 		add_forwarded(x, &ours);
 		add_via(&ours, local_site(x));
+		if (x->rw)
+			rewrite_request_fields(x, &ours);
 		if (remote)
 			add_mesh_fields(x, &ours);
 		else
@@ -351,6 +363,8 @@ static void add_date(struct buf *out)
 int heads_add_response(struct exchange *x, struct buf *out)
 {
 	drop_response_fields(x);
+	if (x->rw && rewrite_response_fields(x))
+		return ERR_NOMEM;
 	add_status_line(out, x->res.status, x->res.reason);
 	add_fields(&x->res, out);
 	if (x->client_chunked)
@@ -430,6 +444,8 @@ int heads_add_reply(struct exchange *x, const char *content_type, struct buf *ou
 		add_number_field(out, "Content-Length", buf_len(&x->reply));
 	}
 	buf_add_z(out, "Cache-Control: no-store\r\n");
+	if (x->rw && x->rw->retry_after_s && x->status == 503)
+		add_number_field(out, "Retry-After", x->rw->retry_after_s);
 	add_connection(x, out);
 	add_via(out, local_site(x));
 	add_field(out, "X-Scope-Served-By", local_site(x));

@@ -1,5 +1,5 @@
 noinst_LIBRARIES += proxy/libproxy.a
-proxy_libproxy_a_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS) $(OPENSSL_CFLAGS)
+proxy_libproxy_a_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS) $(OPENSSL_CFLAGS) $(ZLIB_CFLAGS)
 proxy_libproxy_a_SOURCES = \
 	proxy/access_line.c \
 	proxy/access_log.c proxy/access_log.h \
@@ -42,6 +42,9 @@ proxy_libproxy_a_SOURCES = \
 	proxy/piggyback.c proxy/piggyback.h \
 	proxy/probe.c proxy/probe.h \
 	proxy/reload.c proxy/reload.h \
+	proxy/rewrite.h proxy/rewrite_int.h proxy/rewrite_exchange.h \
+	proxy/rewrite_inflate.c proxy/rewrite_path.c proxy/rewrite_request.c proxy/rewrite_response.c \
+	proxy/rewrite_route.c proxy/rewrite_rules.c proxy/rewrite_text.c \
 	proxy/route.c \
 	proxy/server.c proxy/server.h \
 	proxy/inner.c proxy/inner.h \
@@ -56,7 +59,8 @@ proxy_libproxy_a_SOURCES = \
 sbin_PROGRAMS += scopemeshd
 scopemeshd_SOURCES = proxy/main.c
 scopemeshd_LDADD = proxy/libproxy.a replication/libreplication.a registry/libregistry.a scope/libscope.a \
-	$(HTTP_LIBS) base/libbase.a $(EVENT_LIBS) $(JANSSON_LIBS) $(FYAML_LIBS) $(OPENSSL_LIBS) $(SQLITE_LIBS)
+	$(HTTP_LIBS) base/libbase.a $(EVENT_LIBS) $(JANSSON_LIBS) $(FYAML_LIBS) $(OPENSSL_LIBS) $(SQLITE_LIBS) \
+	$(ZLIB_LIBS)
 # docs/reference.md comes from the option table; test_conf compares.
 EXTRA_PROGRAMS += proxy/print_reference
 proxy_print_reference_SOURCES = proxy/print_reference.c

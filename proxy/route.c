@@ -7,6 +7,7 @@
 #include "proxy/lookup.h"
 #include "proxy/peer.h"
 #include "proxy/piggyback.h"
+#include "proxy/rewrite_exchange.h"
 #include "proxy/server.h"
 #include "proxy/trust.h"
 
@@ -205,10 +206,10 @@ static int find_scope(struct exchange *x)
 	return 0;
 }
 
-/* Sites of a plan without "&", left to right. */
+/* Sites of a plan without "&", left to right; with one too where a resource is named that lives at several sites. */
 static int add_sites(struct exchange *x, const struct scope_plan *plan)
 {
-	if (plan->replicated || plan->op == SCOPE_AND)
+	if ((plan->replicated || plan->op == SCOPE_AND) && !rewrite_names_resource(x))
 		return ERR_UNSUPPORTED;
 	if (plan->op == SCOPE_SITE) {
 		x->sites[x->site_count++] = plan->site_index;
@@ -237,7 +238,7 @@ static bool has_come_back(const struct site_live *live)
 }
 
 /* Not asked first: this worker's last connect failed, or the site is judged unreachable. */
-static bool is_known_down(const struct exchange *x, size_t site)
+bool route_is_known_down(const struct exchange *x, size_t site)
 {
 	const struct pool *pool = x->view->site[site];
 	const struct site_live *live = x->view->reg->sites[site].live;
@@ -250,7 +251,7 @@ static bool is_known_down(const struct exchange *x, size_t site)
 }
 
 /* Sites that are known to be down are tried last; the order stays otherwise. */
-static void put_down_last(struct exchange *x)
+void route_put_down_last(struct exchange *x)
 {
 	size_t *down, n = 0, k = 0;
 
@@ -260,7 +261,7 @@ static void put_down_last(struct exchange *x)
 	if (!down)
 		return;
 	for (size_t i = 0; i < x->site_count; i++) {
-		if (is_known_down(x, x->sites[i]))
+		if (route_is_known_down(x, x->sites[i]))
 			down[n++] = x->sites[i];
 		else
 			x->sites[k++] = x->sites[i];
@@ -286,7 +287,7 @@ static int use_location(struct exchange *x, const struct scope_location *locatio
 		return refuse(x, 501, "not-implemented",
 		              "replication (\"&\", all() and the consistency classes) is understood, "
 		              "but this version does not execute it yet");
-	put_down_last(x);
+	route_put_down_last(x);
 	x->op = x->site_count > 1                       ? OP_OTHERWISE
 	        : x->sites[0] == x->view->reg->local ? OP_LOCAL
 	                                             : OP_FORWARD;
@@ -368,6 +369,7 @@ static int use_scope(struct exchange *x, const struct scope_lookup *lookup)
 		return ERR_NOMEM;
 	x->scope = travels;
 	own = scope_bind(travels, x->svc->name);
+	x->scope_binds = own != NULL;
 	return own ? use_location(x, own->location, lookup, text) : use_default(x, lookup);
 }
 
@@ -402,6 +404,12 @@ static int answer_last_hop(struct exchange *x)
 	return ERR_EXISTS;
 }
 
+/* The one branch that a site without names costs a request. */
+static int name_resource(struct exchange *x)
+{
+	return x->w->names ? rewrite_begin(x) : 0;
+}
+
 /* ---- from other sites ---------------------------------------------------------------------------------------- */
 
 static int route_from_mesh(struct exchange *x)
@@ -420,7 +428,7 @@ static int route_from_mesh(struct exchange *x)
 		return ERR_DENIED;
 	if (x->req.max_forwards == 0)
 		return answer_last_hop(x);
-	if (check_loop(x) || find_service_by_name(x) || trust_admit_to_service(x))
+	if (check_loop(x) || find_service_by_name(x) || trust_admit_to_service(x) || name_resource(x))
 		return ERR_DENIED;
 	if (scope) {
 		x->scope_text = scope->value;
@@ -467,10 +475,12 @@ int route_request(struct exchange *x)
 		rc = route_from_mesh(x);
 	} else if (x->inner) { /* whether it goes round in circles was judged when it came in */
 		rc = inner_route(x);
-	} else if (!(rc = find_service_by_path(x)) && !(rc = check_loop(x))) {
+	} else if (!(rc = find_service_by_path(x)) && !(rc = check_loop(x)) && !(rc = name_resource(x))) {
 		let_watch(x);
 		rc = route_by_scope(x);
 	}
+	if (!rc && x->rw)
+		rc = rewrite_route(x);
 	piggyback_bare(&x->req, x->view->conf);
 	if (!rc && correlate_complete(x))
 		return refuse(x, 431, "too-large", "the request needs more memory than a request may use");

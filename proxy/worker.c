@@ -11,9 +11,11 @@
 #include "base/log.h"
 #include "proxy/exchange.h"
 #include "proxy/inner.h"
+#include "proxy/rewrite_int.h"
 #include "proxy/server.h"
 #include "proxy/session.h"
 #include "proxy/upstream.h"
+#include "replication/metaid.h"
 
 #define TICK_US 50000
 #define BLOCKS_KEPT 256
@@ -34,6 +36,7 @@ static void view_free(struct view *v)
 	free(v->group);
 	free(v->site);
 	free(v->pair);
+	metaid_homes_free(&v->homes);
 	conf_unref(&v->conf);
 	registry_unref(&v->reg);
 	tls_unref(&v->tls);
@@ -467,6 +470,7 @@ void worker_fini(struct worker *w)
 	pools_free(w);
 	reap(w);
 	exchanges_fini(w);
+	rewrite_rules_fini(w);
 	if (w->view)
 		view_unref(&w->view);
 	if (w->wake)

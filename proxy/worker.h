@@ -28,7 +28,10 @@
 
 struct exchange;
 struct inner;
+struct metaid_homes;
+struct names;
 struct pool;
+struct rewrite_rules;
 struct session;
 struct upstream;
 struct worker;
@@ -74,6 +77,7 @@ struct view {
 	struct pool ***instance;   /* [service][instance] */
 	struct instance_group *group; /* [service]: the same, as all workers know them */
 	struct pool **site;        /* [site], NULL without mesh address */
+	struct metaid_homes *homes; /* indices into reg->sites, on first use */
 	struct stats_pair **pair;  /* [service * sites + site], filled on first use */
 };
 
@@ -89,6 +93,8 @@ struct worker {
 	bool tick_armed, stopping;
 	enum drain drain;
 	struct view *view;
+	struct names *names;       /* of this site, shared; NULL: nothing is replicated here */
+	struct rewrite_rules *rewrite_rules; /* by service, on first use */
 
 	struct buf_pool blocks;
 	struct deadlines deadlines;

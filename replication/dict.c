@@ -88,6 +88,16 @@ static int put(struct dict *d, struct dict_word *w)
 	return 0;
 }
 
+uint32_t dict_count(struct dict *d)
+{
+	uint32_t count;
+
+	pthread_rwlock_rdlock(&d->lock);
+	count = d->count;
+	pthread_rwlock_unlock(&d->lock);
+	return count;
+}
+
 int dict_add(struct dict *d, struct span text, uint32_t owner, uint32_t *id_r)
 {
 	uint64_t hash;

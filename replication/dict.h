@@ -36,6 +36,8 @@ int dict_init(struct dict *d, uint64_t seed) MUST_CHECK;
 void dict_fini(struct dict *d);
 /* 0: no such word. */
 uint32_t dict_find(struct dict *d, struct span text);
+/* Words so far: what has a number up to this may be read. */
+uint32_t dict_count(struct dict *d);
 /* Finds or adds. 0; ERR_NOMEM; ERR_LIMIT. */
 int dict_add(struct dict *d, struct span text, uint32_t owner, uint32_t *id_r) MUST_CHECK;
 

@@ -412,6 +412,19 @@ uint32_t names_kind(struct names *n, struct span service, struct span collection
 	return service.n && collection.n && kind_text(service, collection, text, &both) ? dict_find(&n->kinds, both) : 0;
 }
 
+uint32_t names_kinds(struct names *n)
+{
+	return dict_count(&n->kinds);
+}
+
+void names_kind_text(struct names *n, uint32_t kind, struct span *service_r, struct span *collection_r)
+{
+	const struct dict_word *w = dict_get(&n->kinds, kind);
+
+	*service_r = dict_text(&n->services, w->owner);
+	*collection_r = span_from(span_make(w->text, w->n), service_r->n + 1);
+}
+
 size_t names_count(const struct names *n)
 {
 	return atomic_load_explicit(&n->visible, memory_order_relaxed);

@@ -44,6 +44,10 @@ int names_reserve(struct names *n, size_t count) MUST_CHECK;
 uint32_t names_kind(struct names *n, struct span service, struct span collection);
 /* The number of a service; 0: it has nothing. */
 uint32_t names_service(struct names *n, struct span service);
+/* Kinds have the numbers 1 to this; it only grows. */
+uint32_t names_kinds(struct names *n);
+/* What a number between them means. */
+void names_kind_text(struct names *n, uint32_t kind, struct span *service_r, struct span *collection_r);
 
 /* Which resources a look-up means: all members hold; 0 stands for any. */
 struct names_where {

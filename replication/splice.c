@@ -191,13 +191,15 @@ void splice_unit_close(struct splice *s, struct span raw, size_t skip, size_t n,
 	}
 }
 
-bool splice_ask(struct splice *s, struct span text, enum splice_where where, unsigned rule, bool number,
-                struct splice_new *new_r)
+bool splice_ask(struct splice *s, const struct splice_id *id, struct splice_new *new_r)
 {
-	const struct splice_id id = { text, where, rule, number };
-
 	*new_r = (struct splice_new){ .number = false };
-	return s->look(s->ctx, &id, new_r);
+	return s->look(s->ctx, id, new_r);
+}
+
+static bool ask_token(struct splice *s, struct span text, struct splice_new *new_r)
+{
+	return splice_ask(s, &(struct splice_id){ .text = text, .where = SPLICE_TOKEN }, new_r);
 }
 
 /* ---- tokens ------------------------------------------------------------------------------------------------------ */
@@ -223,23 +225,26 @@ static bool look_token(struct splice *s, struct span id, const char *at, int nex
                        enum splice_where *where_r, struct splice_new *new_r)
 {
 	const struct splice_trail *t = NULL;
+	struct span before = SPAN("");
 
 	*skip_r = 0;
-	if (wants_trail(s) && (s->before == '/' || s->before == '=') && ends_segment(next))
-		t = splice_trail_find(s->rules, trail_before(s, at));
+	if (wants_trail(s) && (s->before == '/' || s->before == '=') && ends_segment(next)) {
+		before = trail_before(s, at);
+		t = splice_trail_find(s->rules, before);
+	}
 	*where_r = t && t->query ? SPLICE_QUERY : SPLICE_PATH;
-	if (t && splice_ask(s, id, *where_r, t->rule, false, new_r))
+	if (t && splice_ask(s, &(struct splice_id){ .text = id, .where = *where_r, .rule = t->rule, .before = before }, new_r))
 		return true;
 	*where_r = SPLICE_TOKEN;
 	if (id.n < SPLICE_TOKEN_LEAST || all_digits(id))
 		return false;
 	if (s->before == '%' && s->body != SPLICE_LINK && !s->escaped && id.n >= SPLICE_TOKEN_LEAST + 2 &&
 	    splice_hex(id.p[0]) >= 0 && splice_hex(id.p[1]) >= 0 && !all_digits(span_from(id, 2)) &&
-	    splice_ask(s, span_from(id, 2), SPLICE_TOKEN, 0, false, new_r)) {
+	    ask_token(s, span_from(id, 2), new_r)) {
 		*skip_r = 2;
 		return true;
 	}
-	return splice_ask(s, id, SPLICE_TOKEN, 0, false, new_r);
+	return ask_token(s, id, new_r);
 }
 
 /* The token alone of a raw text in which some characters may be escapes; false when it is too long for an id. */

@@ -73,6 +73,7 @@ struct splice_id {
 	enum splice_where where;
 	unsigned rule; /* of the place, path or query member; 0 for a token */
 	bool number;   /* a JSON number, at a place; in a string it is false */
+	struct span before; /* of a path: what of the string lies before it, as it came, SPLICE_TRAIL_BYTES at most */
 };
 
 struct splice_new {

@@ -30,6 +30,12 @@ const char *splice_whole_again(struct splice *s, const char *p)
 	return p;
 }
 
+static bool ask_place(struct splice *s, struct span text, bool number, struct splice_new *new_r)
+{
+	return splice_ask(s, &(struct splice_id){ .text = text, .where = SPLICE_PLACE, .rule = walk_place_rule(&s->walk),
+	                                          .number = number }, new_r);
+}
+
 /* The closing quote lies before p. */
 static const char *whole_end(struct splice *s, const char *p)
 {
@@ -54,7 +60,7 @@ static const char *whole_end(struct splice *s, const char *p)
 	}
 	if (key)
 		walk_name_end(&s->walk, text, known);
-	else if (known && text.n && splice_ask(s, text, SPLICE_PLACE, walk_place_rule(&s->walk), false, &new)) {
+	else if (known && text.n && ask_place(s, text, false, &new)) {
 		splice_unit_close(s, raw, 0, raw.n, &new, SPLICE_PLACE);
 		s->mode = BETWEEN;
 		return p;
@@ -103,7 +109,7 @@ void splice_scalar_end(struct splice *s, const char *p)
 	struct span raw = splice_unit_raw(s, p);
 	struct splice_new new;
 	bool found = raw.n && raw.n <= SPLICE_ID_BYTES &&
-	             splice_ask(s, raw, SPLICE_PLACE, walk_place_rule(&s->walk), true, &new);
+	             ask_place(s, raw, true, &new);
 
 	splice_unit_close(s, raw, 0, raw.n, found ? &new : NULL, SPLICE_PLACE);
 	s->mode = BETWEEN;

@@ -49,8 +49,7 @@ struct span splice_unit_raw(struct splice *s, const char *p);
 /* Ends the unit: gives `new` for the bytes [skip, n) of its raw text, or what was there. */
 void splice_unit_close(struct splice *s, struct span raw, size_t skip, size_t n, const struct splice_new *new,
                        enum splice_where where);
-bool splice_ask(struct splice *s, struct span text, enum splice_where where, unsigned rule, bool number,
-                struct splice_new *new_r);
+bool splice_ask(struct splice *s, const struct splice_id *id, struct splice_new *new_r);
 /* A string begins at `at`, behind its quote. */
 void splice_string_begin(struct splice *s, const char *at);
 /* Where the next quote or escape is, or end. */

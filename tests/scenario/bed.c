@@ -185,6 +185,7 @@ void bed_fini(struct bed *bed)
 	TAILQ_FOREACH(l, &bed->worker.listeners, link)
 		l->fd = -1;
 	worker_fini(&bed->worker);
+	names_free(&bed->names);
 	for (size_t i = 0; i < bed->end_count; i++) {
 		buf_fini(&bed->ends[i].to_proxy);
 		buf_fini(&bed->ends[i].from_proxy);
@@ -195,6 +196,14 @@ void bed_fini(struct bed *bed)
 	io_set_connector(NULL);
 	clock_set_fake(NULL, NULL);
 	current = NULL;
+}
+
+int bed_name(struct bed *bed, const struct name *v)
+{
+	if (!bed->names && !(bed->names = names_new()))
+		return ERR_NOMEM;
+	bed->worker.names = bed->names;
+	return v ? names_load(bed->names, v) : 0;
 }
 
 struct bed_end *bed_client(struct bed *bed, const struct addr *listener)

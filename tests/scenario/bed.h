@@ -7,6 +7,7 @@
 #include "proxy/conf.h"
 #include "proxy/session.h"
 #include "proxy/worker.h"
+#include "replication/names.h"
 #include "registry/registry.h"
 
 #define BED_ENDS 64
@@ -31,6 +32,7 @@ struct bed {
 	struct registry *reg;
 	struct bed_end ends[BED_ENDS];
 	size_t end_count;
+	struct names *names;     /* of the worker, or NULL */
 };
 
 /* Told when the proxy's code begins and ends to run, for tests that disturb it and not the bed; may be NULL. */
@@ -44,6 +46,8 @@ struct bed_end *bed_client(struct bed *bed, const struct addr *listener);
 /* Runs every callback that is due until nothing changes. */
 void bed_settle(struct bed *bed);
 void bed_advance(struct bed *bed, int64_t us);
+/* This site knows a resource; v NULL: it knows none, and could. 0 or an error. */
+int bed_name(struct bed *bed, const struct name *v) MUST_CHECK;
 void bed_drain(struct bed *bed, enum drain drain);
 
 #endif

@@ -21,6 +21,10 @@
  *	  c expect-not "TEXT"
  *	  c expect-nothing
  *	  c expect-open | expect-end | expect-close | expect-reset
+ *	  u drip "BYTES"             the same as send, byte for byte
+ *	  names                      this site takes part in replication, and knows of nothing so far
+ *	  name SERVICE COLLECTION META LOCAL SITES STATE
+ *	                             it knows this resource; LOCAL "-": none here; SITES: dc1,dc2; STATE also "deleted"
  *	  no-dial                    the proxy is connecting nowhere
  *	  time 1500ms                time passes
  */
@@ -125,6 +129,47 @@ static void send_bytes(struct play *p, int line, struct bed_end *e, const char *
 	buf_fini(&text);
 }
 
+static void drip_bytes(struct play *p, int line, struct bed_end *e, const char *arg)
+{
+	struct buf text;
+
+	buf_init(&text, NULL, 0);
+	if (!read_string(&arg, &text))
+		fail(p, line, "no string:", arg);
+	for (; buf_len(&text); buf_consume(&text, 1)) {
+		buf_add(&e->to_proxy, buf_span(&text).p, 1);
+		bed_settle(&p->bed);
+	}
+	buf_fini(&text);
+}
+
+/* "notes /notes M 3 dc1,dc2 synced" */
+static void add_name(struct play *p, int line, const char *arg)
+{
+	char room[LINE_BYTES], *rest = room, *word[6];
+	struct name v = { .class = CLASS_EVENTUAL };
+
+	snprintf(room, sizeof(room), "%s", arg);
+	for (size_t i = 0; i < 6; i++)
+		if (!(word[i] = strsep(&rest, " ")) || strlen(word[i]) > NAME_MOST) {
+			fail(p, line, "six words are expected:", arg);
+			return;
+		}
+	v.service = span_of(word[0]);
+	v.collection = span_of(word[1]);
+	for (char *at = word[4]; (at = strchr(at, ','));)
+		*at = ' ';
+	v.sites = span_of(word[4]);
+	v.deleted = !strcmp(word[5], "deleted");
+	v.meta_n = (uint16_t)strlen(word[2]);
+	memcpy(v.meta, word[2], v.meta_n);
+	v.here = strcmp(word[3], "-") || strstr(word[4], "dc1");
+	v.local_n = strcmp(word[3], "-") ? (uint16_t)strlen(word[3]) : 0;
+	memcpy(v.local, word[3], v.local_n);
+	if ((!v.deleted && !replica_state_parse(span_of(word[5]), &v.state)) || bed_name(&p->bed, &v))
+		fail(p, line, "no name:", arg);
+}
+
 static void expect_state(struct play *p, int line, struct bed_end *e, const char *verb)
 {
 	const char *is = e->reset ? "reset" : e->closed ? "closed" : e->ended ? "ended" : "open";
@@ -141,6 +186,8 @@ static bool end_verb(struct play *p, int line, struct bed_end *e, const char *ve
 {
 	if (!strcmp(verb, "send"))
 		send_bytes(p, line, e, arg);
+	else if (!strcmp(verb, "drip"))
+		drip_bytes(p, line, e, arg);
 	else if (!strcmp(verb, "end"))
 		e->end_to_proxy = true;
 	else if (!strcmp(verb, "reset"))
@@ -214,6 +261,13 @@ static void command(struct play *p, int line, char *text)
 			give_name(p, verb, e);
 		else
 			fail(p, line, "the proxy dials nowhere", "");
+	} else if (!strcmp(word, "names")) {
+		if (bed_name(&p->bed, NULL))
+			fail(p, line, "no names", "");
+	} else if (!strcmp(word, "name") && verb) {
+		text = verb;
+		text[strlen(text)] = *arg ? ' ' : '\0'; /* strsep took the blank behind it */
+		add_name(p, line, text);
 	} else if (!strcmp(word, "no-dial")) {
 		if (play_next_dial(p))
 			fail(p, line, "the proxy dials", "");
