@@ -3,6 +3,8 @@
 #ifndef REPLICATION_SPLICE_WALK_INT_H
 #define REPLICATION_SPLICE_WALK_INT_H
 
+#include <assert.h>
+
 #include "replication/splice_int.h"
 
 struct splice_walk {
@@ -82,6 +84,7 @@ static inline unsigned walk_place_rule(const struct splice_walk *w)
 		if (!best || p->names > best->names)
 			best = p;
 	}
+	assert(best);
 	return best->rule;
 }
 
