@@ -70,15 +70,14 @@ static void give_escaped(struct splice *s, struct span text)
 static void give_new(struct splice *s, const struct splice_new *new, enum splice_where where)
 {
 	struct span text = span_head(new->text, SPLICE_ID_BYTES);
-	bool whole = where == SPLICE_PLACE;
 
-	if (whole && !new->number) {
+	if (where == SPLICE_PLACE && !new->number) {
 		buf_add_char(s->out, '"');
 		give_escaped(s, text);
 		buf_add_char(s->out, '"');
-	} else if (!whole && (s->body == SPLICE_LINK || where != SPLICE_TOKEN)) {
+	} else if (where != SPLICE_PLACE && (s->body == SPLICE_LINK || where != SPLICE_TOKEN)) {
 		percent_encode(text, "-._~", s->out);
-	} else if (!whole && s->body == SPLICE_JSON) {
+	} else if (where == SPLICE_TOKEN && s->body == SPLICE_JSON) {
 		give_escaped(s, text);
 	} else {
 		buf_add_span(s->out, text);
@@ -258,8 +257,8 @@ static bool decode_token(const struct splice *s, struct span raw, char room[SPLI
 			room[n] = raw.p[i++];
 			continue;
 		}
-		/* NOLINTNEXTLINE(clang-analyzer-core.*): the digits of an escape have been looked at */
-		room[n] = (char)(splice_hex(raw.p[i + width - 2]) << 4 | splice_hex(raw.p[i + width - 1]));
+		room[n] = (char)((unsigned)splice_hex(raw.p[i + width - 2]) << 4 |
+		                   (unsigned)splice_hex(raw.p[i + width - 1]));
 		i += width;
 	}
 	*id_r = span_make(room, n);

@@ -3,8 +3,6 @@
 #ifndef REPLICATION_SPLICE_WALK_INT_H
 #define REPLICATION_SPLICE_WALK_INT_H
 
-#include <assert.h>
-
 #include "replication/splice_int.h"
 
 struct splice_walk {
@@ -84,8 +82,7 @@ static inline unsigned walk_place_rule(const struct splice_walk *w)
 		if (!best || p->names > best->names)
 			best = p;
 	}
-	assert(best);
-	return best->rule;
+	return best ? best->rule : 0;
 }
 
 #endif

@@ -24,6 +24,11 @@ import threading
 import time
 import traceback
 
+# Who runs us in the background of a script has these ignored, and what we start would inherit it.
+for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SCOPEMESHD = os.path.abspath(os.environ.get('SCOPEMESHD') or os.path.join(ROOT, 'scopemeshd'))
 SCOPECTL = os.path.abspath(os.environ.get('SCOPECTL') or

@@ -8,12 +8,18 @@ import contextlib
 import http.server
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import unittest
 import urllib.parse
+
+# Who runs us in the background of a script has these ignored, and what we start would inherit it.
+for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 SCOPECTL = os.path.abspath(os.environ.get("SCOPECTL", "./scopectl"))
 TIMEOUT = 60

@@ -251,9 +251,6 @@ class Run(Base):
                   "time.sleep(0.3)\n"
                   "print(len(got), flush=True)\n"
                   "sys.exit(9)\n")
-        # what is ignored at the start stays so (nohup), and we may be run that way ourselves
-        hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        self.addCleanup(signal.signal, signal.SIGHUP, hangup)
         for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"):
             with subprocess.Popen([SCOPECTL, "run", "--scope", "image: dc1", "--", "/usr/bin/python3", "-c",
                                    script % name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
