@@ -49,13 +49,6 @@ static int print_queue(const struct cli *cli)
 
 /* ---- one ---------------------------------------------------------------------------------------------------------- */
 
-static void print_field(const char *label, const char *text)
-{
-	printf("%-12s ", label);
-	table_put_clean(stdout, text && *text ? text : "-");
-	putchar('\n');
-}
-
 static void print_targets(const struct cli *cli, const json_t *sites)
 {
 	static const char *const heads[] = { "TARGET", "STATE", ">STATUS", ">ATTEMPTS", "NEXT ATTEMPT", "EXPIRES", "LAST ERROR" };
@@ -91,20 +84,20 @@ static void print_operation(const struct cli *cli, const json_t *o)
 	char bytes[32];
 
 	snprintf(bytes, sizeof(bytes), "%lld bytes", (long long)json_integer_value(json_object_get(o, "body_bytes")));
-	print_field("operation", admin_text(o, "op"));
-	print_field("meta id", admin_text(o, "meta_id"));
-	print_field("service", admin_text(o, "service"));
-	print_field("collection", admin_text(o, "collection"));
-	print_field("kind", admin_text(o, "kind"));
-	print_field("method", admin_text(o, "method"));
-	print_field("path", admin_text(o, "path"));
-	print_field("content", bytes);
-	print_field("created", admin_text(o, "created"));
+	table_put_field(stdout, "operation", admin_text(o, "op"));
+	table_put_field(stdout, "meta id", admin_text(o, "meta_id"));
+	table_put_field(stdout, "service", admin_text(o, "service"));
+	table_put_field(stdout, "collection", admin_text(o, "collection"));
+	table_put_field(stdout, "kind", admin_text(o, "kind"));
+	table_put_field(stdout, "method", admin_text(o, "method"));
+	table_put_field(stdout, "path", admin_text(o, "path"));
+	table_put_field(stdout, "content", bytes);
+	table_put_field(stdout, "created", admin_text(o, "created"));
 	if (admin_text(o, "parent"))
-		print_field("made by", admin_text(o, "parent"));
+		table_put_field(stdout, "made by", admin_text(o, "parent"));
 	if (json_is_object(admission)) {
-		print_field("admission", admin_text(admission, "stage"));
-		print_field("sent to", admin_text(admission, "site"));
+		table_put_field(stdout, "admission", admin_text(admission, "stage"));
+		table_put_field(stdout, "sent to", admin_text(admission, "site"));
 	}
 	if (json_object_size(json_object_get(o, "sites")))
 		print_targets(cli, json_object_get(o, "sites"));

@@ -1,6 +1,7 @@
 /* scopectl replicas: /v1/replicas as a table, one replica in full, and the rules that were learned. */
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/percent.h"
@@ -22,7 +23,7 @@ static void add_parameter(struct buf *path, const char *name, const char *value)
 {
 	if (!value)
 		return;
-	buf_addf(path, "%c%s=", memchr(path->mem, '?', buf_len(path)) ? '&' : '?', name);
+	buf_addf(path, "%c%s=", span_find(buf_span(path), '?') < buf_len(path) ? '&' : '?', name);
 	percent_encode(span_of(value), "-._~", path);
 }
 
@@ -110,13 +111,6 @@ static int print_list(const struct cli *cli, const struct replicas_words *w)
 
 /* ---- one ---------------------------------------------------------------------------------------------------------- */
 
-static void print_field(const char *label, const char *text)
-{
-	printf("%-12s ", label);
-	table_put_clean(stdout, text && *text ? text : "-");
-	putchar('\n');
-}
-
 static void print_sites(const struct cli *cli, const json_t *sites)
 {
 	static const char *const heads[] = { "SITE", "STATE", "REASON", "LOCAL ID" };
@@ -165,13 +159,13 @@ static void print_operations(const struct cli *cli, const json_t *operations)
 
 static void print_replica(const struct cli *cli, const json_t *o)
 {
-	print_field("meta id", admin_text(o, "meta_id"));
-	print_field("service", admin_text(o, "service"));
-	print_field("collection", admin_text(o, "collection"));
-	print_field("consistency", admin_text(o, "consistency"));
-	print_field("created", admin_text(o, "created"));
+	table_put_field(stdout, "meta id", admin_text(o, "meta_id"));
+	table_put_field(stdout, "service", admin_text(o, "service"));
+	table_put_field(stdout, "collection", admin_text(o, "collection"));
+	table_put_field(stdout, "consistency", admin_text(o, "consistency"));
+	table_put_field(stdout, "created", admin_text(o, "created"));
 	if (admin_text(o, "deleted"))
-		print_field("deleted", admin_text(o, "deleted"));
+		table_put_field(stdout, "deleted", admin_text(o, "deleted"));
 	print_sites(cli, json_object_get(o, "sites"));
 	print_operations(cli, json_object_get(o, "operations"));
 }

@@ -181,3 +181,10 @@ enum table_look table_state_look(const char *state)
 	}
 	return LOOK_PLAIN;
 }
+
+void table_put_field(FILE *out, const char *label, const char *text)
+{
+	fprintf(out, "%-12s ", label);
+	table_put_clean(out, text && *text ? text : "-");
+	fputc('\n', out);
+}

@@ -220,10 +220,10 @@ static int add_place(void *arg, const struct store_key_of *key)
 	return to->service.p && to->collection.p ? 0 : ERR_NOMEM;
 }
 
-static void say_several(struct admin_reading *rd, const char *detail, const char *expected)
+static void say(struct admin_reading *rd, unsigned status, const char *type, const char *detail, const char *expected)
 {
-	rd->problem.status = 409;
-	rd->problem.type = "several";
+	rd->problem.status = status;
+	rd->problem.type = type;
 	rd->problem.detail = detail;
 	rd->problem.expected = expected;
 }
@@ -244,7 +244,7 @@ static void choose_place(struct admin_reading *rd, const struct places *p)
 	if (!span_eq(p->items[0].service, p->items[p->count - 1].service)) {
 		for (size_t i = 0; i < p->count; i++)
 			add_known(&rd->problem, p->items[i].service);
-		say_several(rd, "several services have something under this identifier", "?service=NAME");
+		say(rd, 409, "several", "several services have something under this identifier", "?service=NAME");
 		return;
 	}
 	*key = (struct store_key_of){ p->items[0].service, SPAN(""), key->meta };
@@ -256,8 +256,8 @@ static void choose_place(struct admin_reading *rd, const struct places *p)
 		collections++;
 	}
 	if (collections > 1)
-		say_several(rd, "several collections have something under this identifier",
-		            "?service=NAME&collection=PATH");
+		say(rd, 409, "several", "several collections have something under this identifier",
+		    "?service=NAME&collection=PATH");
 }
 
 /* An operation under way whose resource is not there yet. */
@@ -319,7 +319,7 @@ static int read_one(struct store_reader *reader, struct admin_reading *rd)
 	if (!rc && p.count)
 		choose_place(rd, &p);
 	else if (!rc)
-		rc = ERR_NOT_FOUND;
+		say(rd, 404, "not-found", "this site knows of no replica and of no operation with this identifier", NULL);
 	if (!rc && !rd->problem.status)
 		rc = resource_of(reader, rd, &m);
 	if (!rc && !rd->problem.status)
