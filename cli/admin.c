@@ -199,6 +199,57 @@ int admin_get_list(const struct cli *cli, const char *path, const char *list,
 	return rc;
 }
 
+int admin_print_table(const struct cli *cli, const struct table *t, const char *none)
+{
+	if (cli->json)
+		return CLI_DONE;
+	if (t->rows)
+		return table_print(t, stdout, cli->colour) ? CLI_FAILED : CLI_DONE;
+	puts(none);
+	return CLI_DONE;
+}
+
+/* Not found is no wrong usage: an identifier may have been right a moment ago. */
+static int show_answer(const struct cli *cli, int rc, const char *path, struct admin_answer *answer,
+                       void (*print)(const struct cli *cli, const json_t *object))
+{
+	bool good = rc == CLI_DONE && answer->status == 200 && json_is_object(answer->json);
+
+	if (good && cli->json)
+		fwrite(buf_span(&answer->body).p, 1, buf_len(&answer->body), stdout);
+	else if (good)
+		print(cli, answer->json);
+	else if (rc == CLI_DONE)
+		rc = admin_complain(cli, path, answer);
+	if (rc == CLI_USAGE && answer->status == 404)
+		rc = CLI_FAILED;
+	admin_answer_fini(answer);
+	return rc;
+}
+
+int admin_show(const struct cli *cli, struct buf *path, void (*print)(const struct cli *cli, const json_t *object))
+{
+	const char *text = buf_cstr(path);
+	struct admin_answer answer;
+	int rc;
+
+	if (!text) {
+		cli_complain("no memory");
+		return CLI_FAILED;
+	}
+	rc = admin_get(cli, text, &answer);
+	return show_answer(cli, rc, text, &answer, print);
+}
+
+int admin_change(const struct cli *cli, const char *path, const char *content,
+                 void (*print)(const struct cli *cli, const json_t *object))
+{
+	struct admin_answer answer;
+	int rc = admin_send(cli, "POST", path, content, &answer);
+
+	return show_answer(cli, rc, path, &answer, print);
+}
+
 int admin_print_list(struct cli *cli, const struct cli_verb *verb, int argc, char **argv,
                      const struct admin_list *list)
 {

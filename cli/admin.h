@@ -49,6 +49,18 @@ struct admin_list {
 int admin_print_list(struct cli *cli, const struct cli_verb *verb, int argc, char **argv,
                      const struct admin_list *list);
 
+/* What admin_get_list has put together; `none` in its place when it has no rows.  With --json nothing, since it has been
+ * printed. The exit status. */
+int admin_print_table(const struct cli *cli, const struct table *t, const char *none) MUST_CHECK;
+
+/* One thing of the admin interface, printed as it came with --json; its exit status: CLI_FAILED when there is no such
+ * thing, or several. */
+int admin_show(const struct cli *cli, struct buf *path, void (*print)(const struct cli *cli, const json_t *object))
+	MUST_CHECK;
+/* The same of what POST answers. */
+int admin_change(const struct cli *cli, const char *path, const char *content,
+                 void (*print)(const struct cli *cli, const json_t *object)) MUST_CHECK;
+
 /* A problem document as lines of text: title and detail, the scope with its caret, what was
  * expected, hint, known and nearest names. False when it is none. */
 bool admin_problem_print(const json_t *problem, FILE *out);

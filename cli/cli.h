@@ -43,6 +43,8 @@ int cmd_ca(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
 int cmd_site(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
 int cmd_watch(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
 int cmd_doctor(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
+int cmd_replicas(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
+int cmd_queue(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
 int cmd_run(struct cli *cli, const struct cli_verb *verb, int argc, char **argv);
 
 /* "scopectl: " and the text on standard error, control characters made visible. */

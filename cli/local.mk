@@ -17,6 +17,7 @@ scopectl_SOURCES = \
 	cli/cmd_doctor.c cli/cmd_doctor_service.c cli/doctor.h \
 	cli/cmd_ca.c \
 	cli/cmd_explain.c \
+	cli/cmd_queue.c cli/cmd_replicas.c \
 	cli/cmd_request.c \
 	cli/cmd_reload.c cli/cmd_run.c \
 	cli/cmd_services.c \

@@ -17,6 +17,17 @@ static const struct cli_verb verbs[] = {
 	{ "sites", "", "The sites, their state and distance",
 	  "The site whose proxy answers is marked with *.\n", cmd_sites },
 	{ "services", "", "The services of every site and their instances", "", cmd_services },
+	{ "replicas", "[META | rules [pin|unpin COLLECTION]] [--service S] [--site SITE] [--state STATE]",
+	  "What is replicated where, and in which state",
+	  "With META one replica and its last operations; rules: what was learned of undeclared resources.\n\n"
+	  "  --service S           of this service only; needed where several have META, and to pin a rule\n"
+	  "  --site SITE           with a replica at this site\n"
+	  "  --state STATE         with a replica in this state (at SITE, where that is given): synced, queued,\n"
+	  "                        in-doubt, held, undoing, conflict, failed\n"
+	  "  rules pin COLLECTION    keep a learned rule as it is; unpin: let it be learned anew\n",
+	  cmd_replicas },
+	{ "queue", "[show OP]", "What is yet to be executed at which site",
+	  "show OP: one operation, and where it stands at each site.\n", cmd_queue },
 	{ "watch", "[--interval SECONDS] [--count N]", "What changes of sites and instances, line by line",
 	  "First what there is, then a line per change, until it is stopped. With --json a line is an object.\n\n"
 	  "  --interval SECONDS    between two looks (1)\n"
@@ -87,7 +98,7 @@ static const struct cli_verb verbs[] = {
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
 /* Verbs of the contract that this version does not have yet. */
-static const char *const later[] = { "replicas", "queue", "conflicts", "tap", "backup", "completion" };
+static const char *const later[] = { "conflicts", "tap", "backup", "completion" };
 
 static int print_help(void)
 {

@@ -166,6 +166,9 @@ enum table_look table_state_look(const char *state)
 		enum table_look look;
 	} looks[] = {
 		{ "connected", LOOK_GOOD }, { "up", LOOK_GOOD },
+		{ "synced", LOOK_GOOD }, { "done", LOOK_GOOD },
+		{ "queued", LOOK_WARN }, { "sent", LOOK_WARN }, { "undoing", LOOK_WARN },
+		{ "held", LOOK_BAD }, { "in-doubt", LOOK_BAD }, { "conflict", LOOK_BAD }, { "dropped", LOOK_BAD },
 		{ "synchronizing", LOOK_WARN }, { "autonomous", LOOK_WARN },
 		{ "disconnected", LOOK_BAD }, { "failed", LOOK_BAD },
 		{ "down", LOOK_BAD }, { "fenced", LOOK_BAD },
@@ -177,4 +180,11 @@ enum table_look table_state_look(const char *state)
 			return looks[i].look;
 	}
 	return LOOK_PLAIN;
+}
+
+void table_put_field(FILE *out, const char *label, const char *text)
+{
+	fprintf(out, "%-12s ", label);
+	table_put_clean(out, text && *text ? text : "-");
+	fputc('\n', out);
 }

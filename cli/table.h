@@ -43,5 +43,7 @@ enum table_look table_state_look(const char *state);
 void table_put(FILE *out, bool colour, enum table_look look, const char *text);
 /* Prints text with control characters made '?': what others wrote shall not drive the terminal. */
 void table_put_clean(FILE *out, const char *text);
+/* A line of a label and a text; "-" where it is empty or NULL. */
+void table_put_field(FILE *out, const char *label, const char *text);
 
 #endif

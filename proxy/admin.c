@@ -23,11 +23,18 @@ void admin_problem(struct exchange *x, unsigned status, const char *type, const 
 	exchange_problem(x, &p);
 }
 
-void admin_reply_json(struct exchange *x, unsigned status, const char *type, json_t *body)
+char *admin_json_text(json_t *body)
 {
 	char *text = body ? json_dumps(body, NUMBERS | JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
 
 	json_decref(body);
+	return text;
+}
+
+void admin_reply_json(struct exchange *x, unsigned status, const char *type, json_t *body)
+{
+	char *text = admin_json_text(body);
+
 	if (!text) {
 		admin_problem(x, 500, "internal", "no memory for the answer");
 		return;
@@ -45,6 +52,11 @@ json_t *admin_text_json(struct span s)
 	return t ? t : json_string("\xef\xbf\xbd");
 }
 
+json_t *admin_maybe_json(struct span s)
+{
+	return s.n ? admin_text_json(s) : json_null();
+}
+
 json_t *admin_time_json(int64_t wall_ms)
 {
 	char text[CLOCK_TEXT_BYTES];
@@ -53,6 +65,33 @@ json_t *admin_time_json(int64_t wall_ms)
 		return json_null();
 	clock_format(wall_ms, text);
 	return json_string(text);
+}
+
+bool admin_query_get(struct exchange *x, const char *name, struct span *value_r)
+{
+	struct span text;
+	const char *detail;
+
+	*value_r = SPAN("");
+	if (!percent_query_get(x->req.path_query, span_of(name), &text) || percent_decode(&x->arena, text, value_r))
+		return true;
+	detail = arena_printf(&x->arena, "%s is not percent-encoded text", name);
+	admin_problem(x, 400, "bad-request", detail ? detail : "a parameter is not percent-encoded text");
+	return false;
+}
+
+bool admin_page_of(struct exchange *x, struct admin_page *page_r)
+{
+	unsigned long long limit = 100;
+	struct span text;
+
+	*page_r = (struct admin_page){ .limit = 0 };
+	if (percent_query_get(x->req.path_query, SPAN("limit"), &text) && (!span_to_u64(text, 1000, &limit) || !limit)) {
+		admin_problem(x, 400, "bad-request", "limit is a number from 1 to 1000");
+		return false;
+	}
+	page_r->limit = (int)limit;
+	return admin_query_get(x, "after", &page_r->after);
 }
 
 /* ---- health -------------------------------------------------------------------------------------------------- */
@@ -279,6 +318,13 @@ static const struct {
 	{ "/v1/sites/*/attended", "POST", admin_post_site },
 	{ "/v1/services", "GET", admin_get_services },
 	{ "/v1/scope/explain", "GET", get_explain },
+	{ "/v1/replicas", "GET", admin_get_replicas },
+	{ "/v1/replicas/*", "GET", admin_get_replica },
+	{ "/v1/queue", "GET", admin_get_queue },
+	{ "/v1/queue/*", "GET", admin_get_operation },
+	{ "/v1/rules", "GET", admin_get_rules },
+	{ "/v1/rules/pin", "POST", admin_post_rule },
+	{ "/v1/rules/unpin", "POST", admin_post_rule },
 	{ "/v1/certificates", "GET", admin_get_certificates },
 	{ "/v1/doctor", "GET", admin_get_doctor },
 	{ "/v1/reload", "POST", admin_post_reload },
@@ -390,6 +436,8 @@ enum exchange_step admin_handle(struct exchange *x)
 	bool writes, open;
 	size_t row = 0;
 
+	if (x->reading)
+		return admin_reading_step(x);
 	if (!find_path(x, &row))
 		return STEP_NEXT;
 	writes = !span_eq(span_of(paths[row].method), SPAN("GET"));
@@ -404,5 +452,5 @@ enum exchange_step admin_handle(struct exchange *x)
 	}
 	deadline_clear(&x->w->deadlines, &x->s->deadline);
 	paths[row].handle(x);
-	return STEP_NEXT;
+	return x->reading ? admin_reading_step(x) : STEP_NEXT;
 }

@@ -128,42 +128,21 @@ static json_t *site_json(const struct exchange *x, size_t i)
 
 /* ---- lists ------------------------------------------------------------------------------------------------- */
 
-/* limit (100, at most 1000) and after, as every list has them. */
-struct page { unsigned long long limit; struct span after; };
-
-static bool page_of(struct exchange *x, struct page *page_r)
-{
-	struct span text;
-
-	*page_r = (struct page){ .limit = 100 };
-	if (percent_query_get(x->req.path_query, SPAN("limit"), &text) &&
-	    (!span_to_u64(text, 1000, &page_r->limit) || !page_r->limit)) {
-		admin_problem(x, 400, "bad-request", "limit is a number from 1 to 1000");
-		return false;
-	}
-	if (percent_query_get(x->req.path_query, SPAN("after"), &text) &&
-	    !percent_decode(&x->arena, text, &page_r->after)) {
-		admin_problem(x, 400, "bad-request", "after is not percent-encoded text");
-		return false;
-	}
-	return true;
-}
-
 void admin_get_sites(struct exchange *x)
 {
 	const struct registry *reg = x->view->reg;
 	json_t *list = json_array(), *next = json_null();
-	struct page page;
+	struct admin_page page;
 
-	if (!page_of(x, &page)) {
+	if (!admin_page_of(x, &page)) {
 		json_decref(list);
 		return;
 	}
 	for (size_t i = 0; i < reg->site_count; i++) {
 		if (page.after.n && span_compare(reg->sites[i].name, page.after) <= 0)
 			continue;
-		if (json_array_size(list) == page.limit) {
-			next = json_copy(json_object_get(json_array_get(list, page.limit - 1), "name"));
+		if (json_array_size(list) == (size_t)page.limit) {
+			next = json_copy(json_object_get(json_array_get(list, (size_t)page.limit - 1), "name"));
 			break;
 		}
 		json_array_append_new(list, site_json(x, i));

@@ -105,6 +105,8 @@ static void exchange_bury(struct exchange *x)
 	upstream_drop(&x->up, true);
 	if (x->rw)
 		rewrite_fini(x);
+	if (x->reading)
+		admin_leave(x);
 	http_body_fini(&x->req_body);
 	http_body_fini(&x->res_body);
 	io_pipe_close(&x->pipe[WAY_DOWN]);
@@ -384,7 +386,7 @@ bool exchange_has_whole_request(const struct exchange *x)
 static void client_ended(struct exchange *x)
 {
 	switch ((enum exchange_state)x->state) {
-	case X_ROUTE: /* content of a request to the admin interface */
+	case X_ROUTE: /* the admin interface awaits content, or the store */
 	case X_GATHER:
 	case X_TUNNEL:
 		exchange_run(x);

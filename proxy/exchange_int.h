@@ -120,6 +120,7 @@ struct exchange {
 	struct io_pipe pipe[WAYS]; /* of bulk content, see exchange_splice.c */
 	uint8_t no_splice;         /* bit per way: no pipe was to be had */
 	struct buf reply;         /* an own answer's content */
+	struct admin_reading *reading; /* the answer is being read from the store */
 	unsigned status;
 	const char *reason;       /* short fixed word for the log */
 	const char *proxy_error;  /* type of an own answer, or of a peer's */
@@ -175,8 +176,10 @@ bool heads_is_token(struct exchange *x, struct span token, struct span name);
 /* access_line.c: the line in the access log and the counters. */
 void exchange_account(struct exchange *x);
 
-/* admin.c: answers a request at the admin listener; STEP_WAIT: for its content. */
+/* admin.c: answers a request at the admin listener; STEP_WAIT: for its content, or for the store. */
 enum exchange_step admin_handle(struct exchange *x);
+/* The request is over: what is being read for it is for nobody (x->reading). */
+void admin_leave(struct exchange *x);
 
 /* ---- between the parts of the machine --------------------------------------------------------------------- */
 

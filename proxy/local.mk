@@ -4,6 +4,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/access_line.c \
 	proxy/access_log.c proxy/access_log.h \
 	proxy/admin.c proxy/admin_int.h proxy/admin_sites.c proxy/admin_write.c \
+	proxy/admin_queue.c proxy/admin_read.c proxy/admin_replicas.c proxy/admin_rules.c \
 	proxy/ask.c proxy/ask.h \
 	proxy/bound.c proxy/bound.h \
 	proxy/admin_carriers.c \
@@ -45,6 +46,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/rewrite.h proxy/rewrite_int.h proxy/rewrite_exchange.h \
 	proxy/rewrite_inflate.c proxy/rewrite_path.c proxy/rewrite_request.c proxy/rewrite_response.c \
 	proxy/rewrite_route.c proxy/rewrite_rules.c proxy/rewrite_text.c \
+	proxy/replication.c proxy/replication.h \
 	proxy/route.c \
 	proxy/server.c proxy/server.h \
 	proxy/inner.c proxy/inner.h \

@@ -11,8 +11,9 @@ replication_libreplication_a_SOURCES = \
 	replication/store.h replication/store_int.h \
 	replication/store_batch.c \
 	replication/store_open.c \
-	replication/store_read.c \
+	replication/store_read.c replication/store_read_int.h \
 	replication/store_sql.c \
+	replication/store_view.c replication/store_view.h \
 	replication/store_writer.c
 # identifiers
 replication_libreplication_a_CFLAGS += $(OPENSSL_CFLAGS)

@@ -158,6 +158,8 @@ void store_add_answer(struct store_batch *b, const struct store_answer *a);
 void store_set_answer(struct store_batch *b, const struct store_answer *a);
 void store_drop_answers(struct store_batch *b, int64_t expired_before_ms);
 void store_put_rule(struct store_batch *b, const struct store_rule *r);
+/* A pinned rule is neither forgotten nor learned anew. ERR_NOT_FOUND when there is none. */
+void store_pin_rule(struct store_batch *b, struct span service, struct span collection, bool pinned);
 void store_drop_rule(struct store_batch *b, struct span service, struct span collection);
 
 /* Reading. ---------------------------------------------------------------------------------------------------------- */

@@ -235,6 +235,11 @@ void store_put_rule(struct store_batch *b, const struct store_rule *r)
 	ADD(b, CHANGE_PUT_RULE, text(r->service), text(r->collection), text(r->rule), whole(r->pinned));
 }
 
+void store_pin_rule(struct store_batch *b, struct span service, struct span collection, bool pinned)
+{
+	ADD(b, CHANGE_PIN_RULE, text(service), text(collection), whole(pinned));
+}
+
 void store_drop_rule(struct store_batch *b, struct span service, struct span collection)
 {
 	ADD(b, CHANGE_DROP_RULE, text(service), text(collection));

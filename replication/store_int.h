@@ -1,5 +1,6 @@
 /* The parts of the store: store_open.c opens and checks, store_sql.c holds schema and statements, store_batch.c puts
- * changes together, store_writer.c commits them, store_read.c reads; threads and inboxes are lane.c's. */
+ * changes together, store_writer.c commits them, store_read.c reads, store_view.c too, for operators; threads and inboxes
+ * are lane.c's. */
 #ifndef REPLICATION_STORE_INT_H
 #define REPLICATION_STORE_INT_H
 
@@ -56,6 +57,7 @@ struct value {
 	X(DROP_ANSWERS, 0, "DELETE FROM answers WHERE expires < ?1") \
 	X(PUT_RULE, 0, "INSERT INTO rules(service, collection, rule, pinned) VALUES(?1, ?2, ?3, ?4)" \
 		" ON CONFLICT DO UPDATE SET rule = ?3, pinned = ?4") \
+	X(PIN_RULE, ERR_NOT_FOUND, "UPDATE rules SET pinned = ?3 WHERE service = ?1 AND collection = ?2") \
 	X(DROP_RULE, 0, "DELETE FROM rules WHERE service = ?1 AND collection = ?2") \
 	X(SET_CLOCK, ERR_NOT_FOUND, "UPDATE settings SET value = max(value, ?1) WHERE name = 'clock'")
 

@@ -1,6 +1,6 @@
 /* Reading, on the reader thread and a connection of its own: what it sees is committed.  Statements are made for each
  * reading: that is some ten microseconds, and nothing here is on the path of a request that shares. */
-#include "replication/store_int.h"
+#include "replication/store_read_int.h"
 
 #include <stdlib.h>
 
@@ -77,9 +77,7 @@ static int end(struct store_reader *r, sqlite3_stmt *stmt, int rc)
 	return code;
 }
 
-typedef int on_row(void *arg, sqlite3_stmt *stmt);
-
-static int each(struct store_reader *r, const char *sql, const struct value *values, int count, on_row *on, void *arg)
+int store_each(struct store_reader *r, const char *sql, const struct value *values, int count, on_row *on, void *arg)
 {
 	sqlite3_stmt *stmt = NULL;
 	int rc = begin(r, sql, values, count, &stmt), code;
@@ -109,41 +107,6 @@ static int one(struct store_reader *r, const char *sql, const struct value *valu
 	return rc ? rc : code;
 }
 
-static struct span column(sqlite3_stmt *stmt, int i)
-{
-	const char *p = sqlite3_column_blob(stmt, i); /* text as it is stored: no conversion, no NUL */
-
-	return span_make(p ? p : "", p ? (size_t)sqlite3_column_bytes(stmt, i) : 0);
-}
-
-static uint64_t number(sqlite3_stmt *stmt, int i)
-{
-	return (uint64_t)sqlite3_column_int64(stmt, i);
-}
-
-/* From column i on. */
-static void read_op_id(sqlite3_stmt *stmt, int i, struct op_id *id)
-{
-	struct span site = column(stmt, i);
-
-	*id = (struct op_id){ .incarnation = number(stmt, i + 1), .number = number(stmt, i + 2) };
-	site = span_head(site, sizeof(id->site) - 1);
-	memcpy(id->site, site.p, site.n);
-}
-
-static struct store_key_of read_key(sqlite3_stmt *stmt, int i)
-{
-	return (struct store_key_of){ column(stmt, i), column(stmt, i + 1), column(stmt, i + 2) };
-}
-
-#define KEY_VALUES(k) \
-	{ .type = VALUE_TEXT, .s = (k)->service }, { .type = VALUE_TEXT, .s = (k)->collection }, \
-		{ .type = VALUE_TEXT, .s = (k)->meta }
-#define OP_VALUES(id) \
-	{ .type = VALUE_TEXT, .s = span_of((id)->site) }, { .type = VALUE_INT, .i = (int64_t)(id)->incarnation }, \
-		{ .type = VALUE_INT, .i = (int64_t)(id)->number }
-#define COUNT(values) ((int)(sizeof(values) / sizeof(values[0])))
-
 /* What outlives the row. */
 static bool keep(struct arena *arena, struct span *const *spans, size_t count)
 {
@@ -159,19 +122,6 @@ static bool keep(struct arena *arena, struct span *const *spans, size_t count)
 	keep(arena, (struct span *[]){ __VA_ARGS__ }, sizeof((struct span *[]){ __VA_ARGS__ }) / sizeof(struct span *))
 
 /* ---- operations --------------------------------------------------------------------------------------------------- */
-
-#define OPERATION_SHORT "o.site, o.incarnation, o.number, o.service, o.collection, o.meta, o.kind, o.clock, o.method," \
-	" o.path, o.query, o.spool, o.body_bytes, o.parent, o.principal, o.created"
-#define OPERATION_SHORT_COLUMNS 16
-
-static void read_operation(sqlite3_stmt *stmt, struct store_operation *op)
-{
-	*op = (struct store_operation){ .key = read_key(stmt, 3), .kind = (enum operation_kind)number(stmt, 6),
-		.clock = number(stmt, 7), .method = column(stmt, 8), .path = column(stmt, 9), .query = column(stmt, 10),
-		.spool = column(stmt, 11), .body_bytes = sqlite3_column_int64(stmt, 12), .parent = column(stmt, 13),
-		.principal = column(stmt, 14), .created_ms = sqlite3_column_int64(stmt, 15) };
-	read_op_id(stmt, 0, &op->id);
-}
 
 struct kept_operation {
 	struct arena *arena;
@@ -223,9 +173,9 @@ int store_read_history(struct store_reader *r, const struct store_key_of *key, i
 	struct on_operation o = { on, arg };
 	struct value values[] = { KEY_VALUES(key), { .type = VALUE_INT, .i = limit } };
 
-	return each(r, "SELECT " OPERATION_SHORT " FROM operations o WHERE service = ?1 AND collection = ?2 AND meta = ?3"
-	            " ORDER BY clock DESC, site DESC, incarnation DESC, number DESC LIMIT ?4", values, COUNT(values),
-	            row_operation, &o);
+	return store_each(r, "SELECT " OPERATION_SHORT " FROM operations o WHERE service = ?1 AND collection = ?2"
+	                  " AND meta = ?3 ORDER BY clock DESC, site DESC, incarnation DESC, number DESC LIMIT ?4", values, COUNT(values),
+	                  row_operation, &o);
 }
 
 struct on_delivery {
@@ -258,11 +208,11 @@ int store_read_queue(struct store_reader *r, struct span target, int64_t after, 
 	struct value values[] = { { .type = VALUE_TEXT, .s = target }, { .type = VALUE_INT, .i = after },
 		{ .type = VALUE_INT, .i = limit } };
 
-	return each(r, "SELECT " OPERATION_SHORT ", d.target, d.state, d.attempts, d.status, d.next, d.expires, d.error,"
-	            " d.oid FROM deliveries d JOIN operations o ON o.oid = d.oid WHERE d.state NOT IN (2, 7)"
-	            " AND (?1 = '' OR d.target = ?1) AND d.oid IN (SELECT DISTINCT oid FROM deliveries WHERE"
-	            " state NOT IN (2, 7) AND oid > ?2 AND (?1 = '' OR target = ?1) ORDER BY oid LIMIT ?3)"
-	            " ORDER BY d.oid, d.target", values, COUNT(values), row_delivery, &o);
+	return store_each(r, "SELECT " OPERATION_SHORT ", d.target, d.state, d.attempts, d.status, d.next, d.expires,"
+	                  " d.error, d.oid FROM deliveries d JOIN operations o ON o.oid = d.oid WHERE d.state NOT IN (2, 7)"
+	                  " AND (?1 = '' OR d.target = ?1) AND d.oid IN (SELECT DISTINCT oid FROM deliveries WHERE"
+	                  " state NOT IN (2, 7) AND oid > ?2 AND (?1 = '' OR target = ?1) ORDER BY oid LIMIT ?3)"
+	                  " ORDER BY d.oid, d.target", values, COUNT(values), row_delivery, &o);
 }
 
 struct on_intent {
@@ -285,20 +235,11 @@ int store_read_intents(struct store_reader *r, store_on_intent *on, void *arg)
 {
 	struct on_intent o = { on, arg };
 
-	return each(r, "SELECT o.site, o.incarnation, o.number, i.class, i.sites, i.at, i.stage, i.since FROM intents i"
-	            " JOIN operations o ON o.oid = i.oid ORDER BY i.oid", NULL, 0, row_intent, &o);
+	return store_each(r, "SELECT o.site, o.incarnation, o.number, i.class, i.sites, i.at, i.stage, i.since"
+	                  " FROM intents i JOIN operations o ON o.oid = i.oid ORDER BY i.oid", NULL, 0, row_intent, &o);
 }
 
 /* ---- resources ---------------------------------------------------------------------------------------------------- */
-
-#define RESOURCE "service, collection, meta, class, sites, vector, created, deleted, rid"
-
-static struct store_resource read_resource(sqlite3_stmt *stmt)
-{
-	return (struct store_resource){ .key = read_key(stmt, 0), .class = (enum consistency)number(stmt, 3),
-		.sites = column(stmt, 4), .vector = column(stmt, 5), .created_ms = sqlite3_column_int64(stmt, 6),
-		.deleted = number(stmt, 7) };
-}
 
 struct on_resource {
 	store_on_resource *on;
@@ -320,8 +261,8 @@ int store_read_resources(struct store_reader *r, struct span service, int64_t af
 	struct value values[] = { { .type = VALUE_TEXT, .s = service }, { .type = VALUE_INT, .i = after },
 		{ .type = VALUE_INT, .i = limit } };
 
-	return each(r, "SELECT " RESOURCE " FROM resources NOT INDEXED WHERE rid > ?2 AND (?1 = '' OR service = ?1)"
-	            " ORDER BY rid LIMIT ?3", values, COUNT(values), row_resource, &o);
+	return store_each(r, "SELECT " RESOURCE " FROM resources NOT INDEXED WHERE rid > ?2"
+	                  " AND (?1 = '' OR service = ?1) ORDER BY rid LIMIT ?3", values, COUNT(values), row_resource, &o);
 }
 
 struct kept_resource {
@@ -367,9 +308,9 @@ int store_read_replicas(struct store_reader *r, const struct store_key_of *key, 
 	struct on_replica o = { on, arg, key };
 	struct value values[] = { KEY_VALUES(key), { .type = VALUE_TEXT, .s = span_of(r->store->site) } };
 
-	return each(r, "SELECT ?4 AS site, local, state, reason FROM resources WHERE " STORE_KEY " AND here UNION ALL"
-	            " SELECT site, local, state, reason FROM replicas WHERE rid = " STORE_RID " ORDER BY 1", values,
-	            COUNT(values), row_replica, &o);
+	return store_each(r, "SELECT ?4 AS site, local, state, reason FROM resources WHERE " STORE_KEY " AND here"
+	                  " UNION ALL SELECT site, local, state, reason FROM replicas WHERE rid = " STORE_RID " ORDER BY 1", values,
+	                  COUNT(values), row_replica, &o);
 }
 
 /* ---- the rest ----------------------------------------------------------------------------------------------------- */
@@ -418,8 +359,8 @@ int store_read_frontiers(struct store_reader *r, store_on_frontier *on, void *ar
 {
 	struct on_frontier o = { on, arg };
 
-	return each(r, "SELECT holder, origin, incarnation, number, beyond FROM frontiers ORDER BY 1, 2, 3", NULL, 0,
-	            row_frontier, &o);
+	return store_each(r, "SELECT holder, origin, incarnation, number, beyond FROM frontiers ORDER BY 1, 2, 3", NULL, 0,
+	                  row_frontier, &o);
 }
 
 struct on_rule {
@@ -440,5 +381,5 @@ int store_read_rules(struct store_reader *r, store_on_rule *on, void *arg)
 {
 	struct on_rule o = { on, arg };
 
-	return each(r, "SELECT service, collection, rule, pinned FROM rules ORDER BY 1, 2", NULL, 0, row_rule, &o);
+	return store_each(r, "SELECT service, collection, rule, pinned FROM rules ORDER BY 1, 2", NULL, 0, row_rule, &o);
 }

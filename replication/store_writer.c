@@ -21,7 +21,7 @@
 
 int store_code(int extended, bool *fatal_r)
 {
-	bool unused, *fatal = fatal_r ? fatal_r : &unused;
+	bool unused = false, *fatal = fatal_r ? fatal_r : &unused;
 
 	*fatal = false;
 	switch (extended) {

@@ -8,3 +8,8 @@ include tests/fuzz/local.mk
 AM_TESTS_ENVIRONMENT = CMOCKA_MESSAGE_OUTPUT=TAP; export CMOCKA_MESSAGE_OUTPUT;
 TESTS += tests/check-includes
 EXTRA_DIST += tests/check-includes tests/tally tests/system
+# For system tests that begin with a filled store; they make it when it is not there.
+EXTRA_PROGRAMS += tests/system/seed_store
+tests_system_seed_store_SOURCES = tests/system/seed_store.c
+tests_system_seed_store_LDADD = replication/libreplication.a base/libbase.a $(SQLITE_LIBS)
+CLEANFILES += tests/system/seed_store

@@ -27,7 +27,7 @@ class Verbs(Base):
     def test_wrong_usage(self):
         self.expect(scopectl(), 2)
         self.assertIn("did you mean sites?", self.expect(scopectl("stes"), 2).stderr)
-        for verb in ("replicas", "queue", "completion"):
+        for verb in ("conflicts", "tap", "completion"):
             self.assertIn("not in this version", self.expect(scopectl(verb), 2).stderr)
         self.assertIn("--admin", self.expect(scopectl("sites", "--admn", "x"), 2).stderr)
         self.assertIn("-q", self.expect(scopectl("sites", "-q"), 2).stderr)
