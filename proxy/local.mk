@@ -41,6 +41,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/piggyback.c proxy/piggyback.h \
 	proxy/probe.c proxy/probe.h \
 	proxy/reload.c proxy/reload.h \
+	proxy/replication.c proxy/replication.h \
 	proxy/route.c \
 	proxy/server.c proxy/server.h \
 	proxy/session.c proxy/session.h \
@@ -53,8 +54,8 @@ proxy_libproxy_a_SOURCES = \
 
 sbin_PROGRAMS += scopemeshd
 scopemeshd_SOURCES = proxy/main.c
-scopemeshd_LDADD = proxy/libproxy.a registry/libregistry.a scope/libscope.a $(HTTP_LIBS) \
-	base/libbase.a $(EVENT_LIBS) $(JANSSON_LIBS) $(FYAML_LIBS) $(OPENSSL_LIBS)
+scopemeshd_LDADD = proxy/libproxy.a replication/libreplication.a registry/libregistry.a scope/libscope.a \
+	$(HTTP_LIBS) base/libbase.a $(EVENT_LIBS) $(JANSSON_LIBS) $(FYAML_LIBS) $(OPENSSL_LIBS) $(SQLITE_LIBS)
 # docs/reference.md comes from the option table; test_conf compares.
 EXTRA_PROGRAMS += proxy/print_reference
 proxy_print_reference_SOURCES = proxy/print_reference.c

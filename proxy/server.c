@@ -129,6 +129,8 @@ static int open_state(struct server *srv)
 
 	if (!rc)
 		rc = identity_open(&srv->identity, folder, clock_wall_ms(), &e);
+	if (!rc)
+		rc = replication_open(&srv->replication, srv->conf->site, folder, &e);
 	if (rc)
 		log_error("%s", rc == ERR_NOMEM ? err_text(rc) : e.text);
 	else
@@ -332,7 +334,7 @@ static int make_workers(struct server *srv)
 	if (!srv->correlation)
 		return ERR_NOMEM;
 	correlation_set_keys(srv->correlation, conf_correlation_keys(srv->conf));
-	srv->worker_count = srv->conf->workers + 1;
+	srv->worker_count = srv->conf->workers + 2; /* the main thread, and the replicator */
 	srv->workers = calloc(srv->worker_count, sizeof(*srv->workers));
 	srv->queues = calloc(srv->worker_count, sizeof(struct access_log_queue *));
 	if (!srv->workers || !srv->queues)
@@ -450,6 +452,7 @@ static void server_fini(struct server *srv)
 	free_event(srv->on_usr1);
 	free_event(srv->drain_tick);
 	free_event(srv->watch_tick);
+	replication_close(&srv->replication);
 	for (unsigned i = 0; i < srv->worker_count; i++)
 		worker_fini(&srv->workers[i]);
 	free(srv->workers);

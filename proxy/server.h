@@ -10,6 +10,7 @@
 #include "proxy/certificates.h"
 #include "proxy/conf.h"
 #include "proxy/correlation.h"
+#include "proxy/replication.h"
 #include "proxy/worker.h"
 #include "registry/collect.h"
 #include "registry/marks.h"
@@ -35,6 +36,7 @@ struct server {
 	struct marks marks;        /* of operators, on disk */
 	struct identity identity;
 	struct peers *peers;       /* made before the workers run, freed after */
+	struct replication *replication;
 	struct correlation *correlation; /* what all workers remember for correlate:NAME */
 	struct carrier_watches watches;
 	int state_fd;              /* the lock of the state folder */

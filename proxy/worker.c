@@ -13,6 +13,7 @@
 #include "proxy/server.h"
 #include "proxy/session.h"
 #include "proxy/upstream.h"
+#include "replication/store.h"
 
 #define TICK_US 50000
 #define BLOCKS_KEPT 256
@@ -291,6 +292,43 @@ static void wake(struct worker *w)
 		return; /* the counter is full: it is awake */
 }
 
+bool worker_post(struct worker *w, struct post *post)
+{
+	bool ended;
+
+	pthread_mutex_lock(&w->inbox_lock);
+	ended = w->ended;
+	if (!ended)
+		STAILQ_INSERT_TAIL(&w->inbox.posts, post, link);
+	pthread_mutex_unlock(&w->inbox_lock);
+	if (!ended)
+		wake(w);
+	return !ended;
+}
+
+static void run_posts(struct worker *w)
+{
+	STAILQ_HEAD(, post) posts = STAILQ_HEAD_INITIALIZER(posts);
+	struct post *post;
+
+	pthread_mutex_lock(&w->inbox_lock);
+	STAILQ_CONCAT(&posts, &w->inbox.posts);
+	pthread_mutex_unlock(&w->inbox_lock);
+	while ((post = STAILQ_FIRST(&posts))) {
+		STAILQ_REMOVE_HEAD(&posts, link);
+		post->run(post);
+	}
+}
+
+static void on_answers(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	store_inbox_run(w->answers);
+}
+
 void worker_tell_drain(struct worker *w, enum drain drain)
 {
 	pthread_mutex_lock(&w->inbox_lock);
@@ -360,6 +398,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 		worker_take_change(w, c);
 		sem_post(&w->server->change_taken);
 	}
+	run_posts(w);
 	for (unsigned asked = atomic_exchange(&w->evict_asked, 0); asked && worker_evict(w); asked--)
 		;
 	take_drain(w, drain);
@@ -368,6 +407,14 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 }
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
+
+static int open_answers(struct worker *w)
+{
+	if (store_inbox_new(&w->answers))
+		return ERR_NOMEM;
+	w->answered = event_new(w->loop.base, store_inbox_fd(w->answers), EV_READ | EV_PERSIST, on_answers, w);
+	return w->answered && !event_add(w->answered, NULL) ? 0 : ERR_NOMEM;
+}
 
 int worker_init(struct worker *w, struct server *server, unsigned index, struct conf *conf,
                 struct registry *reg, struct err *e)
@@ -380,6 +427,7 @@ int worker_init(struct worker *w, struct server *server, unsigned index, struct 
 	w->random = index + 1;
 	TAILQ_INIT(&w->listeners);
 	STAILQ_INIT(&w->inbox.changes);
+	STAILQ_INIT(&w->inbox.posts);
 	TAILQ_INIT(&w->sessions);
 	TAILQ_INIT(&w->dead_sessions);
 	TAILQ_INIT(&w->ready_sessions);
@@ -400,6 +448,8 @@ int worker_init(struct worker *w, struct server *server, unsigned index, struct 
 	w->resume = evtimer_new(w->loop.base, listeners_resume, w);
 	v = view_new(w, conf, reg, server ? server->tls : NULL);
 	if (!w->wake || !w->tick || !w->resume || !v || event_add(w->wake, NULL))
+		goto fail;
+	if (server && open_answers(w))
 		goto fail;
 	set_view(w, v);
 	return 0;
@@ -436,6 +486,10 @@ void worker_run(struct worker *w)
 	while (!TAILQ_EMPTY(&w->sessions))
 		session_abort(TAILQ_FIRST(&w->sessions));
 	reap(w);
+	pthread_mutex_lock(&w->inbox_lock);
+	w->ended = true;
+	pthread_mutex_unlock(&w->inbox_lock);
+	run_posts(w);
 }
 
 static void *thread_main(void *arg)
@@ -454,6 +508,8 @@ void worker_fini(struct worker *w)
 	struct listener *l;
 	struct change *c;
 
+	if (w->answers)
+		store_inbox_run(w->answers); /* the store has ended and brings no more */
 	reap(w);
 	while ((l = TAILQ_FIRST(&w->listeners)))
 		listener_free(l); /* NOLINT(clang-analyzer-unix.Malloc): it left the list */
@@ -468,6 +524,8 @@ void worker_fini(struct worker *w)
 		event_free(w->tick);
 	if (w->resume)
 		event_free(w->resume);
+	if (w->answered)
+		event_free(w->answered);
 	io_loop_fini(&w->loop);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
@@ -475,6 +533,7 @@ void worker_fini(struct worker *w)
 		STAILQ_REMOVE_HEAD(&w->inbox.changes, link);
 		change_free(c);
 	}
+	store_inbox_free(&w->answers);
 	buf_pool_fini(&w->blocks);
 	stats_fini(&w->stats);
 	access_log_queue_fini(&w->log);

@@ -29,6 +29,7 @@
 struct exchange;
 struct pool;
 struct session;
+struct store_inbox;
 struct upstream;
 struct worker;
 
@@ -64,6 +65,12 @@ struct change {
  * own instances to be served; LAST: nobody new. */
 enum drain { DRAIN_NONE, DRAIN_BEGUN, DRAIN_LAST };
 
+/* Something to be done on another worker's thread; embedded in what it is about. */
+struct post {
+	void (*run)(struct post *post);
+	STAILQ_ENTRY(post) link;
+};
+
 /* A worker's view of one configuration and one registry snapshot; exchanges hold it while they last. */
 struct view {
 	unsigned refs;             /* of this worker only */
@@ -84,8 +91,11 @@ struct worker {
 	pthread_t thread;
 	struct io_loop loop;
 	struct event *wake, *tick, *resume;
+	struct store_inbox *answers; /* of the store, to what this worker asked; NULL in scenarios */
+	struct event *answered;
 	int wake_fd;
 	bool tick_armed, stopping;
+	bool ended;                /* under inbox_lock: nothing is posted any more */
 	enum drain drain;
 	struct view *view;
 
@@ -107,7 +117,7 @@ struct worker {
 	struct access_log_queue log;
 
 	pthread_mutex_t inbox_lock;
-	struct { enum drain drain; bool stop; STAILQ_HEAD(, change) changes; } inbox;
+	struct { enum drain drain; bool stop; STAILQ_HEAD(, change) changes; STAILQ_HEAD(, post) posts; } inbox;
 	/* For the main thread: the last change that was taken, whether it could be; and of the drain how far it is. */
 	_Atomic uint64_t change_taken;
 	_Atomic bool change_failed;
@@ -142,6 +152,8 @@ void listeners_resume(evutil_socket_t fd, short what, void *worker);
 /* From any thread. */
 void worker_tell_drain(struct worker *w, enum drain drain);
 void worker_tell_stop(struct worker *w);
+/* Runs post->run on the worker's thread, in the order of the calls.  False: it has ended already, or never ran. */
+bool worker_post(struct worker *w, struct post *post) MUST_CHECK;
 /* Another worker has no room and nothing to close: worker_evict once. */
 void worker_tell_evict(struct worker *w);
 /* The change is taken; the worker stores its number in change_taken and posts server->change_taken. */

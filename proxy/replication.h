@@ -1,0 +1,52 @@
+/* What all workers share of replication: the store and its names, the ids and the clock that this site gives, and the
+ * replicator, a worker without listeners that executes what is in the log (replicator.h).
+ *
+ * Names are looked up from any worker without waiting.  Everything durable goes through the store, whose answers come
+ * to the worker that asked (struct worker, answers).  Scenarios and fuzz targets have none of it: worker->server is
+ * NULL there, and so is replication_of. */
+#ifndef PROXY_REPLICATION_H
+#define PROXY_REPLICATION_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "replication/hlc.h"
+#include "replication/metaid.h"
+#include "replication/store.h"
+
+struct conf;
+struct registry;
+struct replicator;
+struct server;
+struct worker;
+
+struct replication {
+	struct span site;            /* the configuration's, which stays for the life of the process */
+	struct store *store;
+	struct names *names;
+	struct replicator *replicator;
+	uint64_t incarnation;
+	_Atomic uint64_t number;     /* of the last operation that began here */
+	pthread_mutex_t lock;        /* clock and integers, for a few instructions */
+	struct hlc clock;
+	struct metaid_source integers;
+	uint32_t tag;
+};
+
+/* folder: of the state, locked by this process. 0, or an error with its text. */
+int replication_open(struct replication **rep_r, struct span site, const char *folder, struct err *e) MUST_CHECK;
+/* When no worker runs any more. */
+void replication_close(struct replication **repp);
+
+/* NULL: there is none (scenarios). */
+struct replication *replication_of(const struct worker *w);
+
+/* The id and the clock of an operation that begins here. */
+void replication_new_operation(struct replication *rep, struct op_id *id_r, uint64_t *clock_r);
+/* A clock that came in from elsewhere. */
+void replication_see_clock(struct replication *rep, uint64_t clock);
+/* A meta-identifier whose home is this site; text_r has METAID_TEXT_BYTES, *bytes_r of which are used. 0; ERR_BUSY: too
+ * many integers at once, ask again in 2 ms; ERR_LIMIT. */
+int replication_new_meta(struct replication *rep, enum metaid_kind kind, char *text_r, size_t *bytes_r) MUST_CHECK;
+
+#endif
