@@ -277,7 +277,7 @@ static int bind_all(const struct bound_list *list, unsigned workers, int *fds, s
 			const struct bound *o = &list->items[i];
 			int *fd = &fds[k * list->count + i];
 
-			if (o->kept || !bound_is_for(o, k))
+			if (o->kept || !bound_is_for(o, k, workers))
 				continue;
 			*fd = bind_to(&o->addr, true, &error);
 			if (*fd < 0)

@@ -41,10 +41,11 @@ void bound_list_keep(struct bound_list *list, const struct bound_list *before);
  * the port, as on a change from one address to all), then closed again.  All problems go to errors, a line each; ERR_BUSY. */
 int bound_list_probe(struct bound_list *list, const struct bound_list *before, struct buf *errors) MUST_CHECK;
 
-/* Whether worker `worker` listens there: worker 0 at the admin interface, the others at the rest. */
-static inline bool bound_is_for(const struct bound *o, unsigned worker)
+/* Whether worker `worker` of `workers` listens there: the first at the admin interface, the last, which is the
+ * replicator's, nowhere, the others at the rest. */
+static inline bool bound_is_for(const struct bound *o, unsigned worker, unsigned workers)
 {
-	return (o->kind == LISTEN_ADMIN) == (worker == 0);
+	return o->kind == LISTEN_ADMIN ? worker == 0 : worker != 0 && worker != workers - 1;
 }
 
 /* Sockets that listen, for every worker and every address that is not kept: (*fds_r)[worker * count + i], -1 where

@@ -334,7 +334,7 @@ static int make_workers(struct server *srv)
 	if (!srv->correlation)
 		return ERR_NOMEM;
 	correlation_set_keys(srv->correlation, conf_correlation_keys(srv->conf));
-	srv->worker_count = srv->conf->workers + 1;
+	srv->worker_count = srv->conf->workers + 2; /* the main thread, and the replicator */
 	srv->workers = calloc(srv->worker_count, sizeof(*srv->workers));
 	srv->queues = calloc(srv->worker_count, sizeof(struct access_log_queue *));
 	if (!srv->workers || !srv->queues)

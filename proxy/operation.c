@@ -1,0 +1,193 @@
+/* The field between sites is one line of JSON:
+ *
+ *	{"op":"dc1-…-12","meta":"…","collection":"/v2/images","kind":"create","class":"eventual","clock":N,"created":N,
+ *	 "sites":["dc1","dc2"],"admitted":"dc1","named":false,"independent":false,"admit":false}
+ *
+ * What is unknown in it is passed over, so that later versions may say more. */
+#include "proxy/operation.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OPERATION_ARENA (1u << 20)
+
+struct operation *operation_new(void)
+{
+	struct operation *op = calloc(1, sizeof(*op));
+
+	if (!op)
+		return NULL;
+	atomic_store(&op->refs, 1);
+	arena_init(&op->arena, NULL, 0, OPERATION_ARENA);
+	return op;
+}
+
+struct operation *operation_ref(struct operation *op)
+{
+	atomic_fetch_add(&op->refs, 1);
+	return op;
+}
+
+void operation_unref(struct operation **opp)
+{
+	struct operation *op = *opp;
+
+	*opp = NULL;
+	if (!op || atomic_fetch_sub(&op->refs, 1) != 1)
+		return;
+	arena_fini(&op->arena);
+	free(op);
+}
+
+bool operation_keep(struct operation *op, struct span *s, struct span value)
+{
+	*s = arena_dup(&op->arena, value);
+	return s->p != NULL;
+}
+
+bool operation_is_once(const struct operation *op)
+{
+	switch (op->kind) {
+	case OPERATION_UPDATE:
+	case OPERATION_REPLACE:
+	case OPERATION_DELETE:
+		return false;
+	case OPERATION_CREATE:
+		return !op->named;
+	default:
+		return true;
+	}
+}
+
+bool operation_has_site(const struct operation *op, struct span site)
+{
+	for (size_t i = 0; i < op->site_count; i++)
+		if (span_eq(op->sites[i], site))
+			return true;
+	return false;
+}
+
+void operation_add_sites(const struct operation *op, struct buf *out)
+{
+	for (size_t i = 0; i < op->site_count; i++) {
+		if (i)
+			buf_add_char(out, ' ');
+		buf_add_span(out, op->sites[i]);
+	}
+}
+
+static bool add_site(struct operation *op, struct span site)
+{
+	if (!site.n || site.n >= OP_SITE_BYTES || op->site_count == OPERATION_SITES)
+		return false;
+	return operation_has_site(op, site) || operation_keep(op, &op->sites[op->site_count++], site);
+}
+
+bool operation_set_sites(struct operation *op, struct span text)
+{
+	struct span site;
+
+	op->site_count = 0;
+	while (span_split(&text, ' ', &site))
+		if (!add_site(op, site))
+			return false;
+	return op->site_count > 0;
+}
+
+/* ---- between sites ---------------------------------------------------------------------------------------------- */
+
+static json_t *text_json(struct span s)
+{
+	return json_stringn(s.p ? s.p : "", s.n);
+}
+
+void operation_add_field(const struct operation *op, bool admit, struct buf *out)
+{
+	char id[OP_ID_TEXT_BYTES];
+	json_t *sites = json_array(), *doc;
+	char *text;
+
+	op_id_format(&op->id, id);
+	for (size_t i = 0; i < op->site_count; i++)
+		json_array_append_new(sites, text_json(op->sites[i]));
+	doc = json_pack("{s:s,s:o,s:o,s:s,s:s,s:I,s:I,s:o,s:o,s:b,s:b,s:b}", "op", id, "meta", text_json(op->key.meta),
+	                "collection", text_json(op->key.collection), "kind", operation_kind_text(op->kind), "class",
+	                consistency_text(op->class), "clock", (json_int_t)op->clock, "created", (json_int_t)op->created_ms,
+	                "sites", sites, "admitted", op->admitted.n ? text_json(op->admitted) : json_null(), "named",
+	                op->named, "independent", op->independent, "admit", admit);
+	text = doc ? json_dumps(doc, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+	json_decref(doc);
+	if (text)
+		buf_add_z(out, text);
+	else
+		out->failed = true;
+	free(text);
+}
+
+static struct span text_of(const json_t *doc, const char *name)
+{
+	const json_t *value = json_object_get(doc, name);
+
+	return json_is_string(value) ? span_make(json_string_value(value), json_string_length(value)) : span_make(NULL, 0);
+}
+
+/* Control characters would end up in fields and logs. */
+static bool is_plain(struct span s, size_t most)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
+			return false;
+	return s.n <= most;
+}
+
+static int take_sites(struct operation *op, const json_t *list)
+{
+	size_t i;
+	json_t *site;
+
+	if (!json_is_array(list) || !json_array_size(list))
+		return ERR_INVALID;
+	json_array_foreach(list, i, site) {
+		struct span name = span_make(json_string_value(site), json_is_string(site) ? json_string_length(site) : 0);
+
+		if (!is_plain(name, OP_SITE_BYTES - 1) || !add_site(op, name))
+			return op->arena.nomem ? ERR_NOMEM : ERR_INVALID;
+	}
+	return 0;
+}
+
+static int take(struct operation *op, const json_t *doc)
+{
+	struct span meta = text_of(doc, "meta"), collection = text_of(doc, "collection"), admitted = text_of(doc, "admitted");
+	json_int_t clock = json_integer_value(json_object_get(doc, "clock")),
+	           created = json_integer_value(json_object_get(doc, "created"));
+	int rc;
+
+	if (!op_id_parse(text_of(doc, "op"), &op->id) || !meta.n || !is_plain(meta, NAME_MOST) ||
+	    !is_plain(collection, NAME_MOST) || !is_plain(admitted, OP_SITE_BYTES - 1) ||
+	    !operation_kind_parse(text_of(doc, "kind"), &op->kind) ||
+	    !consistency_parse(text_of(doc, "class"), &op->class) || clock <= 0 || created < 0)
+		return ERR_INVALID;
+	op->clock = (uint64_t)clock;
+	op->created_ms = created;
+	op->named = json_is_true(json_object_get(doc, "named"));
+	op->independent = json_is_true(json_object_get(doc, "independent"));
+	rc = take_sites(op, json_object_get(doc, "sites"));
+	if (rc)
+		return rc;
+	return operation_keep(op, &op->key.meta, meta) && operation_keep(op, &op->key.collection, collection) &&
+	               operation_keep(op, &op->admitted, admitted)
+	           ? 0
+	           : ERR_NOMEM;
+}
+
+int operation_of_field(struct operation *op, struct span field, bool *admit_r)
+{
+	json_t *doc = field.n <= OPERATION_FIELD_BYTES ? json_loadb(field.p, field.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
+	int rc = json_is_object(doc) ? take(op, doc) : ERR_INVALID;
+
+	*admit_r = json_is_true(json_object_get(doc, "admit"));
+	json_decref(doc);
+	return rc;
+}
