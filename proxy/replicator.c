@@ -192,7 +192,7 @@ struct leg *work_own_leg(struct work *k)
 }
 
 struct dropped_spool {
-	struct spool *spool;
+	struct replicator *r;
 	size_t n;
 	char name[];
 };
@@ -201,8 +201,8 @@ static void on_spool_forgotten(void *arg, int rc)
 {
 	struct dropped_spool *d = arg;
 
-	if (!rc)
-		spool_drop(d->spool, span_make(d->name, d->n));
+	if (!rc && !d->r->closed)
+		spool_drop(d->r->rep->spool, span_make(d->name, d->n));
 	free(d);
 }
 
@@ -223,7 +223,7 @@ static void work_drop_spool(struct work *k)
 		free(d);
 		return;
 	}
-	d->spool = k->r->rep->spool;
+	d->r = k->r;
 	d->n = k->op->spool.n;
 	memcpy(d->name, k->op->spool.p, d->n);
 	store_forget_spool(b, &k->op->id);
@@ -470,6 +470,8 @@ void replicator_stop(struct replicator *r)
 {
 	struct work *k, *next;
 
+	if (r->closed)
+		return;
 	r->closed = true;
 	event_free(r->tick);
 	r->tick = NULL;

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/rewrite.h"
+#include "replication/rules.h"
 #include "replication/spool.h"
 
 #define RETRY_AFTER_MOST_S 3600
@@ -147,7 +148,7 @@ enum rules_shown send_shown(struct work *k, struct arena *arena, const struct in
 	struct rules_answer answer = { .method = op->method, .path = path, .canonical = path, .status = a->status,
 		.location = field(a, HTTP_LOCATION), .content_type = field(a, HTTP_CONTENT_TYPE), .body = a->body };
 	struct rewrite_target t;
-	struct rules_match match;
+	struct rule_match match;
 	struct rules *rules;
 	enum rules_shown shown;
 
