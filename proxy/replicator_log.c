@@ -171,7 +171,7 @@ bool log_sent(struct leg *leg, log_done *done)
 	if (!b)
 		return false;
 	put_delivery(b, leg, site_of(leg));
-	if (!k->answered)
+	if (k->phase == WORK_ADMITTING || !k->answered)
 		put_intent(b, k, leg);
 	return submit(k, leg, b, done);
 }
