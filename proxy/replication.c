@@ -38,6 +38,7 @@ int replication_open(struct replication **rep_r, struct span site, const char *f
 		return err_set(e, ERR_NOMEM, "no memory");
 	rep->site = site;
 	pthread_mutex_init(&rep->lock, NULL);
+	replicator_stats_init(&rep->stats);
 	rc = open_parts(rep, folder, spool_bytes, e);
 	if (rc) {
 		replication_close(&rep);
@@ -70,6 +71,7 @@ void replication_close(struct replication **repp)
 		rep->creates = c->next;
 		free(c);
 	}
+	replicator_stats_fini(&rep->stats);
 	pthread_mutex_destroy(&rep->lock);
 	free(rep);
 }

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "proxy/replicator_stats.h"
 #include "replication/hlc.h"
 #include "replication/metaid.h"
 #include "replication/store.h"
@@ -37,6 +38,7 @@ struct replication {
 	struct metaid_source integers;
 	uint32_t tag;
 	struct creates *creates;     /* by service, under lock */
+	struct replicator_stats stats;
 };
 
 /* folder: of the state, locked by this process. 0, or an error with its text. */

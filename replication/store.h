@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/counter.h"
 #include "base/err.h"
 #include "base/span.h"
 #include "replication/inbox.h"
@@ -45,6 +46,16 @@ uint64_t store_clock(const struct store *s);
 struct names *store_names(struct store *s);
 /* 0, or why the writer has stopped: nothing is durable any more until a restart. */
 int store_stopped(struct store *s, struct err *e);
+
+/* What the commit thread counts. */
+struct store_counts {
+	struct histogram commits;   /* how long each took, with its sync */
+	counter batches, failed;    /* answered: durable, and not */
+};
+/* Any thread. */
+const struct store_counts *store_counts(const struct store *s);
+/* Any thread: of what waits for a commit. */
+size_t store_waiting_bytes(struct store *s);
 
 /* Batches. ---------------------------------------------------------------------------------------------------------- */
 

@@ -127,6 +127,7 @@ struct store {
 	sqlite3 *db;
 	sqlite3_stmt *changes[CHANGE_KINDS], *begin, *commit, *rollback, *save, *release, *undo;
 	int wal_frames;
+	struct store_counts counts;
 	struct store_lane writer;
 	/* the reader thread's */
 	struct store_reader reader;

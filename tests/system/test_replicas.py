@@ -4,6 +4,7 @@ before the daemon started."""
 import fcntl
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -293,6 +294,47 @@ def test_one_operation_shows_every_site_and_neither_headers_nor_content(bed):
        (op(1), meta(1), 'image', '/v2/images', None, 10))
     for path in (f'/v1/queue/{op(1)}', '/v1/queue', f'/v1/replicas/{meta(1)}', '/v1/replicas'):
         assert b'never-shown' not in ask(d.admin, 'GET', path).body, path
+
+
+# ---- metrics -------------------------------------------------------------------------------------------------------
+
+def metrics(d):
+    """Every series of replication, by its name without prefix and with its labels."""
+    text = ask(d.admin, path='/metrics').body.decode()
+    return {name: float(value) for name, value in re.findall(r'^scopemesh_(\S+) (\S+)$', text, re.M)}
+
+
+def test_metrics_tell_the_queue_by_site_and_what_waits_for_an_operator(bed):
+    now = int(time.time() * 1000)
+    seed(bed, [row for n, (state, age) in enumerate((('held', 500), ('held', 50), ('failed', 90000), ('in-doubt', 5), ('done', 7)), 1)
+               for row in (operation(n, body=1000, created=now - 1000 * age), ('delivery', op(n), 'dc2', state, 1, 0, 0, 0, ''))])
+    d = bed.daemon('dc1', {'image': {}})
+    m = metrics(d)
+    eq((m['queue_entries{site="dc2"}'], m['queue_bytes{site="dc2"}']), (3, 3000), 'what has failed is over')
+    assert 500 <= m['queue_oldest_seconds{site="dc2"}'] < 560, m['queue_oldest_seconds{site="dc2"}']
+    eq([m[f'queue_blocked{{site="dc2",state="{s}"}}'] for s in ('held', 'in-doubt', 'failed')], [2, 1, 1])
+    eq([m[f'queue_{what}{{site="dc1"}}'] for what in ('entries', 'bytes', 'oldest_seconds')], [0, 0, 0], 'a site of the registry')
+    assert 'queue_blocked{site="dc1",state="held"}' not in m
+
+
+def test_metrics_tell_replicas_names_and_what_the_store_does(bed):
+    rows = [r for n in range(5) for r in replicated(n, states=('held' if n < 2 else 'synced', 'failed'), reason='some-reason')]
+    seed(bed, rows + replicated(9, service='a "quoted" one') + replicated(10, deleted=CREATED << 16))
+    d = bed.daemon('dc1', {'image': {}})
+    m = metrics(d)
+    eq([m[f'replicas{{service="image",state="{s}"}}'] for s in STATES], [3, 0, 0, 2, 0, 0, 0], "this site's own")
+    text = ask(d.admin, path='/metrics').body.decode()
+    assert 'scopemesh_replicas{service="a \\"quoted\\" one",state="synced"} 1\n' in text, text
+    eq((m['names'], m['store_writable'], m['spool_bytes']), (7, 1, 0))
+    eq(m['spool_limit_bytes'], 10 << 30)
+    assert m['names_bytes'] > 7 * 48 and m['store_bytes'] >= 4096, m
+    before = m['store_commit_seconds_count'], m['store_batches_total{outcome="durable"}']
+    eq(ask(d.admin, 'POST', '/v1/rules/pin', [('Content-Type', 'application/json')],
+           b'{"service": "image", "collection": "/v2/images"}').status, 404)
+    m = metrics(d)
+    eq(m['store_batches_total{outcome="failed"}'], 1, 'there is no such rule')
+    eq((m['store_commit_seconds_count'], m['store_batches_total{outcome="durable"}']), (before[0] + 1, before[1]))
+    eq(m['store_commit_seconds_bucket{le="+Inf"}'], before[0] + 1)
 
 
 # ---- rules ---------------------------------------------------------------------------------------------------------
