@@ -28,16 +28,25 @@ static int open_parts(struct replication *rep, const char *folder, uint64_t spoo
 	return rc;
 }
 
-int replication_open(struct replication **rep_r, struct span site, const char *folder, uint64_t spool_bytes, struct err *e)
+struct replication *replication_new(struct span site)
 {
 	struct replication *rep = calloc(1, sizeof(*rep));
+
+	if (!rep)
+		return NULL;
+	rep->site = site;
+	pthread_mutex_init(&rep->lock, NULL);
+	return rep;
+}
+
+int replication_open(struct replication **rep_r, struct span site, const char *folder, uint64_t spool_bytes, struct err *e)
+{
+	struct replication *rep = replication_new(site);
 	int rc;
 
 	*rep_r = NULL;
 	if (!rep)
 		return err_set(e, ERR_NOMEM, "no memory");
-	rep->site = site;
-	pthread_mutex_init(&rep->lock, NULL);
 	rc = open_parts(rep, folder, spool_bytes, e);
 	if (rc) {
 		replication_close(&rep);
@@ -76,7 +85,7 @@ void replication_close(struct replication **repp)
 
 struct replication *replication_of(const struct worker *w)
 {
-	return w->server ? w->server->replication : NULL;
+	return w->replication;
 }
 
 void replication_new_operation(struct replication *rep, struct op_id *id_r, uint64_t *clock_r)

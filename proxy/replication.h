@@ -2,8 +2,8 @@
  * replicator, a worker without listeners that executes what is in the log (replicator.h).
  *
  * Names are looked up from any worker without waiting.  Everything durable goes through the store, whose answers come
- * to the worker that asked (struct worker, answers).  Scenarios and fuzz targets have none of it: worker->server is
- * NULL there, and so is replication_of. */
+ * to the worker that asked (struct worker, answers).  Scenarios and fuzz targets have no store: replication_of is NULL
+ * there, or what replication_new makes. */
 #ifndef PROXY_REPLICATION_H
 #define PROXY_REPLICATION_H
 
@@ -39,6 +39,8 @@ struct replication {
 	struct creates *creates;     /* by service, under lock */
 };
 
+/* Without a store: what tests need of it.  NULL: no memory. */
+struct replication *replication_new(struct span site);
 /* folder: of the state, locked by this process. 0, or an error with its text. */
 int replication_open(struct replication **rep_r, struct span site, const char *folder, uint64_t spool_bytes,
                      struct err *e) MUST_CHECK;
