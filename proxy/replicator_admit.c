@@ -44,6 +44,7 @@ static struct replicator_answer *complete(struct work *k, enum admission admissi
 	bool replicated = admission == ADMISSION_DONE || admission == ADMISSION_UNKNOWN;
 
 	k->answer = NULL;
+	replicator_count_admission(&k->r->rep->stats, k->op, admission);
 	if (!a)
 		return NULL;
 	a->result.admission = admission;

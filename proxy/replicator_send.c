@@ -78,10 +78,8 @@ bool leg_send(struct leg *leg, enum send_as as)
 	}
 	if (inner_send(k->r->w, &r))
 		return false;
-	if (own && as != SEND_LOOK && may_create(op)) {
-		leg->creating = true;
-		replication_create_begins(k->r->rep, op->key.service);
-	}
+	if (own && as != SEND_LOOK && may_create(op))
+		leg->ticket = replication_create_begins(k->r->rep, op->key.service);
 	return true;
 }
 
@@ -156,7 +154,7 @@ enum rules_shown send_shown(struct work *k, struct arena *arena, const struct in
 		return RULES_NONE;
 	if (t.local.p)
 		answer.path = t.local;
-	rules = rules_ref(svc->rules);
+	rules = replication_rules(k->r->rep, svc);
 	rules_match(rules, path, &match);
 	shown = rules_new_id(arena, &match, &answer, id_r);
 	rules_unref(&rules);

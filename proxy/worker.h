@@ -31,6 +31,7 @@ struct inner;
 struct metaid_homes;
 struct names;
 struct pool;
+struct replication;
 struct rewrite_rules;
 struct session;
 struct store_inbox;
@@ -105,6 +106,7 @@ struct worker {
 	bool ended;                /* under inbox_lock: nothing is posted any more */
 	enum drain drain;
 	struct view *view;
+	struct replication *replication; /* the server's; NULL in scenarios */
 	struct names *names;       /* of this site, shared; NULL: nothing is replicated here */
 	struct rewrite_rules *rewrite_rules; /* by service, on first use */
 
