@@ -4,7 +4,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/access_line.c \
 	proxy/access_log.c proxy/access_log.h \
 	proxy/admin.c proxy/admin_int.h proxy/admin_sites.c proxy/admin_write.c \
-	proxy/admin_queue.c proxy/admin_read.c proxy/admin_replicas.c proxy/admin_rules.c \
+	proxy/admin_metrics.c proxy/admin_queue.c proxy/admin_read.c proxy/admin_replicas.c proxy/admin_rules.c \
 	proxy/ask.c proxy/ask.h \
 	proxy/bound.c proxy/bound.h \
 	proxy/admin_carriers.c \
@@ -40,18 +40,21 @@ proxy_libproxy_a_SOURCES = \
 	proxy/listener.c \
 	proxy/lookup.c proxy/lookup.h \
 	proxy/mesh_version.c proxy/mesh_version.h \
-	proxy/metrics.c proxy/metrics.h \
+	proxy/metrics.c proxy/metrics.h proxy/metrics_int.h proxy/metrics_replication.c \
 	proxy/peer.c proxy/peer.h proxy/peer_int.h \
 	proxy/peer_answer.c proxy/peer_judge.c proxy/peer_self.c \
 	proxy/piggyback.c proxy/piggyback.h \
 	proxy/probe.c proxy/probe.h \
 	proxy/reload.c proxy/reload.h \
 	proxy/rewrite.h proxy/rewrite_int.h proxy/rewrite_exchange.h \
-	proxy/rewrite_inflate.c proxy/rewrite_path.c proxy/rewrite_request.c proxy/rewrite_response.c \
+	proxy/replication_rules.c proxy/rewrite_inflate.c proxy/rewrite_path.c proxy/rewrite_request.c proxy/rewrite_response.c \
 	proxy/rewrite_route.c proxy/rewrite_rules.c proxy/rewrite_text.c \
 	proxy/operation.c proxy/operation.h \
 	proxy/replication.c proxy/replication.h \
-	proxy/replicator.h \
+	proxy/replicator.c proxy/replicator.h proxy/replicator_int.h \
+	proxy/replicator_admit.c proxy/replicator_deliver.c proxy/replicator_lane.c \
+	proxy/replicator_load.c proxy/replicator_log.c proxy/replicator_send.c \
+	proxy/replicator_stats.c proxy/replicator_stats.h \
 	proxy/route.c \
 	proxy/server.c proxy/server.h \
 	proxy/inner.c proxy/inner.h \

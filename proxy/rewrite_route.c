@@ -110,19 +110,15 @@ static int refuse(struct exchange *x, unsigned status, const char *type, const c
 	return ERR_NOT_FOUND;
 }
 
-/* The next site of a replica set. */
+/* The next site of a replica set; a name may hold blanks. */
 static bool next_site(struct exchange *x, struct span *rest, size_t *site_r)
 {
 	const struct registry *reg = x->view->reg;
 	struct span word;
 
-	while (rest->n && span_split(rest, ' ', &word)) {
+	while (rest->n && span_split(rest, '\n', &word))
 		if (registry_find(reg, word, site_r))
 			return true;
-		for (*site_r = 0; *site_r < reg->site_count; ++*site_r)
-			if (heads_is_token(x, word, reg->sites[*site_r].name))
-				return true;
-	}
 	return false;
 }
 
