@@ -24,6 +24,15 @@ int front_no_memory(struct exchange *x)
 	return ERR_NOMEM;
 }
 
+struct rules *front_rules(struct exchange *x)
+{
+	struct rules *rules = replication_rules(front_replication(x), x->svc);
+
+	if (!rules)
+		front_no_memory(x);
+	return rules;
+}
+
 /* ---- life ---- */
 
 int front_new(struct exchange *x, enum replicator_task task)
@@ -49,6 +58,7 @@ static void front_free(struct front *f)
 {
 	front_body_fini(f);
 	operation_unref(&f->op);
+	rules_unref(&f->rules);
 	replicator_answer_free(&f->wait.answer);
 	free(f);
 }
@@ -89,19 +99,29 @@ int front_note_plan(struct exchange *x, const struct scope_plan *plan, bool othe
 	return 0;
 }
 
-/* A write to a collection that holds replicas, other than a create in it: it would change replicas here alone. */
-static bool is_bulk(const struct exchange *x)
+/* A write to a collection that holds replicas, other than a create in it: it would change replicas here alone. 0, or
+ * answered. */
+static int judge_bulk(struct exchange *x)
 {
 	const struct span method = x->req.method;
 	struct span path = front_path(x);
 	struct rule_match m;
+	struct rules *rules;
+	bool allowed;
 
 	if (!x->rw || !x->rw->target.listed ||
 	    !(span_eq(method, SPAN("PUT")) || span_eq(method, SPAN("PATCH")) || span_eq(method, SPAN("DELETE"))))
-		return false;
+		return 0;
+	rules = front_rules(x);
+	if (!rules)
+		return ERR_NOMEM;
 	if (path.n > 1 && path.p[path.n - 1] == '/')
 		path.n--;
-	return !rules_match(x->svc->rules, path, &m) || m.id.n || m.rule->bulk != RULE_BULK_ALLOW;
+	allowed = rules_match(rules, path, &m) && !m.id.n && m.rule->bulk == RULE_BULK_ALLOW;
+	rules_unref(&rules);
+	return allowed ? 0 : front_refuse(x, 409, "bulk", "this collection holds replicated resources, which a write to all of it "
+	                                                  "would change at this site alone; resources.bulk: allow lets it "
+	                                                  "through");
 }
 
 /* Sites, class and key are the replica's; its kind shows with its content. */
@@ -132,12 +152,11 @@ static int write_known(struct exchange *x)
 	struct front_set set;
 
 	if (x->req.upgrade || http_find_name(&x->req, SPAN("Content-Range")))
-		return front_refuse(x, 501, "not-implemented", "upgrades and partial uploads are not replicated");
+		return front_refuse(x, 501, "not-implemented", FRONT_NOT_REPLICATED);
 	if (x->replicated && x->replicated->plan) {
 		front_set_of(x, x->replicated->plan, &set);
 		if (set.klass == SCOPE_QUORUM || set.klass == SCOPE_STRONG)
-			return front_refuse(x, 501, "not-implemented",
-			                    "the classes quorum and strong are understood, but not executed by this version");
+			return front_refuse(x, 501, "not-implemented", FRONT_NO_SUCH_CLASS);
 	}
 	return rewrite_is_usable_here(name) ? coordinate(x, name) : 0; /* else rewrite_route finds the site that does */
 }
@@ -160,9 +179,8 @@ int front_route(struct exchange *x)
 		return front_take_operation(x, operation->value);
 	if (seen != REWRITE_NOTHING && seen != REWRITE_KNOWN)
 		return 0; /* rewrite_route answers, or knows who does */
-	if (!safe && is_bulk(x))
-		return front_refuse(x, 409, "bulk", "this collection holds replicated resources, which a write to all of it would "
-		                                    "change at this site alone; resources.bulk: allow lets it through");
+	if (!safe && judge_bulk(x))
+		return ERR_DENIED;
 	if (seen == REWRITE_KNOWN)
 		return safe ? 0 : write_known(x);
 	if (set && !safe)

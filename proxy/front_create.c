@@ -152,11 +152,12 @@ static int coordinate(struct exchange *x, const struct rule_match *m)
 	return rc;
 }
 
-static int coordinate_set(struct exchange *x, const struct front_set *set, enum consistency class,
+static int coordinate_set(struct exchange *x, const struct front_set *set, enum consistency class, struct rules *rules,
                           const struct rule_match *m)
 {
 	if (front_new(x, REPLICATOR_ADMIT))
 		return ERR_NOMEM;
+	x->front->rules = rules_ref(rules);
 	x->front->op->class = class;
 	for (size_t i = 0; i < set->count; i++)
 		if (!operation_add_site(x->front->op, x->view->reg->sites[set->sites[i]].name))
@@ -166,17 +167,26 @@ static int coordinate_set(struct exchange *x, const struct front_set *set, enum 
 
 int front_create_for_peer(struct exchange *x, struct span set)
 {
+	struct rules *rules = front_rules(x);
 	struct rule_match m;
+	int rc;
 
-	if (front_new(x, REPLICATOR_ADMIT))
+	if (!rules)
 		return ERR_NOMEM;
+	rules_match(rules, front_path(x), &m);
+	rc = front_new(x, REPLICATOR_ADMIT);
+	if (rc)
+		rules_unref(&rules);
+	else
+		x->front->rules = rules;
+	if (rc)
+		return rc;
 	if (!front_read_set(x, set, x->front->op) || !operation_has_site(x->front->op, local_site(x)))
 		return x->arena.nomem || x->front->op->arena.nomem
 		           ? front_no_memory(x)
 		           : front_refuse(x, 400, "bad-request", "X-Scopemesh-Replicate names no set that this site is in");
 	if (x->front->op->class > CLASS_EVENTUAL)
-		return front_refuse(x, 501, "not-implemented", "quorum and strong are not executed by this version");
-	rules_match(x->svc->rules, front_path(x), &m);
+		return front_refuse(x, 501, "not-implemented", FRONT_NO_SUCH_CLASS);
 	return coordinate(x, &m);
 }
 
@@ -218,7 +228,7 @@ static int home_of(struct exchange *x, const struct front_set *set, const struct
 	return 0;
 }
 
-static int create(struct exchange *x, const struct front_set *set, const struct rule_match *m)
+static int create(struct exchange *x, const struct front_set *set, struct rules *rules, const struct rule_match *m)
 {
 	enum consistency class = set->klass == SCOPE_WEAK ? CLASS_WEAK
 	                         : set->klass == SCOPE_EVENTUAL || !m->rule ? CLASS_EVENTUAL
@@ -228,7 +238,7 @@ static int create(struct exchange *x, const struct front_set *set, const struct 
 	if (home_of(x, set, m, &home))
 		return ERR_NOMEM;
 	if (front_set_has(set, local) && (home == local || route_is_known_down(x, home)))
-		return coordinate_set(x, set, class, m);
+		return coordinate_set(x, set, class, rules, m);
 	return hand_on(x, set, class, home);
 }
 
@@ -251,25 +261,33 @@ static int read_one(struct exchange *x, const struct front_set *set, const struc
 	return 0;
 }
 
-int front_create(struct exchange *x)
+static int judge(struct exchange *x, struct rules *rules)
 {
 	struct front_set set;
 	struct rule_match m;
 
 	front_set_of(x, x->replicated->plan, &set);
-	rules_match(x->svc->rules, front_path(x), &m);
+	rules_match(rules, front_path(x), &m);
 	if (set.too_many)
 		return front_refuse(x, 400, "scope-limit", "a resource lives at 64 sites at most");
 	if (x->replicated->others && !is_declared(m.rule))
 		return front_go_to(x, &set, x->view->reg->local);
 	if (set.klass == SCOPE_QUORUM || set.klass == SCOPE_STRONG)
-		return front_refuse(x, 501, "not-implemented",
-		                    "the classes quorum and strong are understood, but not executed by this version");
+		return front_refuse(x, 501, "not-implemented", FRONT_NO_SUCH_CLASS);
 	if (x->req.upgrade || http_find_name(&x->req, SPAN("Content-Range")))
-		return front_refuse(x, 501, "not-implemented", "upgrades and partial uploads are not replicated");
+		return front_refuse(x, 501, "not-implemented", FRONT_NOT_REPLICATED);
 	if (x->req.method_kind == HTTP_METHOD_SAFE)
 		return read_one(x, &set, &m);
 	if (is_method(x, "POST") || is_method(x, "PUT"))
-		return create(x, &set, &m);
+		return create(x, &set, rules, &m);
 	return front_refuse(x, 409, "not-a-replica", NOT_A_REPLICA);
+}
+
+int front_create(struct exchange *x)
+{
+	struct rules *rules = front_rules(x);
+	int rc = rules ? judge(x, rules) : ERR_NOMEM;
+
+	rules_unref(&rules);
+	return rc;
 }

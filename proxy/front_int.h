@@ -9,6 +9,9 @@
 #include "replication/fingerprint.h"
 #include "replication/spool.h"
 
+#define FRONT_NO_SUCH_CLASS "the classes quorum and strong are understood, but not executed by this version"
+#define FRONT_NOT_REPLICATED "upgrades and partial uploads are not replicated"
+
 /* A write that this site coordinates or takes from a peer.  On the heap, since it may outlive its exchange: each knows of
  * the other until one of them is over, and what is handed over is freed when its answer comes. */
 struct front {
@@ -17,7 +20,8 @@ struct front {
 	struct operation *op;
 	enum replicator_task task;
 	bool by_peer;                /* it came as an operation: the answer tells what became of it here */
-	struct rule_match match;     /* of what is written to, spans of the request */
+	struct rules *rules;         /* of the service, when it came */
+	struct rule_match match;     /* of a create, in them; spans of the request */
 	bool known;                  /* a write to a replica: its kind shows with its content */
 
 	/* content */
@@ -53,6 +57,8 @@ static inline struct span front_path(const struct exchange *x)
 /* Answers; always an error. */
 int front_refuse(struct exchange *x, unsigned status, const char *type, const char *detail);
 int front_no_memory(struct exchange *x);
+/* The rules of the service: a reference.  NULL: answered. */
+struct rules *front_rules(struct exchange *x);
 /* x->front with an empty operation; or answered. */
 int front_new(struct exchange *x, enum replicator_task task) MUST_CHECK;
 

@@ -130,25 +130,29 @@ static struct span content_type(const struct exchange *x)
 }
 
 /* What it is to the resource that it names; what it would create below that, if it does, is of its own collection. */
-static void judge_write(struct exchange *x)
+static int judge_write(struct exchange *x)
 {
 	const struct rewrite_target *t = &x->rw->target;
 	struct operation *op = x->front->op;
 	struct rules_request request = { .method = x->req.method, .content_type = content_type(x), .body = op->body };
+	struct rules *rules = front_rules(x);
 	struct rule_match own, child;
 
-	rules_match(x->svc->rules, span_head(t->canonical, t->canonical.n - t->rest.n), &own);
+	if (!rules)
+		return ERR_NOMEM;
+	rules_match(rules, span_head(t->canonical, t->canonical.n - t->rest.n), &own);
 	if (!own.rule || !span_eq(own.collection, t->collection))
 		own.rule = NULL;
 	own.collection = t->collection;
 	own.id = t->id;
 	own.rest = t->rest;
 	op->kind = rules_kind(&own, &request, &op->independent);
-	rules_match(x->svc->rules, t->canonical, &child);
-	if (!child.rule || child.id.n)
-		return;
-	op->meta_id = child.rule->meta_id;
-	op->declared = !child.rule->learned || child.rule->pinned;
+	if (rules_match(rules, t->canonical, &child) && !child.id.n) {
+		op->meta_id = child.rule->meta_id;
+		op->declared = !child.rule->learned || child.rule->pinned;
+	}
+	rules_unref(&rules);
+	return 0;
 }
 
 /* ---- an id that the client may choose ---- */
@@ -240,8 +244,8 @@ int front_judge_content(struct exchange *x)
 	                       !operation_keep(op, &op->fingerprint, span_make(digest, sizeof(digest)))))
 		return front_no_memory(x);
 	if (f->known)
-		judge_write(x);
-	else if (!f->by_peer && !op->named && f->match.rule && f->match.rule->assign.n)
+		return judge_write(x);
+	if (!f->by_peer && !op->named && f->match.rule && f->match.rule->assign.n)
 		return assign_id(x, f->match.rule->assign);
 	return 0;
 }

@@ -68,17 +68,6 @@ bool operation_has_site(const struct operation *op, struct span site)
 	return false;
 }
 
-bool operation_is_conditional(struct span field_name)
-{
-	static const char *const names[] = { "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
-		                             "If-Range" };
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (span_ieq(field_name, span_of(names[i])))
-			return true;
-	return false;
-}
-
 bool operation_add_site(struct operation *op, struct span site)
 {
 	if (!site.n || site.n >= OP_SITE_BYTES || op->site_count == OPERATION_SITES)

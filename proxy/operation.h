@@ -53,8 +53,6 @@ bool operation_keep(struct operation *op, struct span *s, struct span value) MUS
 bool operation_is_once(const struct operation *op);
 bool operation_has_site(const struct operation *op, struct span site);
 bool operation_add_site(struct operation *op, struct span site) MUST_CHECK;
-/* A field that says on which condition a request is to be executed: that counts at its admission only. */
-bool operation_is_conditional(struct span field_name);
 /* One to a line, as the store has it. */
 void operation_add_sites(const struct operation *op, struct buf *out);
 bool operation_set_sites(struct operation *op, struct span lines) MUST_CHECK;
