@@ -30,6 +30,9 @@ proxy_libproxy_a_SOURCES = \
 	proxy/exchange_splice.c proxy/io_pipe.c proxy/io_pipe.h \
 	proxy/exchange_attempt.c proxy/exchange_request.c proxy/exchange_response.c \
 	proxy/exchange_correlate.c proxy/exchange_tunnel.c \
+	proxy/front.c proxy/front.h proxy/front_int.h \
+	proxy/front_answer.c proxy/front_body.c proxy/front_create.c proxy/front_operation.c proxy/front_peer.c \
+	proxy/front_set.c \
 	proxy/heads.c \
 	proxy/instance.c proxy/instance.h \
 	proxy/io.c proxy/io.h proxy/io_loop.c proxy/io_loop.h \
