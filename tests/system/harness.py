@@ -39,14 +39,14 @@ class Skip(Exception):
 
 
 def wait_until(condition, what, seconds=None):
-    """Calls condition until it returns something true, and returns that."""
+    """Calls condition until it returns something true, and returns that.  what: the sentence, or what makes it."""
     end = time.monotonic() + (seconds or DEADLINE)
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f'not within {seconds or DEADLINE} s: {what}')
+            raise AssertionError(f'not within {seconds or DEADLINE} s: {what() if callable(what) else what}')
         time.sleep(0.01)
 
 
