@@ -46,7 +46,9 @@ proxy_libproxy_a_SOURCES = \
 	proxy/rewrite.h proxy/rewrite_int.h proxy/rewrite_exchange.h \
 	proxy/rewrite_inflate.c proxy/rewrite_path.c proxy/rewrite_request.c proxy/rewrite_response.c \
 	proxy/rewrite_route.c proxy/rewrite_rules.c proxy/rewrite_text.c \
+	proxy/operation.c proxy/operation.h \
 	proxy/replication.c proxy/replication.h \
+	proxy/replicator.h \
 	proxy/route.c \
 	proxy/server.c proxy/server.h \
 	proxy/inner.c proxy/inner.h \

@@ -1,7 +1,7 @@
 /* The field between sites is one line of JSON:
  *
  *	{"op":"dc1-…-12","meta":"…","collection":"/v2/images","kind":"create","class":"eventual","clock":N,"created":N,
- *	 "sites":["dc1","dc2"],"admitted":"dc1","named":false,"independent":false,"admit":false}
+ *	 "sites":["dc1","dc2"],"admitted":"dc1","named":false,"independent":false,"declared":false,"meta_id":0,"admit":false}
  *
  * What is unknown in it is passed over, so that later versions may say more. */
 #include "proxy/operation.h"
@@ -68,31 +68,36 @@ bool operation_has_site(const struct operation *op, struct span site)
 	return false;
 }
 
-void operation_add_sites(const struct operation *op, struct buf *out)
-{
-	for (size_t i = 0; i < op->site_count; i++) {
-		if (i)
-			buf_add_char(out, ' ');
-		buf_add_span(out, op->sites[i]);
-	}
-}
-
-static bool add_site(struct operation *op, struct span site)
+bool operation_add_site(struct operation *op, struct span site)
 {
 	if (!site.n || site.n >= OP_SITE_BYTES || op->site_count == OPERATION_SITES)
 		return false;
 	return operation_has_site(op, site) || operation_keep(op, &op->sites[op->site_count++], site);
 }
 
-bool operation_set_sites(struct operation *op, struct span text)
+void operation_add_sites(const struct operation *op, struct buf *out)
+{
+	for (size_t i = 0; i < op->site_count; i++) {
+		if (i)
+			buf_add_char(out, '\n');
+		buf_add_span(out, op->sites[i]);
+	}
+}
+
+bool operation_set_sites(struct operation *op, struct span lines)
 {
 	struct span site;
 
 	op->site_count = 0;
-	while (span_split(&text, ' ', &site))
-		if (!add_site(op, site))
+	while (lines.n && span_split(&lines, '\n', &site))
+		if (!operation_add_site(op, site))
 			return false;
 	return op->site_count > 0;
+}
+
+struct span operation_path(const struct operation *op)
+{
+	return span_head(op->target, span_find(op->target, '?'));
 }
 
 /* ---- between sites ---------------------------------------------------------------------------------------------- */
@@ -111,11 +116,12 @@ void operation_add_field(const struct operation *op, bool admit, struct buf *out
 	op_id_format(&op->id, id);
 	for (size_t i = 0; i < op->site_count; i++)
 		json_array_append_new(sites, text_json(op->sites[i]));
-	doc = json_pack("{s:s,s:o,s:o,s:s,s:s,s:I,s:I,s:o,s:o,s:b,s:b,s:b}", "op", id, "meta", text_json(op->key.meta),
+	doc = json_pack("{s:s,s:o,s:o,s:s,s:s,s:I,s:I,s:o,s:o,s:b,s:b,s:b,s:i,s:b}", "op", id, "meta", text_json(op->key.meta),
 	                "collection", text_json(op->key.collection), "kind", operation_kind_text(op->kind), "class",
 	                consistency_text(op->class), "clock", (json_int_t)op->clock, "created", (json_int_t)op->created_ms,
 	                "sites", sites, "admitted", op->admitted.n ? text_json(op->admitted) : json_null(), "named",
-	                op->named, "independent", op->independent, "admit", admit);
+	                op->named, "independent", op->independent, "declared", op->declared, "meta_id", (int)op->meta_id,
+	                "admit", admit);
 	text = doc ? json_dumps(doc, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
 	json_decref(doc);
 	if (text)
@@ -151,7 +157,7 @@ static int take_sites(struct operation *op, const json_t *list)
 	json_array_foreach(list, i, site) {
 		struct span name = span_make(json_string_value(site), json_is_string(site) ? json_string_length(site) : 0);
 
-		if (!is_plain(name, OP_SITE_BYTES - 1) || !add_site(op, name))
+		if (!is_plain(name, OP_SITE_BYTES - 1) || !operation_add_site(op, name))
 			return op->arena.nomem ? ERR_NOMEM : ERR_INVALID;
 	}
 	return 0;
@@ -161,7 +167,8 @@ static int take(struct operation *op, const json_t *doc)
 {
 	struct span meta = text_of(doc, "meta"), collection = text_of(doc, "collection"), admitted = text_of(doc, "admitted");
 	json_int_t clock = json_integer_value(json_object_get(doc, "clock")),
-	           created = json_integer_value(json_object_get(doc, "created"));
+	           created = json_integer_value(json_object_get(doc, "created")),
+	           kind = json_integer_value(json_object_get(doc, "meta_id"));
 	int rc;
 
 	if (!op_id_parse(text_of(doc, "op"), &op->id) || !meta.n || !is_plain(meta, NAME_MOST) ||
@@ -173,6 +180,8 @@ static int take(struct operation *op, const json_t *doc)
 	op->created_ms = created;
 	op->named = json_is_true(json_object_get(doc, "named"));
 	op->independent = json_is_true(json_object_get(doc, "independent"));
+	op->declared = json_is_true(json_object_get(doc, "declared"));
+	op->meta_id = kind > 0 && kind <= METAID_INTEGER ? (enum metaid_kind)kind : METAID_UUID;
 	rc = take_sites(op, json_object_get(doc, "sites"));
 	if (rc)
 		return rc;
@@ -188,6 +197,57 @@ int operation_of_field(struct operation *op, struct span field, bool *admit_r)
 	int rc = json_is_object(doc) ? take(op, doc) : ERR_INVALID;
 
 	*admit_r = json_is_true(json_object_get(doc, "admit"));
+	json_decref(doc);
+	return rc;
+}
+
+/* ---- what became of it ------------------------------------------------------------------------------------------- */
+
+static const char *const admission_texts[] = {
+#define ADMISSION_TEXT(name, text) text,
+	ADMISSIONS(ADMISSION_TEXT)
+#undef ADMISSION_TEXT
+};
+
+void operation_add_result(const struct operation_result *r, struct buf *out)
+{
+	json_t *doc = json_pack("{s:s,s:s,s:i,s:o,s:o,s:I}", "admission", admission_texts[r->admission], "state",
+	                        delivery_state_text(r->state), "status", (int)r->status, "local", text_json(r->local), "reason",
+	                        text_json(r->reason), "retry_after_ms", (json_int_t)r->retry_after_ms);
+	char *text = doc ? json_dumps(doc, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+
+	json_decref(doc);
+	if (text)
+		buf_add_z(out, text);
+	else
+		out->failed = true;
+	free(text);
+}
+
+static int take_result(struct arena *arena, const json_t *doc, struct operation_result *r)
+{
+	struct span admission = text_of(doc, "admission"), local = text_of(doc, "local"), reason = text_of(doc, "reason");
+	json_int_t status = json_integer_value(json_object_get(doc, "status")),
+	           after = json_integer_value(json_object_get(doc, "retry_after_ms"));
+
+	for (r->admission = 0; r->admission < ADMISSIONS_; r->admission++)
+		if (span_eq(admission, span_of(admission_texts[r->admission])))
+			break;
+	if (r->admission == ADMISSIONS_ || !delivery_state_parse(text_of(doc, "state"), &r->state) || status < 0 ||
+	    status > 999 || after < 0 || !is_plain(local, NAME_MOST))
+		return ERR_INVALID;
+	r->status = (unsigned)status;
+	r->retry_after_ms = after;
+	r->local = arena_dup(arena, local);
+	r->reason = arena_dup(arena, reason);
+	return r->local.p && r->reason.p ? 0 : ERR_NOMEM;
+}
+
+int operation_result_of_field(struct arena *arena, struct span field, struct operation_result *r_r)
+{
+	json_t *doc = field.n <= OPERATION_FIELD_BYTES ? json_loadb(field.p, field.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
+	int rc = json_is_object(doc) ? take_result(arena, doc, r_r) : ERR_INVALID;
+
 	json_decref(doc);
 	return rc;
 }

@@ -1,7 +1,7 @@
 /* A replicated write: what is to be executed at each site of a set, in canonical form (every id of a replica is its
- * meta-identifier), with what replication.md 4.2 has it carry.  Made by the front (exchange_operation.c), by a peer's
- * request, or from the store; it never changes afterwards and is counted, since the threads of the front and of the
- * replicator hold it. */
+ * meta-identifier), with what replication.md 4.2 has it carry.  Made by the front (front.h), from a peer's request, or
+ * from the store; it never changes once submitted and is counted, since the threads of the front and of the replicator
+ * hold it. */
 #ifndef PROXY_OPERATION_H
 #define PROXY_OPERATION_H
 
@@ -10,9 +10,8 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "replication/op_id.h"
+#include "replication/rules.h"
 #include "replication/store.h"
-
-struct rule;
 
 #define OPERATION_SITES 64        /* members of a replica set at most */
 #define OPERATION_BODY (64u << 10) /* a longer body is spooled */
@@ -22,8 +21,8 @@ struct operation {
 	_Atomic int refs;
 	struct arena arena;        /* all that follows lives in it */
 	struct op_id id;
-	struct store_key_of key;   /* collection: of the resource; empty when a create has yet to show it */
-	enum operation_kind kind;
+	struct store_key_of key;   /* collection: of the resource; of a create, that of its path as far as it is known */
+	enum operation_kind kind;  /* an append may turn out to create a child */
 	enum consistency class;
 	uint64_t clock;
 	int64_t created_ms;
@@ -32,10 +31,14 @@ struct operation {
 	struct span admitted;      /* the site whose execution decided; empty: none yet */
 	bool named;                /* a create whose client chose the name: id and meta-identifier are equal everywhere */
 	bool independent;          /* not in order with the resource's other operations */
+	bool declared;             /* a create in a collection that is declared or pinned */
+	enum metaid_kind meta_id;  /* of what it creates, a child too */
 	struct span method, target; /* path and query */
 	struct span fields;        /* "Name: value\r\n", Host first; with credentials: never logged or shown */
-	struct span body, spool;
+	struct span body, spool;   /* one of them at most */
 	uint64_t body_bytes;
+	/* Of a create with an Idempotency-Key, else empty: what the answer is kept under, and of which body. */
+	struct span answer_key, fingerprint;
 };
 
 /* Empty, with one reference; NULL: no memory. */
@@ -48,13 +51,42 @@ bool operation_keep(struct operation *op, struct span *s, struct span value) MUS
 /* Executing it twice may do harm: everything but what overwrites or deletes. */
 bool operation_is_once(const struct operation *op);
 bool operation_has_site(const struct operation *op, struct span site);
-/* Blank-separated, as the store has it. */
+bool operation_add_site(struct operation *op, struct span site) MUST_CHECK;
+/* One to a line, as the store has it. */
 void operation_add_sites(const struct operation *op, struct buf *out);
-bool operation_set_sites(struct operation *op, struct span blank_separated) MUST_CHECK;
+bool operation_set_sites(struct operation *op, struct span lines) MUST_CHECK;
+/* Path of the target, without query. */
+struct span operation_path(const struct operation *op);
 
 /* The value of X-Scopemesh-Operation; admit: the receiver is to be the first. */
 void operation_add_field(const struct operation *op, bool admit, struct buf *out);
 /* What a peer sent: checked for form and bounds. 0, ERR_INVALID, ERR_NOMEM. */
 int operation_of_field(struct operation *op, struct span field, bool *admit_r) MUST_CHECK;
+
+/* ---- what became of it, as the site that was asked tells it: X-Scopemesh-Operation of its answer ---- */
+
+#define ADMISSIONS(X) \
+	X(ADMISSION_NONE, "")                     /* it was not asked to admit */ \
+	X(ADMISSION_DONE, "done")                 /* executed, durable, and the rest is that site's to deliver */ \
+	X(ADMISSION_PLAIN, "plain")               /* executed, and nothing to replicate */ \
+	X(ADMISSION_REFUSED, "refused")           /* the application refuses it: nothing anywhere */ \
+	X(ADMISSION_NOT_EXECUTED, "not-executed") /* certain */ \
+	X(ADMISSION_UNKNOWN, "unknown")
+
+#define ADMISSION_VALUE(name, text) name,
+enum admission { ADMISSIONS(ADMISSION_VALUE) ADMISSIONS_ };
+#undef ADMISSION_VALUE
+
+struct operation_result {
+	enum admission admission;
+	enum delivery_state state;  /* at that site */
+	unsigned status;            /* of its application; 0: none */
+	struct span local, reason;  /* the id there; a short word or text */
+	int64_t retry_after_ms;     /* 0: as one likes */
+};
+
+void operation_add_result(const struct operation_result *r, struct buf *out);
+/* Spans in the arena. 0, ERR_INVALID, ERR_NOMEM. */
+int operation_result_of_field(struct arena *arena, struct span field, struct operation_result *r_r) MUST_CHECK;
 
 #endif

@@ -6,28 +6,48 @@
 
 #include "base/clock.h"
 #include "proxy/server.h"
+#include "replication/seal.h"
+#include "replication/spool.h"
 
-int replication_open(struct replication **rep_r, struct span site, const char *folder, struct err *e)
+/* How many creates are under way at this site's application; services are few, and stay. */
+struct creates {
+	struct creates *next;
+	size_t count, n;
+	char service[];
+};
+
+static int open_parts(struct replication *rep, const char *folder, uint64_t spool_bytes, struct err *e)
+{
+	struct store_options options = { .folder = folder, .site = rep->site.p };
+	int rc = store_open(&rep->store, &options, e);
+
+	if (!rc)
+		rc = seal_open(folder, &rep->seal, e);
+	if (!rc)
+		rc = spool_open(folder, spool_bytes, &rep->spool, e);
+	return rc;
+}
+
+int replication_open(struct replication **rep_r, struct span site, const char *folder, uint64_t spool_bytes, struct err *e)
 {
 	struct replication *rep = calloc(1, sizeof(*rep));
-	struct store_options options = { .folder = folder, .site = site.p };
 	int rc;
 
 	*rep_r = NULL;
 	if (!rep)
 		return err_set(e, ERR_NOMEM, "no memory");
-	rc = store_open(&rep->store, &options, e);
+	rep->site = site;
+	pthread_mutex_init(&rep->lock, NULL);
+	rc = open_parts(rep, folder, spool_bytes, e);
 	if (rc) {
-		free(rep);
+		replication_close(&rep);
 		return rc;
 	}
-	rep->site = site;
 	rep->names = store_names(rep->store);
 	rep->incarnation = store_incarnation(rep->store);
 	rep->tag = metaid_tag(site);
 	hlc_init(&rep->clock, store_clock(rep->store));
 	metaid_source_init(&rep->integers, rep->tag, clock_wall_ms(), 0);
-	pthread_mutex_init(&rep->lock, NULL);
 	*rep_r = rep;
 	return 0;
 }
@@ -35,11 +55,21 @@ int replication_open(struct replication **rep_r, struct span site, const char *f
 void replication_close(struct replication **repp)
 {
 	struct replication *rep = *repp;
+	struct creates *c;
 
 	*repp = NULL;
 	if (!rep)
 		return;
-	store_close(&rep->store);
+	if (rep->spool)
+		spool_close(&rep->spool);
+	if (rep->store)
+		store_close(&rep->store);
+	if (rep->seal)
+		seal_close(&rep->seal);
+	while ((c = rep->creates)) {
+		rep->creates = c->next;
+		free(c);
+	}
 	pthread_mutex_destroy(&rep->lock);
 	free(rep);
 }
@@ -90,4 +120,54 @@ int replication_new_meta(struct replication *rep, enum metaid_kind kind, char *t
 		return rc;
 	}
 	return ERR_INVALID;
+}
+
+/* Under lock.  NULL: none, or no memory. */
+static struct creates *creates_of(struct replication *rep, struct span service, bool make)
+{
+	struct creates *c;
+
+	for (c = rep->creates; c; c = c->next)
+		if (span_eq(span_make(c->service, c->n), service))
+			return c;
+	c = make ? malloc(sizeof(*c) + service.n) : NULL;
+	if (!c)
+		return NULL;
+	*c = (struct creates){ .next = rep->creates, .n = service.n };
+	memcpy(c->service, service.p, service.n);
+	return rep->creates = c;
+}
+
+void replication_create_begins(struct replication *rep, struct span service)
+{
+	struct creates *c;
+
+	pthread_mutex_lock(&rep->lock);
+	c = creates_of(rep, service, true);
+	if (c)
+		c->count++;
+	pthread_mutex_unlock(&rep->lock);
+}
+
+void replication_create_ended(struct replication *rep, struct span service)
+{
+	struct creates *c;
+
+	pthread_mutex_lock(&rep->lock);
+	c = creates_of(rep, service, false);
+	if (c && c->count)
+		c->count--;
+	pthread_mutex_unlock(&rep->lock);
+}
+
+size_t replication_creates(struct replication *rep, struct span service)
+{
+	struct creates *c;
+	size_t count;
+
+	pthread_mutex_lock(&rep->lock);
+	c = creates_of(rep, service, false);
+	count = c ? c->count : 0;
+	pthread_mutex_unlock(&rep->lock);
+	return count;
 }

@@ -15,9 +15,12 @@
 #include "replication/store.h"
 
 struct conf;
+struct creates;
 struct registry;
 struct replicator;
+struct seal;
 struct server;
+struct spool;
 struct worker;
 
 struct replication {
@@ -25,16 +28,20 @@ struct replication {
 	struct store *store;
 	struct names *names;
 	struct replicator *replicator;
+	struct seal *seal;
+	struct spool *spool;
 	uint64_t incarnation;
 	_Atomic uint64_t number;     /* of the last operation that began here */
 	pthread_mutex_t lock;        /* clock and integers, for a few instructions */
 	struct hlc clock;
 	struct metaid_source integers;
 	uint32_t tag;
+	struct creates *creates;     /* by service, under lock */
 };
 
 /* folder: of the state, locked by this process. 0, or an error with its text. */
-int replication_open(struct replication **rep_r, struct span site, const char *folder, struct err *e) MUST_CHECK;
+int replication_open(struct replication **rep_r, struct span site, const char *folder, uint64_t spool_bytes,
+                     struct err *e) MUST_CHECK;
 /* When no worker runs any more. */
 void replication_close(struct replication **repp);
 
@@ -48,5 +55,11 @@ void replication_see_clock(struct replication *rep, uint64_t clock);
 /* A meta-identifier whose home is this site; text_r has METAID_TEXT_BYTES, *bytes_r of which are used. 0; ERR_BUSY: too
  * many integers at once, ask again in 2 ms; ERR_LIMIT. */
 int replication_new_meta(struct replication *rep, enum metaid_kind kind, char *text_r, size_t *bytes_r) MUST_CHECK;
+
+/* The list race (replication.md 2.6): a create of this service was sent to this site's own application, and has not yet
+ * got its name; any thread. */
+void replication_create_begins(struct replication *rep, struct span service);
+void replication_create_ended(struct replication *rep, struct span service);
+size_t replication_creates(struct replication *rep, struct span service);
 
 #endif

@@ -7,55 +7,62 @@
 #ifndef PROXY_REPLICATOR_H
 #define PROXY_REPLICATOR_H
 
+#include "http/message.h"
 #include "proxy/operation.h"
 #include "proxy/worker.h"
 
 struct replicator;
 
-/* What became of an operation at one site, for the one who waits for it. */
+/* What became of an operation at one site, for who waits for it. */
 struct replicator_site {
 	struct span site;
 	unsigned status;             /* of its application; 0: none */
-	const char *state;           /* "queued", "in-doubt", "not-replicated": when there is no status */
+	const char *state;           /* "queued", "in-doubt", "not-replicated": where there is no status */
 };
 
-/* The answer to a front.  Lives until replicator_answer_free. */
+/* The answer to a front, which frees it (replicator_answer_free). */
 struct replicator_answer {
 	struct arena arena;
-	/* of the application that admitted it (as it came, local ids in it), or with by_proxy a problem of ours */
+	/* To a client or a peer that asked to admit. problem: it is the proxy's own, with this type and detail; else of the
+	 * application that admitted it: head and content as they came. */
+	const char *problem, *detail;
 	unsigned status;
-	bool by_proxy, raw;          /* raw: local ids of this site's instance are in it */
-	const char *type, *detail;   /* of a problem */
-	struct span fields;          /* "Name: value\r\n" */
+	struct http_head head;       /* without framing and hop-by-hop fields of use */
 	struct span content;
-	struct replicator_site sites[OPERATION_SITES];
+	bool content_cut;            /* there was more of it */
+	bool canonical;              /* every id is its meta-identifier already; else this site's local ids are in it */
+	struct replicator_site sites[OPERATION_SITES]; /* X-Scope-Replicas, in the order of the scope; 0: not to be told */
 	size_t site_count;
-	struct span meta;
-	/* for a peer that delivered it */
-	enum delivery_state state;
-	struct span local, reason;
-	int64_t retry_after_ms;
+	struct span meta;            /* X-Scope-Meta-Id; empty: none */
+	/* To a peer. */
+	struct operation_result result;
+};
+
+enum replicator_task {
+	REPLICATOR_ADMIT,   /* execute it here first, else at the next site of its set, and deliver it to the rest */
+	REPLICATOR_DELIVER, /* a peer has admitted it: execute it here, durably */
 };
 
 /* Who waits.  answered is called on w's thread, exactly once; the wait belongs to its maker again then. */
 struct replicator_wait {
 	struct post post;
 	struct worker *w;
-	struct replicator_answer *answer; /* NULL: no memory, nothing is known */
+	struct replicator_answer *answer; /* NULL: no memory, and nothing is known */
 	void (*answered)(struct replicator_wait *wait);
-	bool peer;                   /* it is a peer that delivers */
 };
 
-int replicator_start(struct replicator **r_r, struct worker *w) MUST_CHECK;
+/* Reads the log; operations are taken once that is done.  w: its worker, before it runs. 0, ERR_NOMEM. */
+int replicator_start(struct replicator **r_r, struct replication *rep, struct worker *w) MUST_CHECK;
 /* When its worker has ended. */
 void replicator_free(struct replicator **rp);
 
-/* Any thread.  The operation is this site's to admit (admit), or a peer's to be executed here.  A reference is taken.
- * False: the replicator has ended, or has too much to do: nothing was done, no answer will come. */
-bool replicator_submit(struct replicator *r, struct operation *op, bool admit, struct replicator_wait *wait) MUST_CHECK;
+/* Any thread.  A reference of the operation is taken.  False: the replicator has ended, or has too much to do: nothing was
+ * done, no answer will come. */
+bool replicator_submit(struct replicator *r, struct operation *op, enum replicator_task task,
+                       struct replicator_wait *wait) MUST_CHECK;
 void replicator_answer_free(struct replicator_answer **ap);
 
-/* Any thread: unfinished deliveries to this site (0 for a site that is not known). */
+/* Any thread: unfinished deliveries to this site. */
 size_t replicator_queued(struct replicator *r, struct span site);
 
 #endif

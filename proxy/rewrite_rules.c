@@ -87,7 +87,7 @@ static int add_pattern(struct rewrite_rules *r, struct span path)
 	return 0;
 }
 
-static struct rewrite_rules *rules_new(struct span service)
+static struct rewrite_rules *empty_rules(struct span service)
 {
 	struct rewrite_rules *r = calloc(1, sizeof(*r));
 	struct err e;
@@ -110,7 +110,7 @@ static struct rewrite_rules *rules_new(struct span service)
 /* old, and this pattern. */
 static struct rewrite_rules *rules_with(const struct rewrite_rules *old, struct span service, struct span path)
 {
-	struct rewrite_rules *r = rules_new(service);
+	struct rewrite_rules *r = empty_rules(service);
 	int rc = r ? 0 : ERR_NOMEM;
 
 	for (unsigned i = 0; !rc && old && i < old->pattern_count; i++)
@@ -170,7 +170,7 @@ struct rewrite_rules *rewrite_rules_get(struct worker *w, struct span service)
 	while (*at && !span_eq((*at)->service, service))
 		at = &(*at)->next;
 	if (!*at) {
-		struct rewrite_rules *r = rules_new(service);
+		struct rewrite_rules *r = empty_rules(service);
 
 		if (!r)
 			return NULL;

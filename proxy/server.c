@@ -130,7 +130,7 @@ static int open_state(struct server *srv)
 	if (!rc)
 		rc = identity_open(&srv->identity, folder, clock_wall_ms(), &e);
 	if (!rc)
-		rc = replication_open(&srv->replication, srv->conf->site, folder, &e);
+		rc = replication_open(&srv->replication, srv->conf->site, folder, srv->conf->limit_spool_bytes, &e);
 	if (rc)
 		log_error("%s", rc == ERR_NOMEM ? err_text(rc) : e.text);
 	else
