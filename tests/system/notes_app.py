@@ -72,6 +72,7 @@ class NotesApp(Server):
     def __init__(self, name, ids='integer', start=1, **options):
         self.name, self.ids, self.items = name, Ids(ids, start), Ids(ids, start * 10)
         self.notes, self.arrived, self.executed, self.faults = {}, [], [], []
+        self.bytes_in = 0                      # of large bodies, so far
         self.busy = collections.Counter()
         self.most_at_once = 0
         self.status, self.shows = 201, 'both'
@@ -144,22 +145,21 @@ class NotesApp(Server):
             sock.sendall(response)
 
     def receive(self, request, reader, sock):
-        """Reads the body; of large ones hash and length only."""
+        """Reads the body; of large ones that tell their length hash and length only."""
         if (request.get('expect') or '').lower() == '100-continue':
             sock.sendall(b'HTTP/1.1 100 Continue\r\n\r\n')
-        size = int(request.get('content-length') or 0)
-        digest = hashlib.sha256()
-        if size > 1 << 20:
-            left = size
-            while left:
-                piece = reader.exactly(min(left, 1 << 16))
-                digest.update(piece)
-                left -= len(piece)
-        else:
+        digest, left = hashlib.sha256(), int(request.get('content-length') or 0)
+        request.size = left
+        if left <= 1 << 20:
             request.body = reader.body(request)
             digest.update(request.body)
-            size = len(request.body)
-        request.digest, request.size = digest.hexdigest(), size
+            request.size, left = len(request.body), 0
+        while left:
+            piece = reader.exactly(min(left, 1 << 16))
+            digest.update(piece)
+            self.bytes_in += len(piece)
+            left -= len(piece)
+        request.digest = digest.hexdigest()
 
     def through(self, fault, request):
         """The bytes of the answer; None: the connection ends with a reset."""

@@ -13,6 +13,7 @@ from pairs import Pairs
 JSON = {'Content-Type': 'application/json'}
 UUID8 = r'[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}'
 STARTS = {'dc1': 100001, 'dc2': 2000001, 'dc3': 30000001}      # so that a local id in an answer is told at sight
+PARKED = ('in-doubt', 'held', 'failed')
 DECLARED = {'collection': '/notes', 'id': '$.id'}
 CHILDREN = {'collection': '/notes/{id}/items', 'id': '$.id'}
 
@@ -119,6 +120,16 @@ class Notes(Pairs):
         for site in sites or self.names:
             wait_until(lambda s=site: self.queue(s)['pending'] == 0,
                        lambda s=site: f'{s} has nothing pending: {self.queue(s)}', seconds)
+
+    def stuck(self, *sites):
+        """Queue entries of these sites that wait for an operator."""
+        return [e for s in sites or self.names for e in self.queue(s)['queue'] if e['state'] in PARKED]
+
+    def wait_settled(self, seconds=None):
+        """All that is on its way anywhere waits for an operator."""
+        def moving():
+            return [e for s in self.names for e in self.queue(s)['queue'] if e['state'] not in PARKED]
+        wait_until(lambda: not moving(), lambda: f'nothing moves any more: {moving()}', seconds or 3 * harness.DEADLINE)
 
     # --- what the applications did ----------------------------------------------------------------
 
