@@ -248,3 +248,20 @@ void http_drop_hop_by_hop(struct http_head *head)
 			drop_named(head, option);
 	}
 }
+
+int http_head_copy(struct arena *arena, const struct http_head *from, struct http_head *to)
+{
+	*to = *from;
+	to->reason = arena_dup(arena, from->reason);
+	to->fields = arena_alloc(arena, (from->field_count + 1) * sizeof(*to->fields));
+	if (!to->fields || !to->reason.p)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < from->field_count; i++) {
+		to->fields[i] = from->fields[i];
+		to->fields[i].name = arena_dup(arena, from->fields[i].name);
+		to->fields[i].value = arena_dup(arena, from->fields[i].value);
+		if (!to->fields[i].name.p || !to->fields[i].value.p)
+			return ERR_NOMEM;
+	}
+	return 0;
+}

@@ -195,6 +195,9 @@ bool http_upgrade_next(struct span *rest, struct span *protocol_r);
  * it is named. */
 void http_drop_hop_by_hop(struct http_head *head);
 
+/* Status, reason and fields that outlive `from`. 0, ERR_NOMEM. */
+int http_head_copy(struct arena *arena, const struct http_head *from, struct http_head *to) MUST_CHECK;
+
 /* The reason phrase of a status, "" if unknown. */
 const char *http_reason(unsigned status);
 

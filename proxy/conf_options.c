@@ -489,7 +489,9 @@ static const struct opt rows[] = {
 	  .value = "256", .doc = "Sites written or expanded in one binding of a scope." },
 
 	LATER("queue.expire", opt_duration, "How long a queued operation is tried."),
-	LATER("queue.settle", opt_duration, "How long an unknown outcome is looked up."),
+	{ .path = "queue.settle", .type = &opt_duration, AT(queue_settle_us), .max = 30 * DAY, .value = "60s",
+	  .doc = "How long a replica may refuse (with a 4xx) what another site's has accepted before it counts as failed: "
+		 "applications that work in the background refuse while they build." },
 	LATER("queue.keep_body", opt_size, "Longest body that is kept in the database."),
 
 	{ .path = "log.level", .type = &opt_word, AT(log_level), .words = "error|warn|info|debug",

@@ -48,7 +48,9 @@ proxy_libproxy_a_SOURCES = \
 	proxy/rewrite_route.c proxy/rewrite_rules.c proxy/rewrite_text.c \
 	proxy/operation.c proxy/operation.h \
 	proxy/replication.c proxy/replication.h \
-	proxy/replicator.h \
+	proxy/replicator.c proxy/replicator.h proxy/replicator_int.h \
+	proxy/replicator_admit.c proxy/replicator_deliver.c proxy/replicator_lane.c \
+	proxy/replicator_load.c proxy/replicator_log.c proxy/replicator_send.c \
 	proxy/route.c \
 	proxy/server.c proxy/server.h \
 	proxy/inner.c proxy/inner.h \

@@ -78,7 +78,7 @@ struct store_resource {
 
 struct store_replica {
 	struct store_key_of key;
-	struct span site, local;    /* local empty: not given yet */
+	struct span site, local;    /* local empty: not given yet, or as it was */
 	enum replica_state state;
 	struct span reason;
 };
@@ -148,6 +148,8 @@ void store_drop_replica(struct store_batch *b, const struct store_key_of *key, s
 void store_put_operation(struct store_batch *b, const struct store_operation *op);
 /* With its deliveries and intent. */
 void store_drop_operation(struct store_batch *b, const struct op_id *id);
+/* Its spooled body is not needed any more. */
+void store_forget_spool(struct store_batch *b, const struct op_id *id);
 void store_put_delivery(struct store_batch *b, const struct store_delivery *d);
 void store_put_intent(struct store_batch *b, const struct store_intent *i);
 void store_drop_intent(struct store_batch *b, const struct op_id *id);
@@ -197,6 +199,9 @@ int store_read_history(struct store_reader *r, const struct store_key_of *key, i
                        void *arg) MUST_CHECK;
 typedef int store_on_intent(void *arg, const struct store_intent *i);
 int store_read_intents(struct store_reader *r, store_on_intent *on, void *arg) MUST_CHECK;
+/* Of all operations. */
+typedef int store_on_spool(void *arg, struct span name);
+int store_read_spools(struct store_reader *r, store_on_spool *on, void *arg) MUST_CHECK;
 typedef int store_on_frontier(void *arg, const struct store_frontier *f);
 int store_read_frontiers(struct store_reader *r, store_on_frontier *on, void *arg) MUST_CHECK;
 typedef int store_on_rule(void *arg, const struct store_rule *rule);

@@ -140,7 +140,8 @@ static int change_name(const struct change *c, bool known, struct name *v)
 		v->here = true;
 		v->state = (enum replica_state)c->values[5].i;
 		v->reason = c->values[6].s;
-		set_local(v, c->values[4].s);
+		if (c->values[4].s.n)
+			set_local(v, c->values[4].s);
 		return 0;
 	default:
 		v->here = false;
