@@ -530,6 +530,7 @@ def test_upgrades_and_partial_uploads_are_not_replicated(bed):
     r = notes.create(headers={'Connection': 'upgrade', 'Upgrade': 'websocket'})
     eq(r.status, 501, r)
     notes.never_asked('dc1', 'dc2')
+    notes.made(title='without either')
 
 
 if __name__ == '__main__':

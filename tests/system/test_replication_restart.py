@@ -8,9 +8,8 @@ import threading
 import time
 
 import harness
-from harness import eq, group, wait_until
+from harness import eq, group, sanitized, wait_until
 from notes_bed import PARKED, Notes, Writer, both, replicas_of, upload
-from test_memory import sanitized
 
 MIB = 1 << 20
 SIZE = 64 * MIB
