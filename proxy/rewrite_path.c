@@ -256,8 +256,7 @@ static bool finish(struct walk *k)
 	if (!whole.p || !local.p || k->nomem || k->canonical.failed || k->local.failed)
 		return false;
 	r->canonical = whole;
-	if (k->has_local)
-		r->local = local;
+	r->local = k->has_local ? local : span_make(NULL, 0);
 	if (k->id_n) {
 		r->collection = span_head(whole, k->collection_n);
 		r->id = span_head(span_from(whole, k->collection_n + 1), k->id_n);
