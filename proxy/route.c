@@ -478,6 +478,8 @@ int route_request(struct exchange *x)
 		rc = route_from_mesh(x);
 	} else if (x->inner) { /* whether it goes round in circles was judged when it came in */
 		rc = inner_route(x);
+		if (!rc && x->op == OP_LOCAL) /* another site translates for itself */
+			rc = name_resource(x);
 	} else if (!(rc = find_service_by_path(x)) && !(rc = check_loop(x)) && !(rc = name_resource(x))) {
 		let_watch(x);
 		rc = route_by_scope(x);
