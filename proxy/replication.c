@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "proxy/replicator.h"
 #include "proxy/server.h"
 #include "replication/seal.h"
 #include "replication/spool.h"
@@ -172,4 +173,9 @@ size_t replication_creates(struct replication *rep, struct span service)
 	count = c ? c->count : 0;
 	pthread_mutex_unlock(&rep->lock);
 	return count;
+}
+
+size_t replication_queued(struct replication *rep, struct span site)
+{
+	return rep && rep->replicator ? replicator_queued(rep->replicator, site) : 0;
 }

@@ -64,4 +64,7 @@ void replication_create_begins(struct replication *rep, struct span service);
 void replication_create_ended(struct replication *rep, struct span service);
 size_t replication_creates(struct replication *rep, struct span service);
 
+/* Any thread: operations that this site has yet to bring there; of itself, those that it has yet to execute. */
+size_t replication_queued(struct replication *rep_or_null, struct span site);
+
 #endif
