@@ -100,6 +100,8 @@ static int read_rule(struct store_reader *reader, struct admin_reading *rd)
 	if (!rc && !rd->answer)
 		return ERR_NOT_FOUND;
 	if (!rc)
+		replication_pin_rule(rd->rep, rd->key.service, rd->key.collection, rd->pinned);
+	if (!rc)
 		log_info("the rule of %.*s, collection %.*s, is %s by an operator", SPAN_ARG(rd->key.service),
 		         SPAN_ARG(rd->key.collection), rd->pinned ? "pinned" : "no longer pinned");
 	return rc;

@@ -10,10 +10,11 @@
 #include "replication/seal.h"
 #include "replication/spool.h"
 
-/* How many creates are under way at this site's application; services are few, and stay. */
+/* The creates under way at this site's application, oldest first; services are few, and stay. */
 struct creates {
 	struct creates *next;
-	size_t count, n;
+	uint64_t *tickets;
+	size_t count, room, n;
 	char service[];
 };
 
@@ -26,20 +27,32 @@ static int open_parts(struct replication *rep, const char *folder, uint64_t spoo
 		rc = seal_open(folder, &rep->seal, e);
 	if (!rc)
 		rc = spool_open(folder, spool_bytes, &rep->spool, e);
+	if (!rc && (rc = replication_load_rules(rep)))
+		(void)err_set(e, rc, "%s: the learned rules cannot be read: %s", folder, err_text(rc));
 	return rc;
+}
+
+struct replication *replication_new(struct span site)
+{
+	struct replication *rep = calloc(1, sizeof(*rep));
+
+	if (!rep)
+		return NULL;
+	rep->site = site;
+	pthread_mutex_init(&rep->lock, NULL);
+	pthread_mutex_init(&rep->rules_lock, NULL);
+	replicator_stats_init(&rep->stats);
+	return rep;
 }
 
 int replication_open(struct replication **rep_r, struct span site, const char *folder, uint64_t spool_bytes, struct err *e)
 {
-	struct replication *rep = calloc(1, sizeof(*rep));
+	struct replication *rep = replication_new(site);
 	int rc;
 
 	*rep_r = NULL;
 	if (!rep)
 		return err_set(e, ERR_NOMEM, "no memory");
-	rep->site = site;
-	pthread_mutex_init(&rep->lock, NULL);
-	replicator_stats_init(&rep->stats);
 	rc = open_parts(rep, folder, spool_bytes, e);
 	if (rc) {
 		replication_close(&rep);
@@ -70,16 +83,19 @@ void replication_close(struct replication **repp)
 		seal_close(&rep->seal);
 	while ((c = rep->creates)) {
 		rep->creates = c->next;
+		free(c->tickets);
 		free(c);
 	}
 	replicator_stats_fini(&rep->stats);
+	replication_rules_fini(rep);
+	pthread_mutex_destroy(&rep->rules_lock);
 	pthread_mutex_destroy(&rep->lock);
 	free(rep);
 }
 
 struct replication *replication_of(const struct worker *w)
 {
-	return w->server ? w->server->replication : NULL;
+	return w->replication;
 }
 
 void replication_new_operation(struct replication *rep, struct op_id *id_r, uint64_t *clock_r)
@@ -141,38 +157,73 @@ static struct creates *creates_of(struct replication *rep, struct span service, 
 	return rep->creates = c;
 }
 
-void replication_create_begins(struct replication *rep, struct span service)
+static bool has_room(struct creates *c)
+{
+	size_t room = c->room ? 2 * c->room : 16;
+	uint64_t *more = c->count < c->room ? c->tickets : realloc(c->tickets, room * sizeof(*more));
+
+	if (!more)
+		return false;
+	c->room = c->count < c->room ? c->room : room;
+	c->tickets = more;
+	return true;
+}
+
+uint64_t replication_create_begins(struct replication *rep, struct span service)
 {
 	struct creates *c;
+	uint64_t ticket = 0;
 
 	pthread_mutex_lock(&rep->lock);
 	c = creates_of(rep, service, true);
-	if (c)
-		c->count++;
+	if (c && has_room(c)) {
+		ticket = c->tickets[c->count++] = ++rep->create_ticket;
+		atomic_fetch_add(&rep->creates_count, 1);
+	}
 	pthread_mutex_unlock(&rep->lock);
+	return ticket;
 }
 
-void replication_create_ended(struct replication *rep, struct span service)
+void replication_create_ended(struct replication *rep, struct span service, uint64_t ticket)
 {
 	struct creates *c;
+	size_t i = 0;
 
 	pthread_mutex_lock(&rep->lock);
 	c = creates_of(rep, service, false);
-	if (c && c->count)
-		c->count--;
+	while (c && i < c->count && c->tickets[i] != ticket)
+		i++;
+	if (c && i < c->count) {
+		memmove(&c->tickets[i], &c->tickets[i + 1], (--c->count - i) * sizeof(*c->tickets));
+		atomic_fetch_sub(&rep->creates_count, 1);
+	}
 	pthread_mutex_unlock(&rep->lock);
 }
 
-size_t replication_creates(struct replication *rep, struct span service)
+uint64_t replication_creates(struct replication *rep, struct span service)
 {
 	struct creates *c;
-	size_t count;
+	uint64_t newest;
+
+	if (!atomic_load_explicit(&rep->creates_count, memory_order_acquire))
+		return 0;
+	pthread_mutex_lock(&rep->lock);
+	c = creates_of(rep, service, false);
+	newest = c && c->count ? c->tickets[c->count - 1] : 0;
+	pthread_mutex_unlock(&rep->lock);
+	return newest;
+}
+
+bool replication_creates_until(struct replication *rep, struct span service, uint64_t ticket)
+{
+	struct creates *c;
+	bool any;
 
 	pthread_mutex_lock(&rep->lock);
 	c = creates_of(rep, service, false);
-	count = c ? c->count : 0;
+	any = c && c->count && c->tickets[0] <= ticket;
 	pthread_mutex_unlock(&rep->lock);
-	return count;
+	return any;
 }
 
 size_t replication_queued(struct replication *rep, struct span site)

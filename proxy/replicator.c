@@ -192,7 +192,7 @@ struct leg *work_own_leg(struct work *k)
 }
 
 struct dropped_spool {
-	struct spool *spool;
+	struct replicator *r;
 	size_t n;
 	char name[];
 };
@@ -201,8 +201,8 @@ static void on_spool_forgotten(void *arg, int rc)
 {
 	struct dropped_spool *d = arg;
 
-	if (!rc)
-		spool_drop(d->spool, span_make(d->name, d->n));
+	if (!rc && !d->r->closed)
+		spool_drop(d->r->rep->spool, span_make(d->name, d->n));
 	free(d);
 }
 
@@ -223,7 +223,7 @@ static void work_drop_spool(struct work *k)
 		free(d);
 		return;
 	}
-	d->spool = k->r->rep->spool;
+	d->r = k->r;
 	d->n = k->op->spool.n;
 	memcpy(d->name, k->op->spool.p, d->n);
 	store_forget_spool(b, &k->op->id);
@@ -313,7 +313,8 @@ static void take(struct replicator *r, struct operation *op, enum replicator_tas
 	struct work *k = work_find(r, &op->id);
 
 	wait->task = task;
-	wait->until_us = clock_mono_us() + REPLICATOR_PATIENCE_US;
+	wait->until_us = clock_mono_us() + (task == REPLICATOR_ADMIT ? r->w->view->conf->timeout_response_us
+	                                                             : REPLICATOR_PATIENCE_US);
 	if (k) {
 		join(k, op, wait);
 		return;
@@ -404,6 +405,29 @@ static void take_early(struct replicator *r)
 	}
 }
 
+static bool is_out_of_patience(const struct work *k)
+{
+	const struct replicator_wait *wait = STAILQ_FIRST(&k->waits);
+
+	return wait && wait->until_us <= clock_mono_us();
+}
+
+/* Somebody waits for it: peers only for a while, clients until its turn cannot be expected any more. */
+static void look_after(struct work *k)
+{
+	if (STAILQ_EMPTY(&k->waits))
+		return;
+	work_tell_peers(k, false);
+	for (size_t i = 0; k->phase == WORK_ADMITTING && i < k->leg_count; i++) {
+		struct leg *leg = &k->legs[i];
+
+		if (leg->lane && !leg->busy && (leg_is_stuck(leg) || is_out_of_patience(k))) {
+			admit_skip(leg);
+			return;
+		}
+	}
+}
+
 /* Steps that could not be taken, turns that do not come, peers whose patience is over. */
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
@@ -425,18 +449,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		k->is_again = false;
 		admit_step(k);
 	}
-	if (atomic_load(&r->waiting)) {
-		HASH_ITER(hh, r->works, k, next) {
-			if (STAILQ_EMPTY(&k->waits))
-				continue;
-			work_tell_peers(k, false);
-			for (size_t i = 0; k->phase == WORK_ADMITTING && i < k->leg_count; i++)
-				if (k->legs[i].lane && leg_is_stuck(&k->legs[i])) {
-					admit_skip(&k->legs[i]);
-					break;
-				}
-		}
-	}
+	if (atomic_load(&r->waiting))
+		HASH_ITER(hh, r->works, k, next)
+			look_after(k);
 	targets_run(r);
 	arm(r);
 }
@@ -470,6 +485,8 @@ void replicator_stop(struct replicator *r)
 {
 	struct work *k, *next;
 
+	if (r->closed)
+		return;
 	r->closed = true;
 	event_free(r->tick);
 	r->tick = NULL;

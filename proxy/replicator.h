@@ -58,7 +58,8 @@ struct replicator_wait {
 
 /* Reads the log; operations are taken once that is done.  w: its worker, before it runs. 0, ERR_NOMEM. */
 int replicator_start(struct replicator **r_r, struct replication *rep, struct worker *w) MUST_CHECK;
-/* On its worker's thread, before that ends: nothing begins any more, and everybody who waits is told. */
+/* On its worker's thread, before that ends (or when it never ran): nothing begins any more, and everybody who waits is
+ * told.  Twice is once. */
 void replicator_stop(struct replicator *r);
 /* When its worker has ended. */
 void replicator_free(struct replicator **rp);

@@ -44,6 +44,7 @@ static struct replicator_answer *complete(struct work *k, enum admission admissi
 	bool replicated = admission == ADMISSION_DONE || admission == ADMISSION_UNKNOWN;
 
 	k->answer = NULL;
+	replicator_count_admission(&k->r->rep->stats, k->op, admission);
 	if (!a)
 		return NULL;
 	a->result.admission = admission;
@@ -256,6 +257,12 @@ void admit_begin(struct work *k)
 {
 	bool repeated = k->phase == WORK_DELIVERING;
 
+	/* unless a peer does; the front looks at it no more */
+	if (!repeated && !operation_keep(k->op, &k->op->admitted, k->r->rep->site)) {
+		set_problem(k, 503, "no-memory", "no memory");
+		end_with(k, ADMISSION_NOT_EXECUTED);
+		return;
+	}
 	if (repeated || k->op->answer_key.n) {
 		if (!log_find_answer(k, repeated ? on_repeated : on_found))
 			on_repeated(k, NULL, ERR_NOMEM);
@@ -271,7 +278,6 @@ void admit_revive(struct work *k, struct span at)
 
 	if (own && own->state == DELIVERY_IN_DOUBT) {
 		k->phase = WORK_OVER;
-		work_end_if_over(k);
 		return;
 	}
 	for (size_t i = 0; i < k->leg_count; i++)

@@ -24,11 +24,24 @@ static bool is_terminal(enum delivery_state state)
 	return state == DELIVERY_DONE || state == DELIVERY_FAILED || state == DELIVERY_IN_DOUBT || state == DELIVERY_DROPPED;
 }
 
+static void count(const struct leg *leg)
+{
+	static const enum replay replay[DELIVERY_STATES_] = {
+		[DELIVERY_QUEUED] = REPLAY_AGAIN, [DELIVERY_SENT] = REPLAY_AGAIN, [DELIVERY_DONE] = REPLAY_DONE,
+		[DELIVERY_FAILED] = REPLAY_FAILED, [DELIVERY_HELD] = REPLAY_HELD, [DELIVERY_IN_DOUBT] = REPLAY_IN_DOUBT,
+		[DELIVERY_UNDOING] = REPLAY_AGAIN, [DELIVERY_DROPPED] = REPLAY_FAILED,
+	};
+
+	replicator_count_replay(&leg->work->r->rep->stats, span_make(leg->target->site, leg->target->site_n),
+	                        replay[leg->state], clock_wall_ms() - leg->work->op->created_ms);
+}
+
 /* After its state is durable. */
 static void settle(struct leg *leg)
 {
 	struct work *k = leg->work;
 
+	count(leg);
 	if (is_terminal(leg->state))
 		leg_leave(leg);
 	else if (leg->state == DELIVERY_HELD)

@@ -75,7 +75,7 @@ struct leg {
 	bool durable;                /* the state is in the store */
 	bool asked;                  /* what the client named was not there when it was looked at */
 	bool was_sent;               /* before a restart */
-	bool creating;               /* the list race: it may be making a resource */
+	uint64_t ticket;             /* the list race: it may be making a resource; 0: not */
 	enum send_as as;             /* the request under way */
 	enum leg_place place;
 	unsigned attempts, status;

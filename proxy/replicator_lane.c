@@ -179,9 +179,9 @@ static void end_turn(struct leg *leg)
 	if (leg->busy)
 		leg->target->flying--;
 	leg->busy = false;
-	if (leg->creating)
-		replication_create_ended(leg->work->r->rep, leg->work->op->key.service);
-	leg->creating = false;
+	if (leg->ticket)
+		replication_create_ended(leg->work->r->rep, leg->work->op->key.service, leg->ticket);
+	leg->ticket = 0;
 }
 
 void leg_leave(struct leg *leg)

@@ -193,6 +193,27 @@ static int take_leg(struct work *k, const struct loaded_leg *from)
 	return 0;
 }
 
+static void on_doubt_logged(struct work *k, struct leg *leg, int rc)
+{
+	if (rc)
+		log_warn("operation %s is in doubt, which cannot be recorded: %s", k->text, err_text(rc));
+	leg->durable = !rc;
+	k->loading = false;
+	work_end_if_over(k);
+}
+
+/* What may have been executed is shown as that. */
+static void tell_doubt(struct work *k)
+{
+	struct leg *own = work_own_leg(k);
+
+	if (!own || !own->was_sent || own->state != DELIVERY_IN_DOUBT)
+		return;
+	k->loading = true;
+	if (!log_sent(own, on_doubt_logged))
+		on_doubt_logged(k, own, ERR_NOMEM);
+}
+
 static int revive(struct replicator *r, const struct loaded *o)
 {
 	struct operation *op = work_find(r, &o->row.id) ? NULL : operation_of(r, o);
@@ -209,11 +230,14 @@ static int revive(struct replicator *r, const struct loaded *o)
 		k->legs[i].state = DELIVERY_DONE; /* or another site's to deliver */
 	for (const struct loaded_leg *leg = o->legs; leg && !rc; leg = leg->next)
 		rc = take_leg(k, leg);
-	if (!rc && o->admitted)
+	if (rc)
+		return rc;
+	tell_doubt(k);
+	if (o->admitted)
 		deliver_begin(k);
-	else if (!rc)
+	else
 		admit_revive(k, o->at);
-	return rc;
+	return 0;
 }
 
 static bool is_named(void *arg, struct span name)

@@ -171,7 +171,7 @@ bool log_sent(struct leg *leg, log_done *done)
 	if (!b)
 		return false;
 	put_delivery(b, leg, site_of(leg));
-	if (k->phase == WORK_ADMITTING)
+	if (k->phase == WORK_ADMITTING || !k->answered)
 		put_intent(b, k, leg);
 	return submit(k, leg, b, done);
 }
@@ -212,6 +212,16 @@ static void put_after(struct store_batch *b, const struct leg *leg, struct span 
 		put_standing(b, leg, site, local);
 }
 
+/* A rule that the answer stands for, where there is none. */
+static void put_learned(struct store_batch *b, struct work *k)
+{
+	const struct conf_service *svc = replicator_service(k->r, k->op->key.service);
+	struct store_rule row;
+
+	if (svc && k->answer && k->shown.id.n && replication_learn(k->r->rep, svc, &k->shown, &k->answer->arena, &row))
+		store_put_rule(b, &row);
+}
+
 bool log_admitted(struct work *k, log_done *done)
 {
 	struct store_batch *b = store_batch_new();
@@ -224,6 +234,8 @@ bool log_admitted(struct work *k, log_done *done)
 	} else if (good) {
 		store_drop_intent(b, &op->id);
 	}
+	if (good && k->creates && !k->followed)
+		put_learned(b, k);
 	for (size_t i = 0; good && i < k->leg_count; i++) {
 		struct leg *leg = &k->legs[i];
 		bool own = span_eq(op->sites[i], k->r->rep->site);

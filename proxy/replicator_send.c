@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/rewrite.h"
+#include "replication/rules.h"
 #include "replication/spool.h"
 
 #define RETRY_AFTER_MOST_S 3600
@@ -77,10 +78,8 @@ bool leg_send(struct leg *leg, enum send_as as)
 	}
 	if (inner_send(k->r->w, &r))
 		return false;
-	if (own && as != SEND_LOOK && may_create(op)) {
-		leg->creating = true;
-		replication_create_begins(k->r->rep, op->key.service);
-	}
+	if (own && as != SEND_LOOK && may_create(op))
+		leg->ticket = replication_create_begins(k->r->rep, op->key.service);
 	return true;
 }
 
@@ -147,7 +146,7 @@ enum rules_shown send_shown(struct work *k, struct arena *arena, const struct in
 	struct rules_answer answer = { .method = op->method, .path = path, .canonical = path, .status = a->status,
 		.location = field(a, HTTP_LOCATION), .content_type = field(a, HTTP_CONTENT_TYPE), .body = a->body };
 	struct rewrite_target t;
-	struct rules_match match;
+	struct rule_match match;
 	struct rules *rules;
 	enum rules_shown shown;
 
@@ -155,7 +154,7 @@ enum rules_shown send_shown(struct work *k, struct arena *arena, const struct in
 		return RULES_NONE;
 	if (t.local.p)
 		answer.path = t.local;
-	rules = rules_ref(svc->rules);
+	rules = replication_rules(k->r->rep, svc);
 	rules_match(rules, path, &match);
 	shown = rules_new_id(arena, &match, &answer, id_r);
 	rules_unref(&rules);

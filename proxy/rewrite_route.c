@@ -10,6 +10,7 @@
  *
  * A request that came from another site goes to none that it has passed.  There a site that the scope named
  * (X-Scopemesh-Named) answers for itself; one that was asked as the home sends it on. */
+#include "proxy/front.h"
 #include "proxy/rewrite_exchange.h"
 
 #include "replication/metaid.h"
@@ -39,8 +40,7 @@ bool rewrite_names_resource(const struct exchange *x)
 	return x->rw && x->rw->target.seen != REWRITE_NOTHING;
 }
 
-/* Content that ids may be exchanged in: textual, neither signed nor compressed. */
-static enum splice_body body_of(const struct http_head *req)
+enum splice_body rewrite_body_of(const struct http_head *req)
 {
 	static const char *const signing[] = { "Signature", "Signature-Input", "Content-Digest", "Digest", "Content-MD5" };
 	const struct http_field *type = http_find(req, HTTP_CONTENT_TYPE), *coding = http_find(req, HTTP_CONTENT_ENCODING);
@@ -79,7 +79,7 @@ int rewrite_begin(struct exchange *x)
 	buf_init(&rw->up_out, NULL, 0);
 	buf_init(&rw->down_out, NULL, 0);
 	if (count && (!x->from_mesh || names_service(n, x->svc->name))) /* another site has exchanged what is not ours */
-		rw->up_body = body_of(&x->req);
+		rw->up_body = rewrite_body_of(&x->req);
 	x->rw = rw;
 	return 0;
 }
@@ -110,19 +110,15 @@ static int refuse(struct exchange *x, unsigned status, const char *type, const c
 	return ERR_NOT_FOUND;
 }
 
-/* The next site of a replica set. */
+/* The next site of a replica set; a name may hold blanks. */
 static bool next_site(struct exchange *x, struct span *rest, size_t *site_r)
 {
 	const struct registry *reg = x->view->reg;
 	struct span word;
 
-	while (rest->n && span_split(rest, ' ', &word)) {
+	while (rest->n && span_split(rest, '\n', &word))
 		if (registry_find(reg, word, site_r))
 			return true;
-		for (*site_r = 0; *site_r < reg->site_count; ++*site_r)
-			if (heads_is_token(x, word, reg->sites[*site_r].name))
-				return true;
-	}
 	return false;
 }
 
@@ -152,8 +148,7 @@ static int still_on_its_way(struct exchange *x)
 
 /* ---- sites ---- */
 
-/* The application here has it, and it is up to date as far as that can be said. */
-static bool is_usable_here(const struct name *name)
+bool rewrite_is_usable_here(const struct name *name)
 {
 	return name->here && name->local_n &&
 	       (name->state == REPLICA_SYNCED || name->state == REPLICA_CONFLICT || name->state == REPLICA_HELD);
@@ -219,8 +214,8 @@ static int route_named(struct exchange *x, const struct name *name)
 	for (size_t i = 0; i < x->site_count; i++) {
 		size_t site = x->sites[i];
 
-		waits |= site == local && name->here && !is_usable_here(name);
-		if (!has_passed(x, site) && (site == local ? is_usable_here(name) : holds(x, name, site)))
+		waits |= site == local && name->here && !rewrite_is_usable_here(name);
+		if (!has_passed(x, site) && (site == local ? rewrite_is_usable_here(name) : holds(x, name, site)))
 			x->sites[count++] = site;
 	}
 	x->rw->named = true;
@@ -232,7 +227,7 @@ static int route_named(struct exchange *x, const struct name *name)
 
 static int route_known(struct exchange *x, const struct name *name)
 {
-	bool here = is_usable_here(name);
+	bool here = rewrite_is_usable_here(name);
 	struct span rest = name->sites;
 	size_t local = x->view->reg->local, count = 0, site;
 	size_t *sites;
@@ -327,6 +322,7 @@ int rewrite_route(struct exchange *x)
 	case REWRITE_UNKNOWN:
 		return route_unknown(x);
 	default:
+		rw->named &= !front_is_write(x);
 		return route_known(x, rw->target.name);
 	}
 }

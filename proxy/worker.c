@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "proxy/exchange.h"
 #include "proxy/inner.h"
+#include "proxy/replication.h"
 #include "proxy/rewrite_int.h"
 #include "proxy/server.h"
 #include "proxy/session.h"
@@ -427,6 +428,8 @@ int worker_init(struct worker *w, struct server *server, unsigned index, struct 
 
 	memset(w, 0, sizeof(*w));
 	w->server = server;
+	w->replication = server ? server->replication : NULL;
+	w->names = w->replication ? w->replication->names : NULL;
 	w->index = index;
 	w->random = index + 1;
 	TAILQ_INIT(&w->listeners);
@@ -492,6 +495,8 @@ void worker_run(struct worker *w)
 		io_loop_turn(&w->loop);
 		worker_turn(w);
 	}
+	if (w->ending)
+		w->ending(w->ending_arg);
 	while (!TAILQ_EMPTY(&w->sessions))
 		session_abort(TAILQ_FIRST(&w->sessions));
 	inners_run_ready(w);

@@ -31,6 +31,7 @@ struct inner;
 struct metaid_homes;
 struct names;
 struct pool;
+struct replication;
 struct rewrite_rules;
 struct session;
 struct store_inbox;
@@ -100,9 +101,12 @@ struct worker {
 	struct event *answered;
 	int wake_fd;
 	bool tick_armed, stopping;
+	void (*ending)(void *arg); /* called on its thread when it has stopped, before its sessions are ended; NULL */
+	void *ending_arg;
 	bool ended;                /* under inbox_lock: nothing is posted any more */
 	enum drain drain;
 	struct view *view;
+	struct replication *replication; /* the server's; NULL in scenarios */
 	struct names *names;       /* of this site, shared; NULL: nothing is replicated here */
 	struct rewrite_rules *rewrite_rules; /* by service, on first use */
 

@@ -140,6 +140,31 @@ int rules_add_learned(const struct rules *rules, const struct rule *learned, str
 	return 0;
 }
 
+int rules_join(const struct rules *rules, const struct rules *learned, struct rules **rules_r)
+{
+	struct rules *more = rules_alloc(rules->count + learned->count);
+	bool good = more != NULL;
+
+	*rules_r = NULL;
+	for (size_t i = 0; good && i < rules->count; i++)
+		good = append(more, &rules->rules[i]);
+	for (size_t i = learned->declared; good && i < learned->count; i++)
+		if (find(rules, learned->rules[i].collection) == rules->count)
+			good = append(more, &learned->rules[i]);
+	if (!good) {
+		rules_unref(&more);
+		return ERR_NOMEM;
+	}
+	more->declared = rules->declared;
+	*rules_r = more;
+	return 0;
+}
+
+const struct rule *rules_find(const struct rules *rules, struct span collection)
+{
+	return rules_get(rules, find(rules, collection));
+}
+
 struct rules *rules_ref(struct rules *rules)
 {
 	atomic_fetch_add_explicit(&rules->refs, 1, memory_order_relaxed);

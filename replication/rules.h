@@ -77,6 +77,10 @@ int rules_new(const struct rule *declared, size_t count, struct rules **rules_r)
 /* Another set, with this rule as well, or in place of a learned one with its collection. 0; ERR_EXISTS: declared;
  * ERR_LIMIT; ERR_NOMEM. */
 int rules_add_learned(const struct rules *rules, const struct rule *learned, struct rules **rules_r) MUST_CHECK;
+/* Another set: this one, and every learned rule of the other whose collection it has not declared. 0; ERR_NOMEM. */
+int rules_join(const struct rules *rules, const struct rules *learned, struct rules **rules_r) MUST_CHECK;
+/* The one of this very collection, or NULL. */
+const struct rule *rules_find(const struct rules *rules, struct span collection);
 struct rules *rules_ref(struct rules *rules);
 void rules_unref(struct rules **rulesp);
 /* Declared ones first, then learned ones as they came. */

@@ -4,4 +4,4 @@ tests_scenario_run_SOURCES = tests/scenario/run.c tests/scenario/play.c tests/sc
 tests_scenario_run_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS)
 tests_scenario_run_LDADD = $(scopemeshd_LDADD)
 TESTS += tests/scenario/all.sh
-EXTRA_DIST += tests/scenario/all.sh tests/scenario/forward.scn tests/scenario/rewrite.scn tests/scenario/scopes.scn tests/scenario/timeouts.scn
+EXTRA_DIST += tests/scenario/all.sh tests/scenario/forward.scn tests/scenario/rewrite.scn tests/scenario/rewrite_rules.scn tests/scenario/scopes.scn tests/scenario/timeouts.scn

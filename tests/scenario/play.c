@@ -24,7 +24,8 @@
  *	  u drip "BYTES"             the same as send, byte for byte
  *	  names                      this site takes part in replication, and knows of nothing so far
  *	  name SERVICE COLLECTION META LOCAL SITES STATE
- *	                             it knows this resource; LOCAL "-": none here; SITES: dc1,dc2; STATE also "deleted"
+ *	                             it knows this resource; LOCAL "-": none here; SITES: dc1,dc2, "+" for a blank;
+ *	                             STATE also "deleted"
  *	  no-dial                    the proxy is connecting nowhere
  *	  time 1500ms                time passes
  */
@@ -157,8 +158,8 @@ static void add_name(struct play *p, int line, const char *arg)
 		}
 	v.service = span_of(word[0]);
 	v.collection = span_of(word[1]);
-	for (char *at = word[4]; (at = strchr(at, ','));)
-		*at = ' ';
+	for (char *at = word[4]; *at; at++)
+		*at = *at == ',' ? '\n' : *at == '+' ? ' ' : *at;
 	v.sites = span_of(word[4]);
 	v.deleted = !strcmp(word[5], "deleted");
 	v.meta_n = (uint16_t)strlen(word[2]);
