@@ -4,6 +4,7 @@ base_libbase_a_SOURCES = \
 	base/arena.c base/arena.h \
 	base/buf.c base/buf.h \
 	base/clock.c base/clock.h \
+	base/counter.c base/counter.h \
 	base/err.c base/err.h \
 	base/file.c base/file.h \
 	base/hash.h \

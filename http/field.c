@@ -36,7 +36,7 @@ static const uint8_t by_length[LONGEST_NAME + 1][SAME_LENGTH_MAX] = {
 	         HTTP_X_SCOPEMESH_TRACE, HTTP_X_SCOPEMESH_ERROR },
 	[18] = { HTTP_PROXY_AUTHENTICATE },
 	[19] = { HTTP_PROXY_AUTHORIZATION, HTTP_X_SCOPEMESH_SERVICE },
-	[21] = { HTTP_X_SCOPEMESH_OPERATION },
+	[21] = { HTTP_X_SCOPEMESH_OPERATION, HTTP_X_SCOPEMESH_REPLICATE },
 };
 
 static unsigned char lower(char c)
@@ -214,6 +214,7 @@ static bool is_end_to_end(enum http_field_id id)
 	case HTTP_X_SCOPEMESH_ANY:
 	case HTTP_X_SCOPEMESH_ERROR:
 	case HTTP_X_SCOPEMESH_OPERATION:
+	case HTTP_X_SCOPEMESH_REPLICATE:
 	case HTTP_X_SCOPEMESH_SCOPE:
 	case HTTP_X_SCOPEMESH_SERVICE:
 	case HTTP_X_SCOPEMESH_TRACE:
@@ -247,4 +248,21 @@ void http_drop_hop_by_hop(struct http_head *head)
 		while (http_list_next(&rest, &option))
 			drop_named(head, option);
 	}
+}
+
+int http_head_copy(struct arena *arena, const struct http_head *from, struct http_head *to)
+{
+	*to = *from;
+	to->reason = arena_dup(arena, from->reason);
+	to->fields = arena_alloc(arena, (from->field_count + 1) * sizeof(*to->fields));
+	if (!to->fields || !to->reason.p)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < from->field_count; i++) {
+		to->fields[i] = from->fields[i];
+		to->fields[i].name = arena_dup(arena, from->fields[i].name);
+		to->fields[i].value = arena_dup(arena, from->fields[i].value);
+		if (!to->fields[i].name.p || !to->fields[i].value.p)
+			return ERR_NOMEM;
+	}
+	return 0;
 }

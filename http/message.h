@@ -89,6 +89,7 @@ size_t http_skip_blank_lines(struct span s);
 	X(HTTP_X_SCOPE, "x-scope") \
 	X(HTTP_X_SCOPEMESH_ERROR, "x-scopemesh-error") \
 	X(HTTP_X_SCOPEMESH_OPERATION, "x-scopemesh-operation") \
+	X(HTTP_X_SCOPEMESH_REPLICATE, "x-scopemesh-replicate") \
 	X(HTTP_X_SCOPEMESH_SCOPE, "x-scopemesh-scope") \
 	X(HTTP_X_SCOPEMESH_SERVICE, "x-scopemesh-service") \
 	X(HTTP_X_SCOPEMESH_TRACE, "x-scopemesh-trace")
@@ -194,6 +195,9 @@ bool http_upgrade_next(struct span *rest, struct span *protocol_r);
  * that Connection may not name, which is every other one of HTTP_FIELDS and our own, stays although
  * it is named. */
 void http_drop_hop_by_hop(struct http_head *head);
+
+/* Status, reason and fields that outlive `from`. 0, ERR_NOMEM. */
+int http_head_copy(struct arena *arena, const struct http_head *from, struct http_head *to) MUST_CHECK;
 
 /* The reason phrase of a status, "" if unknown. */
 const char *http_reason(unsigned status);

@@ -10,7 +10,6 @@
 #include "config.h"
 #include "proxy/instance.h"
 #include "proxy/lookup.h"
-#include "proxy/metrics.h"
 #include "proxy/server.h"
 
 /* 0.401 and not 0.40100000000000002: 15 digits a double keeps exactly */
@@ -112,12 +111,6 @@ static void get_readyz(struct exchange *x)
 		admin_problem(x, 503, "not-ready", "starting");
 	else
 		get_healthz(x);
-}
-
-static void get_metrics(struct exchange *x)
-{
-	metrics_print(x->w->server, x->view, &x->reply);
-	exchange_reply(x, 200, "text/plain; version=0.0.4; charset=utf-8");
 }
 
 /* ---- explain -------------------------------------------------------------------------------------------------------- */
@@ -309,7 +302,7 @@ static const struct {
 } paths[] = {
 	{ "/healthz", "GET", get_healthz },
 	{ "/readyz", "GET", get_readyz },
-	{ "/metrics", "GET", get_metrics },
+	{ "/metrics", "GET", admin_get_metrics },
 	{ "/v1/sites", "GET", admin_get_sites },
 	{ "/v1/sites/*/fence", "POST", admin_post_site },
 	{ "/v1/sites/*/unfence", "POST", admin_post_site },

@@ -37,6 +37,10 @@ struct admin_reading {
 	struct store_inbox *inbox;
 	/* On the reader thread: sets answer or problem, or `more`, to be called again after what others want to read. */
 	int (*read)(struct store_reader *reader, struct admin_reading *rd);
+	/* Instead of the text of answer: on the main thread, rd NULL when nothing could be read in time. */
+	void (*finish)(struct exchange *x, struct admin_reading *rd);
+	void *found;               /* of read and finish, in the arena */
+	unsigned ticks;            /* how long the request waits: of DEADLINE_RETRY, 100 ms each */
 	bool more, ready;
 	int rc;
 	int64_t hurry_us;          /* from then on what has been found is the answer */
@@ -80,6 +84,9 @@ json_t *admin_operation_json(const struct store_operation *op);
 
 /* admin_certificates.c */
 void admin_get_certificates(struct exchange *x);
+
+/* admin_metrics.c */
+void admin_get_metrics(struct exchange *x);
 
 /* doctor.c */
 void admin_get_doctor(struct exchange *x);

@@ -162,7 +162,7 @@ static int add_intent(void *arg, const struct store_intent *i)
 	json_t *sites = json_array();
 	struct span rest = i->sites, site;
 
-	while (rest.n && span_split(&rest, ' ', &site))
+	while (rest.n && span_split(&rest, '\n', &site))
 		json_array_append_new(sites, admin_text_json(site));
 	return json_object_set_new(arg, "admission",
 	                           json_pack("{s:s,s:o,s:s,s:o,s:o}", "stage", delivery_state_text(i->stage), "site",

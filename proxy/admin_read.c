@@ -14,7 +14,7 @@
 #include "proxy/replication.h"
 #include "proxy/server.h"
 
-#define TICKS 100           /* of DEADLINE_RETRY, 100 ms each: then 503 */
+#define TICKS 100           /* then 503 */
 #define HURRY_US 5000000
 #define READING_ARENA (256u << 10)
 
@@ -45,6 +45,7 @@ struct admin_reading *admin_reading_new(struct exchange *x,
 	rd->inbox = x->w->answers;
 	rd->read = read;
 	rd->filter.state = -1;
+	rd->ticks = TICKS;
 	rd->hurry_us = clock_mono_us() + HURRY_US;
 	return rd;
 }
@@ -68,7 +69,7 @@ static int read_it(struct store_reader *reader, void *arg)
 
 	rd->more = false;
 	rc = rd->read(reader, rd);
-	if (rc || rd->more || rd->problem.status)
+	if (rc || rd->more || rd->problem.status || rd->finish)
 		return rc;
 	rd->text = admin_json_text(rd->answer);
 	rd->answer = NULL;
@@ -126,7 +127,7 @@ static void begin(struct admin_reading *rd, int rc)
 	struct exchange *x = rd->x;
 
 	x->reading = rd;
-	x->retry_ticks = TICKS;
+	x->retry_ticks = rd->ticks;
 	rd->rc = rc;
 	rd->ready = rc != 0;
 	if (!rc)
@@ -151,6 +152,10 @@ void admin_leave(struct exchange *x)
 
 static void answer(struct exchange *x, struct admin_reading *rd)
 {
+	if (rd->finish) {
+		rd->finish(x, rd->rc ? NULL : rd);
+		return;
+	}
 	switch (rd->rc) {
 	case 0:
 		break;
@@ -182,6 +187,13 @@ enum exchange_step admin_reading_step(struct exchange *x)
 		return STEP_WAIT;
 	deadline_clear(&x->w->deadlines, &x->s->deadline);
 	x->retry_ticks = 0;
+	if (!rd->ready && rd->finish) {
+		void (*without)(struct exchange *, struct admin_reading *) = rd->finish;
+
+		admin_leave(x); /* the reader thread has it */
+		without(x, NULL);
+		return STEP_NEXT;
+	}
 	if (!rd->ready) {
 		admin_leave(x);
 		admin_problem(x, 503, "timeout", "the store has not answered within 10 s");

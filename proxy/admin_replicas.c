@@ -29,34 +29,25 @@ static int add_replica(void *arg, const struct store_replica *r)
 	return 0;
 }
 
-/* The longest name that the text begins with: names may hold blanks, and a blank parts them. */
-static size_t known_prefix(const json_t *sites, struct span text)
+static bool has_site(const json_t *sites, struct span name)
 {
 	const char *key;
 	json_t *value;
-	size_t best = 0;
 
-	json_object_foreach((json_t *)(uintptr_t)sites, key, value) {
-		struct span name = span_of(key);
-
-		if (name.n > best && span_starts(text, name) && (name.n == text.n || text.p[name.n] == ' '))
-			best = name.n;
-	}
-	return best;
+	json_object_foreach((json_t *)(uintptr_t)sites, key, value)
+		if (span_eq(span_of(key), name))
+			return true;
+	return false;
 }
 
 /* Members of the set of whose replicas nothing is known here. */
 static void add_unknown(json_t *sites, struct span set)
 {
-	while (set.n) {
-		size_t n = known_prefix(sites, set);
+	struct span site;
 
-		if (!n) {
-			n = span_find(set, ' ');
-			set_site(sites, span_head(set, n), json_pack("{s:n,s:n,s:n}", "local_id", "state", "reason"));
-		}
-		set = span_from(set, n + 1);
-	}
+	while (set.n && span_split(&set, '\n', &site))
+		if (!has_site(sites, site))
+			set_site(sites, site, json_pack("{s:n,s:n,s:n}", "local_id", "state", "reason"));
 }
 
 static json_t *element(struct store_reader *r, const struct store_resource *m, int *rc_r)

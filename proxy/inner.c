@@ -219,21 +219,10 @@ int inner_route(struct exchange *x)
 int inner_take_head(struct exchange *x)
 {
 	struct inner *in = of(&x->s->c.io);
-	struct http_head *h = &in->res;
 
-	*h = x->res;
-	h->reason = arena_dup(&in->arena, h->reason);
-	h->fields = arena_alloc(&in->arena, (h->field_count + 1) * sizeof(*h->fields));
-	if (!h->fields || !h->reason.p)
+	if (http_head_copy(&in->arena, &x->res, &in->res))
 		return ERR_NOMEM;
-	for (size_t i = 0; i < h->field_count; i++) {
-		h->fields[i] = x->res.fields[i];
-		h->fields[i].name = arena_dup(&in->arena, h->fields[i].name);
-		h->fields[i].value = arena_dup(&in->arena, h->fields[i].value);
-		if (!h->fields[i].name.p || !h->fields[i].value.p)
-			return ERR_NOMEM;
-	}
-	in->answer.head = h;
+	in->answer.head = &in->res;
 	return 0;
 }
 

@@ -4,7 +4,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/access_line.c \
 	proxy/access_log.c proxy/access_log.h \
 	proxy/admin.c proxy/admin_int.h proxy/admin_sites.c proxy/admin_write.c \
-	proxy/admin_queue.c proxy/admin_read.c proxy/admin_replicas.c proxy/admin_rules.c \
+	proxy/admin_metrics.c proxy/admin_queue.c proxy/admin_read.c proxy/admin_replicas.c proxy/admin_rules.c \
 	proxy/ask.c proxy/ask.h \
 	proxy/bound.c proxy/bound.h \
 	proxy/admin_carriers.c \
@@ -30,6 +30,9 @@ proxy_libproxy_a_SOURCES = \
 	proxy/exchange_splice.c proxy/io_pipe.c proxy/io_pipe.h \
 	proxy/exchange_attempt.c proxy/exchange_request.c proxy/exchange_response.c \
 	proxy/exchange_correlate.c proxy/exchange_tunnel.c \
+	proxy/front.c proxy/front.h proxy/front_int.h \
+	proxy/front_answer.c proxy/front_body.c proxy/front_create.c proxy/front_operation.c proxy/front_peer.c \
+	proxy/front_set.c \
 	proxy/heads.c \
 	proxy/instance.c proxy/instance.h \
 	proxy/io.c proxy/io.h proxy/io_loop.c proxy/io_loop.h \
@@ -37,7 +40,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/listener.c \
 	proxy/lookup.c proxy/lookup.h \
 	proxy/mesh_version.c proxy/mesh_version.h \
-	proxy/metrics.c proxy/metrics.h \
+	proxy/metrics.c proxy/metrics.h proxy/metrics_int.h proxy/metrics_replication.c \
 	proxy/peer.c proxy/peer.h proxy/peer_int.h \
 	proxy/peer_answer.c proxy/peer_judge.c proxy/peer_self.c \
 	proxy/piggyback.c proxy/piggyback.h \
@@ -48,7 +51,10 @@ proxy_libproxy_a_SOURCES = \
 	proxy/rewrite_route.c proxy/rewrite_rules.c proxy/rewrite_text.c \
 	proxy/operation.c proxy/operation.h \
 	proxy/replication.c proxy/replication.h \
-	proxy/replicator.h \
+	proxy/replicator.c proxy/replicator.h proxy/replicator_int.h \
+	proxy/replicator_admit.c proxy/replicator_deliver.c proxy/replicator_lane.c \
+	proxy/replicator_load.c proxy/replicator_log.c proxy/replicator_send.c \
+	proxy/replicator_stats.c proxy/replicator_stats.h \
 	proxy/route.c \
 	proxy/server.c proxy/server.h \
 	proxy/inner.c proxy/inner.h \

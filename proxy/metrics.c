@@ -1,6 +1,6 @@
 /* Sums over the workers.  The pairs of one service and site may stand in several workers' lists; they are
  * added up under the first name met, so that each series appears once. */
-#include "proxy/metrics.h"
+#include "proxy/metrics_int.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -13,13 +13,12 @@
 #include "config.h"
 #include "scope/scope.h"
 
-static void head(struct buf *out, const char *name, const char *type, const char *help)
+void metrics_head(struct buf *out, const char *name, const char *type, const char *help)
 {
 	buf_addf(out, "# HELP scopemesh_%s %s\n# TYPE scopemesh_%s %s\n", name, help, name, type);
 }
 
-/* Label values: backslash, quote and newline are escaped. */
-static void add_label(struct buf *out, struct span text)
+void metrics_label(struct buf *out, struct span text)
 {
 	for (size_t i = 0; i < text.n; i++) {
 		if (text.p[i] == '\\' || text.p[i] == '"')
@@ -28,10 +27,10 @@ static void add_label(struct buf *out, struct span text)
 	}
 }
 
-static void site_series(struct buf *out, const char *name, struct span site)
+void metrics_site(struct buf *out, const char *name, struct span site)
 {
 	buf_addf(out, "scopemesh_%s{site=\"", name);
-	add_label(out, site);
+	metrics_label(out, site);
 	buf_add_z(out, "\"} ");
 }
 
@@ -39,15 +38,15 @@ struct sum {
 	struct sum *next;
 	const struct stats_pair *name;
 	uint64_t requests[OP_COUNT][5];
-	struct { uint64_t bucket[STATS_BUCKETS + 1], sum_us, count; } duration[OP_COUNT], upstream;
+	struct metrics_sum duration[OP_COUNT], upstream;
 };
 
-static void add_histogram(const struct histogram *h, uint64_t *bucket, uint64_t *sum_us, uint64_t *count)
+void metrics_sum(struct metrics_sum *sum, const struct histogram *h)
 {
-	for (int i = 0; i <= STATS_BUCKETS; i++)
-		bucket[i] += counter_get(&h->bucket[i]);
-	*sum_us += counter_get(&h->sum_us);
-	*count += counter_get(&h->count);
+	for (int i = 0; i <= HISTOGRAM_BUCKETS; i++)
+		sum->bucket[i] += counter_get(&h->bucket[i]);
+	sum->sum_us += counter_get(&h->sum_us);
+	sum->count += counter_get(&h->count);
 }
 
 static void add_pair(struct sum *s, const struct stats_pair *p)
@@ -55,10 +54,9 @@ static void add_pair(struct sum *s, const struct stats_pair *p)
 	for (int op = 0; op < OP_COUNT; op++) {
 		for (int k = 0; k < 5; k++)
 			s->requests[op][k] += counter_get(&p->requests[op][k]);
-		add_histogram(&p->duration[op], s->duration[op].bucket, &s->duration[op].sum_us,
-		              &s->duration[op].count);
+		metrics_sum(&s->duration[op], &p->duration[op]);
 	}
-	add_histogram(&p->upstream, s->upstream.bucket, &s->upstream.sum_us, &s->upstream.count);
+	metrics_sum(&s->upstream, &p->upstream);
 }
 
 static struct sum *sum_for(struct sum **list, const struct stats_pair *p)
@@ -99,17 +97,17 @@ static struct sum *gather(struct server *srv)
 static void names(struct buf *out, const struct sum *s, bool site)
 {
 	buf_add_z(out, "{service=\"");
-	add_label(out, span_of(s->name->service));
+	metrics_label(out, span_of(s->name->service));
 	if (site) {
 		buf_add_z(out, "\",site=\"");
-		add_label(out, span_of(s->name->site));
+		metrics_label(out, span_of(s->name->site));
 	}
 	buf_add_char(out, '"');
 }
 
 static void print_requests(const struct sum *list, struct buf *out)
 {
-	head(out, "requests_total", "counter", "Requests by service, the site that was asked, kind and class of status.");
+	metrics_head(out, "requests_total", "counter", "Requests by service, the site that was asked, kind and class of status.");
 	for (const struct sum *s = list; s; s = s->next) {
 		for (int op = 0; op < OP_COUNT; op++) {
 			for (int k = 0; k < 5; k++) {
@@ -124,52 +122,53 @@ static void print_requests(const struct sum *list, struct buf *out)
 	}
 }
 
-static void print_histogram(struct buf *out, const char *name, const char *labels, const uint64_t *bucket,
-                            uint64_t sum_us, uint64_t count)
+void metrics_histogram(struct buf *out, const char *name, const char *labels, const struct metrics_sum *sum)
 {
+	const char *before = labels ? labels : "{", *comma = labels ? "," : "";
+	const char *alone = labels ? labels : "", *close = labels ? "}" : "";
 	uint64_t below = 0;
 
-	for (int i = 0; i < STATS_BUCKETS; i++) {
-		below += bucket[i];
-		buf_addf(out, "scopemesh_%s_bucket%s,le=\"%g\"} %" PRIu64 "\n", name, labels,
-		         (double)stats_bucket_us[i] / 1e6, below);
+	for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		below += sum->bucket[i];
+		buf_addf(out, "scopemesh_%s_bucket%s%sle=\"%g\"} %" PRIu64 "\n", name, before, comma,
+		         (double)histogram_bucket_us[i] / 1e6, below);
 	}
-	buf_addf(out, "scopemesh_%s_bucket%s,le=\"+Inf\"} %" PRIu64 "\n", name, labels, count);
-	buf_addf(out, "scopemesh_%s_sum%s} %.6f\nscopemesh_%s_count%s} %" PRIu64 "\n", name, labels,
-	         (double)sum_us / 1e6, name, labels, count);
+	buf_addf(out, "scopemesh_%s_bucket%s%sle=\"+Inf\"} %" PRIu64 "\n", name, before, comma, sum->count);
+	buf_addf(out, "scopemesh_%s_sum%s%s %.6f\nscopemesh_%s_count%s%s %" PRIu64 "\n", name, alone, close,
+	         (double)sum->sum_us / 1e6, name, alone, close, sum->count);
 }
 
 /* Durations are told by service and kind: the sites of one service are added up. */
 static void print_durations(const struct sum *list, struct buf *out)
 {
-	head(out, "request_duration_seconds", "histogram", "Time from the request's head to the answer's last byte.");
+	metrics_head(out, "request_duration_seconds", "histogram", "Time from the request's head to the answer's last byte.");
 	for (const struct sum *s = list; s; s = s->next) {
 		bool first = true;
 
 		for (const struct sum *t = list; t != s; t = t->next)
 			first = first && strcmp(t->name->service, s->name->service) != 0;
 		for (int op = 0; first && op < OP_COUNT; op++) {
-			uint64_t bucket[STATS_BUCKETS + 1] = { 0 }, sum_us = 0, count = 0;
+			struct metrics_sum sum = { .count = 0 };
 			struct buf labels;
 
 			for (const struct sum *t = s; t; t = t->next) {
 				if (strcmp(t->name->service, s->name->service) != 0)
 					continue;
-				for (int i = 0; i <= STATS_BUCKETS; i++)
-					bucket[i] += t->duration[op].bucket[i];
-				sum_us += t->duration[op].sum_us;
-				count += t->duration[op].count;
+				for (int i = 0; i <= HISTOGRAM_BUCKETS; i++)
+					sum.bucket[i] += t->duration[op].bucket[i];
+				sum.sum_us += t->duration[op].sum_us;
+				sum.count += t->duration[op].count;
 			}
-			if (!count)
+			if (!sum.count)
 				continue;
 			buf_init(&labels, NULL, 0);
 			names(&labels, s, false);
 			buf_addf(&labels, ",op=\"%s\"", stats_op_text(op));
-			print_histogram(out, "request_duration_seconds", buf_cstr(&labels), bucket, sum_us, count);
+			metrics_histogram(out, "request_duration_seconds", buf_cstr(&labels), &sum);
 			buf_fini(&labels);
 		}
 	}
-	head(out, "upstream_duration_seconds", "histogram", "Time of the attempt that answered.");
+	metrics_head(out, "upstream_duration_seconds", "histogram", "Time of the attempt that answered.");
 	for (const struct sum *s = list; s; s = s->next) {
 		struct buf labels;
 
@@ -177,8 +176,7 @@ static void print_durations(const struct sum *list, struct buf *out)
 			continue;
 		buf_init(&labels, NULL, 0);
 		names(&labels, s, true);
-		print_histogram(out, "upstream_duration_seconds", buf_cstr(&labels), s->upstream.bucket,
-		                s->upstream.sum_us, s->upstream.count);
+		metrics_histogram(out, "upstream_duration_seconds", buf_cstr(&labels), &s->upstream);
 		buf_fini(&labels);
 	}
 }
@@ -195,15 +193,15 @@ static uint64_t total(struct server *srv, size_t offset)
 
 static void print_reasons(struct server *srv, struct buf *out)
 {
-	head(out, "fallbacks_total", "counter", "Times that otherwise moved on to another site, by reason.");
+	metrics_head(out, "fallbacks_total", "counter", "Times that otherwise moved on to another site, by reason.");
 	for (int r = 0; r < REASON_COUNT; r++)
 		buf_addf(out, "scopemesh_fallbacks_total{reason=\"%s\"} %" PRIu64 "\n", stats_reason_text(r),
 		         total(srv, offsetof(struct stats, fallbacks) + (size_t)r * sizeof(counter)));
-	head(out, "retries_total", "counter", "Requests sent once more to the same place, by reason.");
+	metrics_head(out, "retries_total", "counter", "Requests sent once more to the same place, by reason.");
 	for (int r = 0; r < REASON_COUNT; r++)
 		buf_addf(out, "scopemesh_retries_total{reason=\"%s\"} %" PRIu64 "\n", stats_reason_text(r),
 		         total(srv, offsetof(struct stats, retries) + (size_t)r * sizeof(counter)));
-	head(out, "scope_errors_total", "counter", "Scopes refused, by kind.");
+	metrics_head(out, "scope_errors_total", "counter", "Scopes refused, by kind.");
 	for (int k = 0; k < SCOPE_NOMEM; k++)
 		buf_addf(out, "scopemesh_scope_errors_total{kind=\"%s\"} %" PRIu64 "\n", scope_error_name(k),
 		         total(srv, offsetof(struct stats, scope_errors) + (size_t)k * sizeof(counter)));
@@ -216,7 +214,7 @@ static void print_transitions(struct span site, const struct site_live *live, en
 	if (!times)
 		return;
 	buf_add_z(out, "scopemesh_site_transitions_total{site=\"");
-	add_label(out, site);
+	metrics_label(out, site);
 	buf_addf(out, "\",to=\"%s\"} %" PRIu64 "\n", site_state_text(to), times);
 }
 
@@ -224,24 +222,24 @@ static void print_sites(const struct view *view, struct buf *out)
 {
 	const struct registry *reg = view->reg;
 
-	head(out, "site_up", "gauge", "1 while the site is believed reachable.");
+	metrics_head(out, "site_up", "gauge", "1 while the site is believed reachable.");
 	for (size_t i = 0; i < reg->site_count; i++) {
 		const struct site_live *live = reg->sites[i].live;
 		bool up = i == reg->local || (site_live_reach(live) == REACH_UP && !site_live_is_barred(live));
 
-		site_series(out, "site_up", reg->sites[i].name);
+		metrics_site(out, "site_up", reg->sites[i].name);
 		buf_addf(out, "%d\n", up);
 	}
-	head(out, "site_rtt_seconds", "gauge", "Smoothed round trip from here.");
+	metrics_head(out, "site_rtt_seconds", "gauge", "Smoothed round trip from here.");
 	for (size_t i = 0; i < reg->site_count; i++) {
 		int64_t us = atomic_load_explicit(&reg->sites[i].live->rtt_us, memory_order_relaxed);
 
 		if (i == reg->local || us < 0)
 			continue;
-		site_series(out, "site_rtt_seconds", reg->sites[i].name);
+		metrics_site(out, "site_rtt_seconds", reg->sites[i].name);
 		buf_addf(out, "%.6f\n", (double)us / 1e6);
 	}
-	head(out, "site_transitions_total", "counter", "Times that the site came to this mark.");
+	metrics_head(out, "site_transitions_total", "counter", "Times that the site came to this mark.");
 	for (size_t i = 0; i < reg->site_count; i++)
 		for (int to = 0; i != reg->local && to < SITE_STATE_COUNT; to++)
 			print_transitions(reg->sites[i].name, reg->sites[i].live, (enum site_state)to, out);
@@ -253,28 +251,28 @@ static void print_certificates(const struct tls_set *tls, struct buf *out)
 
 	if (!tls || !tls->cert_count)
 		return;
-	head(out, "certificate_expiry_seconds", "gauge", "Time until a certificate ends; negative when it has ended.");
+	metrics_head(out, "certificate_expiry_seconds", "gauge", "Time until a certificate ends; negative when it has ended.");
 	for (size_t i = 0; i < tls->cert_count; i++) {
 		buf_addf(out, "scopemesh_certificate_expiry_seconds{use=\"%s\",service=\"", tls_use_text(tls->certs[i].use));
-		add_label(out, tls->certs[i].service);
+		metrics_label(out, tls->certs[i].service);
 		buf_addf(out, "\"} %" PRId64 "\n", (tls->certs[i].not_after_ms - now) / 1000);
 	}
 }
 
 static void print_connections(struct server *srv, struct buf *out)
 {
-	head(out, "connections", "gauge", "Open connections.");
+	metrics_head(out, "connections", "gauge", "Open connections.");
 	buf_addf(out, "scopemesh_connections{side=\"client\",state=\"open\"} %" PRIu64 "\n",
 	         TOTAL(srv, connections_client));
 	buf_addf(out, "scopemesh_connections{side=\"upstream\",state=\"idle\"} %" PRIu64 "\n",
 	         TOTAL(srv, connections_upstream_idle));
 	buf_addf(out, "scopemesh_connections{side=\"upstream\",state=\"busy\"} %" PRIu64 "\n",
 	         TOTAL(srv, connections_upstream_busy));
-	head(out, "connections_accepted_total", "counter", "Client connections accepted.");
+	metrics_head(out, "connections_accepted_total", "counter", "Client connections accepted.");
 	buf_addf(out, "scopemesh_connections_accepted_total %" PRIu64 "\n", TOTAL(srv, accepted));
-	head(out, "connections_evicted_total", "counter", "Idle or incomplete connections closed to make room for others.");
+	metrics_head(out, "connections_evicted_total", "counter", "Idle or incomplete connections closed to make room for others.");
 	buf_addf(out, "scopemesh_connections_evicted_total %" PRIu64 "\n", TOTAL(srv, evicted));
-	head(out, "connections_refused_total", "counter", "Connections answered 503 at once, for want of room.");
+	metrics_head(out, "connections_refused_total", "counter", "Connections answered 503 at once, for want of room.");
 	for (int r = 0; r < REFUSED_COUNT; r++)
 		buf_addf(out, "scopemesh_connections_refused_total{reason=\"%s\"} %" PRIu64 "\n", stats_refusal_text(r),
 		         total(srv, offsetof(struct stats, refused) + (size_t)r * sizeof(counter)));
@@ -285,19 +283,19 @@ static void print_correlation(struct server *srv, struct buf *out)
 	struct correlation_counts n;
 
 	correlation_count(srv->correlation, &n);
-	head(out, "correlation_lookups_total", "counter", "Calls without a scope, by what the values they carry gave.");
+	metrics_head(out, "correlation_lookups_total", "counter", "Calls without a scope, by what the values they carry gave.");
 	for (int k = 0; k < STATS_CORRELATION_COUNT; k++)
 		buf_addf(out, "scopemesh_correlation_lookups_total{outcome=\"%s\"} %" PRIu64 "\n",
 		         stats_correlation_text(k),
 		         total(srv, offsetof(struct stats, correlation) + (size_t)k * sizeof(counter)));
-	head(out, "correlation_entries", "gauge", "Values of correlate:NAME that are remembered.");
+	metrics_head(out, "correlation_entries", "gauge", "Values of correlate:NAME that are remembered.");
 	buf_addf(out, "scopemesh_correlation_entries %" PRIu64 "\n", n.entries);
-	head(out, "correlation_bytes", "gauge", "Their memory.");
+	metrics_head(out, "correlation_bytes", "gauge", "Their memory.");
 	buf_addf(out, "scopemesh_correlation_bytes %" PRIu64 "\n", n.bytes);
-	head(out, "correlation_dropped_total", "counter", "Values forgotten, by reason.");
+	metrics_head(out, "correlation_dropped_total", "counter", "Values forgotten, by reason.");
 	buf_addf(out, "scopemesh_correlation_dropped_total{reason=\"room\"} %" PRIu64 "\n", n.evicted);
 	buf_addf(out, "scopemesh_correlation_dropped_total{reason=\"age\"} %" PRIu64 "\n", n.expired);
-	head(out, "correlation_conflicts_total", "counter", "Values that came in with a second scope.");
+	metrics_head(out, "correlation_conflicts_total", "counter", "Values that came in with a second scope.");
 	buf_addf(out, "scopemesh_correlation_conflicts_total %" PRIu64 "\n", n.conflicts);
 }
 
@@ -334,11 +332,11 @@ static void print_process(struct server *srv, struct buf *out)
 	         (double)srv->started_wall_ms / 1000);
 }
 
-void metrics_print(struct server *srv, const struct view *view, struct buf *out)
+void metrics_print(struct server *srv, const struct view *view, const struct metrics_store *store, struct buf *out)
 {
 	struct sum *list = gather(srv), *s;
 
-	head(out, "build_info", "gauge", "1, with the version as a label.");
+	metrics_head(out, "build_info", "gauge", "1, with the version as a label.");
 	buf_addf(out, "scopemesh_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
 	print_requests(list, out);
 	print_durations(list, out);
@@ -347,12 +345,14 @@ void metrics_print(struct server *srv, const struct view *view, struct buf *out)
 	print_certificates(view->tls, out);
 	print_connections(srv, out);
 	print_correlation(srv, out);
-	head(out, "config_reloads_total", "counter", "Reloads of the configuration.");
+	if (srv->replication)
+		metrics_replication(srv->replication, view, store, out);
+	metrics_head(out, "config_reloads_total", "counter", "Reloads of the configuration.");
 	buf_addf(out, "scopemesh_config_reloads_total{outcome=\"good\"} %" PRIu64 "\n",
 	         (uint64_t)atomic_load(&srv->reloads_good));
 	buf_addf(out, "scopemesh_config_reloads_total{outcome=\"bad\"} %" PRIu64 "\n",
 	         (uint64_t)atomic_load(&srv->reloads_bad));
-	head(out, "config_last_reload_success", "gauge", "1 when the last reload was good.");
+	metrics_head(out, "config_last_reload_success", "gauge", "1 when the last reload was good.");
 	buf_addf(out, "scopemesh_config_last_reload_success %d\n", atomic_load(&srv->last_reload_good));
 	print_process(srv, out);
 	while ((s = list)) {

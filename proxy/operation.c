@@ -95,6 +95,62 @@ bool operation_set_sites(struct operation *op, struct span lines)
 	return op->site_count > 0;
 }
 
+static struct operation *copy_of(const struct operation *op, const struct store_key_of *key, bool content)
+{
+	struct operation *to = operation_new();
+	bool good = to != NULL;
+
+	if (!good)
+		return NULL;
+	to->id = op->id;
+	to->kind = op->kind;
+	to->class = op->class;
+	to->clock = op->clock;
+	to->created_ms = op->created_ms;
+	to->named = op->named;
+	to->independent = op->independent;
+	to->only_here = op->only_here;
+	to->declared = op->declared;
+	to->meta_id = op->meta_id;
+	to->body_bytes = op->body_bytes;
+	good = operation_keep(to, &to->key.service, key->service) && operation_keep(to, &to->key.collection, key->collection) &&
+	       operation_keep(to, &to->key.meta, key->meta) && operation_keep(to, &to->admitted, op->admitted) &&
+	       operation_keep(to, &to->method, op->method) && operation_keep(to, &to->target, op->target) &&
+	       operation_keep(to, &to->spool, op->spool) && operation_keep(to, &to->answer_key, op->answer_key) &&
+	       operation_keep(to, &to->fingerprint, op->fingerprint);
+	for (size_t i = 0; good && i < op->site_count; i++)
+		good = operation_add_site(to, op->sites[i]);
+	if (good && content)
+		good = operation_keep(to, &to->fields, op->fields) && operation_keep(to, &to->body, op->body);
+	if (!good)
+		operation_unref(&to);
+	return to;
+}
+
+struct operation *operation_with_key(const struct operation *op, const struct store_key_of *key, enum operation_kind kind)
+{
+	struct operation *to = copy_of(op, key, true);
+
+	if (to)
+		to->kind = kind;
+	return to;
+}
+
+struct operation *operation_without_content(const struct operation *op)
+{
+	return copy_of(op, &op->key, false);
+}
+
+bool operation_is_conditional(struct span name)
+{
+	static const char *const names[] = { "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (span_ieq(name, span_of(names[i])))
+			return true;
+	return false;
+}
+
 struct span operation_path(const struct operation *op)
 {
 	return span_head(op->target, span_find(op->target, '?'));
@@ -196,7 +252,7 @@ int operation_of_field(struct operation *op, struct span field, bool *admit_r)
 	json_t *doc = field.n <= OPERATION_FIELD_BYTES ? json_loadb(field.p, field.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
 	int rc = json_is_object(doc) ? take(op, doc) : ERR_INVALID;
 
-	*admit_r = json_is_true(json_object_get(doc, "admit"));
+	*admit_r = op->only_here = json_is_true(json_object_get(doc, "admit"));
 	json_decref(doc);
 	return rc;
 }

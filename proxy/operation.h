@@ -31,6 +31,7 @@ struct operation {
 	struct span admitted;      /* the site whose execution decided; empty: none yet */
 	bool named;                /* a create whose client chose the name: id and meta-identifier are equal everywhere */
 	bool independent;          /* not in order with the resource's other operations */
+	bool only_here;            /* a peer asks this site to admit it: no other one is to be asked */
 	bool declared;             /* a create in a collection that is declared or pinned */
 	enum metaid_kind meta_id;  /* of what it creates, a child too */
 	struct span method, target; /* path and query */
@@ -55,6 +56,13 @@ bool operation_add_site(struct operation *op, struct span site) MUST_CHECK;
 /* One to a line, as the store has it. */
 void operation_add_sites(const struct operation *op, struct buf *out);
 bool operation_set_sites(struct operation *op, struct span lines) MUST_CHECK;
+/* The same operation under this name and as this kind. NULL: no memory. */
+struct operation *operation_with_key(const struct operation *op, const struct store_key_of *key,
+                                     enum operation_kind kind);
+/* The same without fields and body. */
+struct operation *operation_without_content(const struct operation *op);
+/* If-Match and its like (RFC 9110 13.1). */
+bool operation_is_conditional(struct span name);
 /* Path of the target, without query. */
 struct span operation_path(const struct operation *op);
 

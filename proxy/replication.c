@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "proxy/replicator.h"
 #include "proxy/server.h"
 #include "replication/seal.h"
 #include "replication/spool.h"
@@ -40,6 +41,7 @@ struct replication *replication_new(struct span site)
 	rep->site = site;
 	pthread_mutex_init(&rep->lock, NULL);
 	pthread_mutex_init(&rep->rules_lock, NULL);
+	replicator_stats_init(&rep->stats);
 	return rep;
 }
 
@@ -84,6 +86,7 @@ void replication_close(struct replication **repp)
 		free(c->tickets);
 		free(c);
 	}
+	replicator_stats_fini(&rep->stats);
 	replication_rules_fini(rep);
 	pthread_mutex_destroy(&rep->rules_lock);
 	pthread_mutex_destroy(&rep->lock);
@@ -221,4 +224,9 @@ bool replication_creates_until(struct replication *rep, struct span service, uin
 	any = c && c->count && c->tickets[0] <= ticket;
 	pthread_mutex_unlock(&rep->lock);
 	return any;
+}
+
+size_t replication_queued(struct replication *rep, struct span site)
+{
+	return rep && rep->replicator ? replicator_queued(rep->replicator, site) : 0;
 }

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "proxy/replicator_stats.h"
 #include "replication/hlc.h"
 #include "replication/metaid.h"
 #include "replication/rules.h"
@@ -40,6 +41,7 @@ struct replication {
 	struct metaid_source integers;
 	uint32_t tag;
 	struct creates *creates;     /* by service, under lock */
+	struct replicator_stats stats;
 	_Atomic size_t creates_count; /* of all services */
 	uint64_t create_ticket;      /* the last one, under lock */
 	pthread_mutex_t rules_lock;  /* while a set of rules is made */
@@ -92,5 +94,8 @@ void replication_pin_rule(struct replication *rep, struct span service, struct s
 /* What is in the store: once, before anybody asks. 0 or an error. */
 int replication_load_rules(struct replication *rep) MUST_CHECK;
 void replication_rules_fini(struct replication *rep);
+
+/* Any thread: operations that this site has yet to bring there; of itself, those that it has yet to execute. */
+size_t replication_queued(struct replication *rep_or_null, struct span site);
 
 #endif

@@ -34,6 +34,7 @@ struct replicator_answer {
 	struct replicator_site sites[OPERATION_SITES]; /* X-Scope-Replicas, in the order of the scope; 0: not to be told */
 	size_t site_count;
 	struct span meta;            /* X-Scope-Meta-Id; empty: none */
+	struct span served_by;       /* the site that admitted it */
 	/* To a peer. */
 	struct operation_result result;
 };
@@ -49,10 +50,17 @@ struct replicator_wait {
 	struct worker *w;
 	struct replicator_answer *answer; /* NULL: no memory, and nothing is known */
 	void (*answered)(struct replicator_wait *wait);
+	/* the replicator's own */
+	enum replicator_task task;
+	int64_t until_us;
+	STAILQ_ENTRY(replicator_wait) link;
 };
 
 /* Reads the log; operations are taken once that is done.  w: its worker, before it runs. 0, ERR_NOMEM. */
 int replicator_start(struct replicator **r_r, struct replication *rep, struct worker *w) MUST_CHECK;
+/* On its worker's thread, before that ends (or when it never ran): nothing begins any more, and everybody who waits is
+ * told.  Twice is once. */
+void replicator_stop(struct replicator *r);
 /* When its worker has ended. */
 void replicator_free(struct replicator **rp);
 

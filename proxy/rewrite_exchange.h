@@ -15,6 +15,10 @@ bool rewrite_names_resource(const struct exchange *x);
 /* x->sites are the scope's, or the default's: they become those that can answer, or there is an answer already (an
  * error then).  A request of our own goes where it was meant to go, or nowhere. */
 int rewrite_route(struct exchange *x) MUST_CHECK;
+/* The application here has it, and it is up to date as far as that can be said. */
+bool rewrite_is_usable_here(const struct name *name);
+/* Content that ids may be exchanged in: textual, neither signed nor compressed. */
+enum splice_body rewrite_body_of(const struct http_head *req);
 
 /* ---- rewrite_request.c: way up ---- */
 

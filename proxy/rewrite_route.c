@@ -12,6 +12,7 @@
  * A request of our own (inner.h) for the instance here is executed if all it names is here, else not at all.
  * A request that came from another site goes to none that it has passed.  There a site that the scope named
  * (X-Scopemesh-Named) answers for itself; one that was asked as the home sends it on. */
+#include "proxy/front.h"
 #include "proxy/rewrite_exchange.h"
 
 #include "proxy/replication.h"
@@ -67,8 +68,7 @@ bool rewrite_names_resource(const struct exchange *x)
 	return x->rw && x->rw->target.seen != REWRITE_NOTHING;
 }
 
-/* Content that ids may be exchanged in: textual, neither signed nor compressed. */
-static enum splice_body body_of(const struct http_head *req)
+enum splice_body rewrite_body_of(const struct http_head *req)
 {
 	static const char *const signing[] = { "Signature", "Signature-Input", "Content-Digest", "Digest", "Content-MD5" };
 	const struct http_field *type = http_find(req, HTTP_CONTENT_TYPE), *coding = http_find(req, HTTP_CONTENT_ENCODING);
@@ -130,7 +130,7 @@ int rewrite_begin(struct exchange *x)
 	buf_init(&rw->up_out, NULL, 0);
 	buf_init(&rw->down_out, NULL, 0);
 	if (count && ((!x->from_mesh && !x->inner) || names_service(n, x->svc->name))) /* who sends them has exchanged others' */
-		rw->up_body = body_of(&x->req);
+		rw->up_body = rewrite_body_of(&x->req);
 	x->rw = rw;
 	return 0;
 }
@@ -199,8 +199,7 @@ static int still_on_its_way(struct exchange *x)
 
 /* ---- sites ---- */
 
-/* The application here has it, and it is up to date as far as that can be said. */
-static bool is_usable_here(const struct name *name)
+bool rewrite_is_usable_here(const struct name *name)
 {
 	return name->here && name->local_n &&
 	       (name->state == REPLICA_SYNCED || name->state == REPLICA_CONFLICT || name->state == REPLICA_HELD);
@@ -273,9 +272,9 @@ static int route_named(struct exchange *x, const struct name *name)
 	for (size_t i = 0; i < x->site_count; i++) {
 		size_t site = x->sites[i];
 
-		stale |= site == local && !is_usable_here(name) && is_stale_here(x, name);
-		waits |= site == local && name->here && !is_usable_here(name);
-		if (!has_passed(x, site) && (site == local ? is_usable_here(name) : holds(x, name, site)))
+		stale |= site == local && !rewrite_is_usable_here(name) && is_stale_here(x, name);
+		waits |= site == local && name->here && !rewrite_is_usable_here(name);
+		if (!has_passed(x, site) && (site == local ? rewrite_is_usable_here(name) : holds(x, name, site)))
 			x->sites[count++] = site;
 	}
 	x->rw->named = true;
@@ -290,7 +289,7 @@ static int route_named(struct exchange *x, const struct name *name)
 
 static int route_known(struct exchange *x, const struct name *name)
 {
-	bool here = is_usable_here(name);
+	bool here = rewrite_is_usable_here(name);
 	struct span rest = name->sites;
 	size_t local = x->view->reg->local, count = 0, site;
 	size_t *sites;
@@ -401,6 +400,7 @@ int rewrite_route(struct exchange *x)
 	case REWRITE_UNKNOWN:
 		return route_unknown(x);
 	default:
+		rw->named &= !front_is_write(x);
 		return route_known(x, rw->target.name);
 	}
 }

@@ -25,6 +25,8 @@
 #include "proxy/peer.h"
 #include "proxy/probe.h"
 #include "proxy/reload.h"
+#include "proxy/replication.h"
+#include "proxy/replicator.h"
 
 #define DRAIN_LOOK_US 20000
 #define DRAIN_GRACE_US 1000000
@@ -354,6 +356,23 @@ static int make_workers(struct server *srv)
 	return 0;
 }
 
+static void stop_replicator(void *r)
+{
+	replicator_stop(r);
+}
+
+/* The last worker is its. */
+static int start_replicator(struct server *srv)
+{
+	struct worker *w = &srv->workers[srv->worker_count - 1];
+
+	if (replicator_start(&srv->replication->replicator, srv->replication, w))
+		return ERR_NOMEM;
+	w->ending = stop_replicator;
+	w->ending_arg = srv->replication->replicator;
+	return 0;
+}
+
 static struct event *on_signal(struct server *srv, int sig, event_callback_fn fn)
 {
 	struct event *ev = evsignal_new(srv->workers[0].loop.base, sig, fn, srv);
@@ -440,9 +459,13 @@ static void free_event(struct event *ev)
 
 static void server_fini(struct server *srv)
 {
+	struct replicator *replicator = srv->replication ? srv->replication->replicator : NULL;
+
 	stop_all(srv);
 	for (unsigned i = 1; i <= srv->started; i++)
 		pthread_join(srv->workers[i].thread, NULL);
+	if (replicator)
+		replicator_stop(replicator); /* its thread may never have run */
 	probes_stop(&srv->probes);
 	peers_free(&srv->peers);
 	access_log_close(&srv->access_log);
@@ -454,7 +477,8 @@ static void server_fini(struct server *srv)
 	free_event(srv->watch_tick);
 	replication_close(&srv->replication);
 	for (unsigned i = 0; i < srv->worker_count; i++)
-		worker_fini(&srv->workers[i]);
+		worker_fini(&srv->workers[i]); /* what the store still answered is dropped: the replicator is stopped */
+	replicator_free(&replicator);
 	free(srv->workers);
 	correlation_free(&srv->correlation);
 	carrier_watches_fini(&srv->watches);
@@ -499,11 +523,13 @@ int server_run(const char *conf_path, struct conf *conf, struct collect *sites)
 	if (!rc)
 		rc = make_workers(&srv);
 	if (!rc)
+		rc = start_replicator(&srv);
+	if (!rc)
 		rc = open_listeners(&srv);
 	if (!rc)
 		rc = watch_signals(&srv);
 	if (!rc && !(srv.peers = peers_new(&srv.workers[0].loop, srv.conf, srv.reg, srv.tls, &srv.marks,
-	                                         &srv.identity)))
+	                                         &srv.identity, srv.replication)))
 		rc = ERR_NOMEM;
 	if (!rc)
 		rc = start_workers(&srv);

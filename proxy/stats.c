@@ -31,9 +31,6 @@ static const char *const correlation_names[] = {
 #undef STATS_CORRELATION_NAME
 };
 
-const int64_t stats_bucket_us[STATS_BUCKETS] = { 500,    1000,   2500,   5000,    10000,   25000,   50000,
-	                                         100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000 };
-
 const char *stats_op_text(enum stats_op op)
 {
 	return op_names[op];
@@ -47,17 +44,6 @@ const char *stats_reason_text(enum stats_reason reason)
 const char *stats_correlation_text(enum stats_correlation outcome)
 {
 	return correlation_names[outcome];
-}
-
-void histogram_add(struct histogram *h, int64_t us)
-{
-	int i = 0;
-
-	while (i < STATS_BUCKETS && us > stats_bucket_us[i])
-		i++;
-	counter_add(&h->bucket[i], 1);
-	counter_add(&h->sum_us, us > 0 ? (uint64_t)us : 0);
-	counter_add(&h->count, 1);
 }
 
 void stats_init(struct stats *s)

@@ -1,14 +1,13 @@
-/* Counters.  Each worker writes its own; whoever reads sums over the workers.  A cell is an atomic with
- * one writer, so counting is a plain load and store.  Label values are services and sites, both bounded
- * by the configuration; never a path, host or scope. */
+/* Counters.  Each worker writes its own; whoever reads sums over the workers.  Label values are services and sites,
+ * both bounded by the configuration; never a path, host or scope. */
 #ifndef PROXY_STATS_H
 #define PROXY_STATS_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/counter.h"
 #include "base/span.h"
 
 #define STATS_OPS(X) \
@@ -26,29 +25,6 @@ enum stats_op {
 };
 
 const char *stats_op_text(enum stats_op op);
-
-typedef _Atomic uint64_t counter;
-
-static inline void counter_add(counter *c, uint64_t n)
-{
-	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
-}
-
-static inline uint64_t counter_get(const counter *c)
-{
-	return atomic_load_explicit((counter *)(uintptr_t)c, memory_order_relaxed);
-}
-
-/* Upper bounds of the histogram's buckets in microseconds; one more bucket holds the rest. */
-#define STATS_BUCKETS 14
-extern const int64_t stats_bucket_us[STATS_BUCKETS];
-
-struct histogram {
-	counter bucket[STATS_BUCKETS + 1];
-	counter sum_us, count;
-};
-
-void histogram_add(struct histogram *h, int64_t us);
 
 /* What one worker counts for one service at one site (the site that served). */
 struct stats_pair {

@@ -495,6 +495,8 @@ void worker_run(struct worker *w)
 		io_loop_turn(&w->loop);
 		worker_turn(w);
 	}
+	if (w->ending)
+		w->ending(w->ending_arg);
 	while (!TAILQ_EMPTY(&w->sessions))
 		session_abort(TAILQ_FIRST(&w->sessions));
 	inners_run_ready(w);

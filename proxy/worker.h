@@ -101,6 +101,8 @@ struct worker {
 	struct event *answered;
 	int wake_fd;
 	bool tick_armed, stopping;
+	void (*ending)(void *arg); /* called on its thread when it has stopped, before its sessions are ended; NULL */
+	void *ending_arg;
 	bool ended;                /* under inbox_lock: nothing is posted any more */
 	enum drain drain;
 	struct view *view;

@@ -165,6 +165,16 @@ struct store_job *lane_take(struct store_lane *lane, bool all)
 	return job;
 }
 
+size_t lane_bytes(struct store_lane *lane)
+{
+	size_t bytes;
+
+	pthread_mutex_lock(&lane->lock);
+	bytes = lane->bytes;
+	pthread_mutex_unlock(&lane->lock);
+	return bytes;
+}
+
 void lane_refuse(struct store_lane *lane)
 {
 	pthread_mutex_lock(&lane->lock);

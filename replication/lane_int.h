@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "replication/inbox.h"
 
@@ -33,6 +34,8 @@ void lane_end(struct store_lane *lane);
 int lane_put(struct store_lane *lane, struct store_job *job) MUST_CHECK;
 /* Waits; NULL: the end. The whole list, or one of it. */
 struct store_job *lane_take(struct store_lane *lane, bool all);
+/* Of what waits. */
+size_t lane_bytes(struct store_lane *lane);
 /* From now on nothing is taken in. */
 void lane_refuse(struct store_lane *lane);
 void job_answer(struct store_job *job, int rc);

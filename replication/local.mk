@@ -5,7 +5,7 @@ replication_libreplication_a_SOURCES = \
 	replication/dict.c replication/dict.h \
 	replication/hlc.c replication/hlc.h \
 	replication/inbox.h replication/lane.c replication/lane_int.h \
-	replication/names.c replication/names.h \
+	replication/names.c replication/names.h replication/names_tally.h \
 	replication/op_id.c replication/op_id.h \
 	replication/states.c replication/states.h \
 	replication/store.h replication/store_int.h \
@@ -18,6 +18,7 @@ replication_libreplication_a_SOURCES = \
 # identifiers
 replication_libreplication_a_CFLAGS += $(OPENSSL_CFLAGS)
 replication_libreplication_a_SOURCES += replication/metaid.c replication/metaid.h
+replication_libreplication_a_SOURCES += replication/fingerprint.c replication/fingerprint.h
 replication_libreplication_a_SOURCES += \
 	replication/splice.c replication/splice.h \
 	replication/splice_int.h replication/splice_scan_int.h replication/splice_walk_int.h \

@@ -25,6 +25,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "replication/dict.h"
+#include "replication/names_tally.h"
 
 #define SHARDS 256
 #define SLOTS_FIRST 16
@@ -69,6 +70,7 @@ struct names {
 	uint32_t taken;           /* entries ever taken, 1..taken */
 	uint32_t free;            /* list of entries that were given back */
 	_Atomic size_t visible, bytes;
+	struct names_tally tally;
 };
 
 /* A key: bytes as an entry holds them. */
@@ -435,6 +437,29 @@ size_t names_bytes(const struct names *n)
 	return atomic_load_explicit(&n->bytes, memory_order_relaxed);
 }
 
+uint32_t names_tallied(struct names *n)
+{
+	uint32_t services = dict_count(&n->services);
+
+	return services < NAMES_TALLY_SERVICES ? services : NAMES_TALLY_SERVICES;
+}
+
+int64_t names_tally(struct names *n, uint32_t service, enum replica_state state, struct span *service_r)
+{
+	*service_r = service ? dict_text(&n->services, service) : SPAN("");
+	return atomic_load_explicit(&n->tally.n[service][state], memory_order_relaxed);
+}
+
+/* A visible entry comes (1) or goes (-1). */
+static void count(struct names *n, uint32_t ref, int by)
+{
+	const struct entry *e = entry_at(n, ref);
+
+	atomic_fetch_add_explicit(&n->visible, (size_t)by, memory_order_relaxed);
+	if (e->flags & HERE && !(e->flags & DELETED))
+		names_tally_add(&n->tally, dict_get(&n->kinds, e->kind)->owner, e->state, by);
+}
+
 /* ---- changing ------------------------------------------------------------------------------------------------- */
 
 static uint32_t find_latest(struct names *n, uint32_t kind, struct span meta)
@@ -591,7 +616,7 @@ int names_load(struct names *n, const struct name *v)
 	int rc = put(n, v, 0, &change);
 
 	if (!rc)
-		atomic_fetch_add_explicit(&n->visible, 1, memory_order_relaxed);
+		count(n, change.after, 1);
 	return rc ? rc : change.before ? ERR_EXISTS : 0;
 }
 
@@ -627,11 +652,14 @@ void names_commit(struct names *n, const struct names_change *change)
 {
 	bool was = change->before && !(entry_at(n, change->before)->flags & HIDDEN);
 
-	if (change->after)
+	if (change->after) {
 		set_flags(n, change->after, 0, HIDDEN);
+		count(n, change->after, 1);
+	}
+	if (was)
+		count(n, change->before, -1);
 	if (change->before)
 		unlink_entry(n, change->before);
-	atomic_fetch_add_explicit(&n->visible, (size_t)(change->after != 0) - (size_t)was, memory_order_relaxed);
 }
 
 void names_abort(struct names *n, const struct names_change *change)

@@ -60,6 +60,10 @@ bool names_by_local(struct names *n, const struct names_where *where, struct spa
 /* Those that are visible. */
 size_t names_count(const struct names *n);
 size_t names_bytes(const struct names *n);
+/* This site's own replicas that live: services number 1 to what names_tallied says, and 0 for those beyond; service_r is
+ * then empty. */
+uint32_t names_tallied(struct names *n);
+int64_t names_tally(struct names *n, uint32_t service, enum replica_state state, struct span *service_r);
 
 /* One thread, the one that writes the store. ------------------------------------------------------------------------ */
 

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/counter.h"
 #include "base/err.h"
 #include "base/span.h"
 #include "replication/inbox.h"
@@ -45,6 +46,16 @@ uint64_t store_clock(const struct store *s);
 struct names *store_names(struct store *s);
 /* 0, or why the writer has stopped: nothing is durable any more until a restart. */
 int store_stopped(struct store *s, struct err *e);
+
+/* What the commit thread counts. */
+struct store_counts {
+	struct histogram commits;   /* how long each took, with its sync */
+	counter batches, failed;    /* answered: durable, and not */
+};
+/* Any thread. */
+const struct store_counts *store_counts(const struct store *s);
+/* Any thread: of what waits for a commit. */
+size_t store_waiting_bytes(struct store *s);
 
 /* Batches. ---------------------------------------------------------------------------------------------------------- */
 
@@ -78,7 +89,7 @@ struct store_resource {
 
 struct store_replica {
 	struct store_key_of key;
-	struct span site, local;    /* local empty: not given yet */
+	struct span site, local;    /* local empty: not given yet, or as it was */
 	enum replica_state state;
 	struct span reason;
 };
@@ -148,6 +159,8 @@ void store_drop_replica(struct store_batch *b, const struct store_key_of *key, s
 void store_put_operation(struct store_batch *b, const struct store_operation *op);
 /* With its deliveries and intent. */
 void store_drop_operation(struct store_batch *b, const struct op_id *id);
+/* Its spooled body is not needed any more. */
+void store_forget_spool(struct store_batch *b, const struct op_id *id);
 void store_put_delivery(struct store_batch *b, const struct store_delivery *d);
 void store_put_intent(struct store_batch *b, const struct store_intent *i);
 void store_drop_intent(struct store_batch *b, const struct op_id *id);
@@ -197,6 +210,9 @@ int store_read_history(struct store_reader *r, const struct store_key_of *key, i
                        void *arg) MUST_CHECK;
 typedef int store_on_intent(void *arg, const struct store_intent *i);
 int store_read_intents(struct store_reader *r, store_on_intent *on, void *arg) MUST_CHECK;
+/* Of all operations. */
+typedef int store_on_spool(void *arg, struct span name);
+int store_read_spools(struct store_reader *r, store_on_spool *on, void *arg) MUST_CHECK;
 typedef int store_on_frontier(void *arg, const struct store_frontier *f);
 int store_read_frontiers(struct store_reader *r, store_on_frontier *on, void *arg) MUST_CHECK;
 typedef int store_on_rule(void *arg, const struct store_rule *rule);

@@ -186,6 +186,11 @@ void store_drop_operation(struct store_batch *b, const struct op_id *id)
 	ADD(b, CHANGE_DROP_OPERATION, OP(id));
 }
 
+void store_forget_spool(struct store_batch *b, const struct op_id *id)
+{
+	ADD(b, CHANGE_FORGET_SPOOL, OP(id));
+}
+
 void store_put_delivery(struct store_batch *b, const struct store_delivery *d)
 {
 	ADD(b, CHANGE_PUT_DELIVERY, OP(&d->op), text(d->target), whole((int64_t)d->state), whole(d->attempts),

@@ -30,12 +30,12 @@ struct value {
 	X(SET_DELETED, ERR_NOT_FOUND, "UPDATE resources SET deleted = ?4 WHERE " STORE_KEY) \
 	X(DROP_REPLICAS, 0, "DELETE FROM replicas WHERE rid = " STORE_RID) \
 	X(DROP_RESOURCE, 0, "DELETE FROM resources WHERE " STORE_KEY) \
-	X(PUT_OWN, ERR_NOT_FOUND, "UPDATE resources SET here = 1, local = ?5, state = ?6, reason = ?7 WHERE " STORE_KEY \
+	X(PUT_OWN, ERR_NOT_FOUND, "UPDATE resources SET here = 1, local = iif(?5 = '', local, ?5), state = ?6, reason = ?7 WHERE " STORE_KEY \
 		" AND ?4 IS NOT NULL") \
 	X(DROP_OWN, 0, "UPDATE resources SET here = 0, local = '', state = 0, reason = '' WHERE " STORE_KEY \
 		" AND ?4 IS NOT NULL") \
 	X(PUT_REPLICA, 0, "INSERT INTO replicas(rid, site, local, state, reason) VALUES(" STORE_RID ", ?4, ?5, ?6, ?7)" \
-		" ON CONFLICT DO UPDATE SET local = ?5, state = ?6, reason = ?7") \
+		" ON CONFLICT DO UPDATE SET local = iif(?5 = '', local, ?5), state = ?6, reason = ?7") \
 	X(DROP_REPLICA, 0, "DELETE FROM replicas WHERE rid = " STORE_RID " AND site = ?4") \
 	X(PUT_OPERATION, 0, "INSERT INTO operations(site, incarnation, number, service, collection, meta, kind, clock," \
 		" method, path, query, headers, body, spool, body_bytes, vector, refs, parent, principal, created)" \
@@ -43,6 +43,7 @@ struct value {
 	X(DROP_DELIVERIES, 0, "DELETE FROM deliveries WHERE oid = " STORE_OID) \
 	X(DROP_INTENT, 0, "DELETE FROM intents WHERE oid = " STORE_OID) \
 	X(DROP_OPERATION, 0, "DELETE FROM operations WHERE site = ?1 AND incarnation = ?2 AND number = ?3") \
+	X(FORGET_SPOOL, 0, "UPDATE operations SET spool = NULL WHERE site = ?1 AND incarnation = ?2 AND number = ?3") \
 	X(PUT_DELIVERY, 0, "INSERT INTO deliveries(oid, target, state, attempts, status, next, expires, error)" \
 		" VALUES(" STORE_OID ", ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO UPDATE SET state = ?5," \
 		" attempts = ?6, status = ?7, next = ?8, expires = ?9, error = ?10") \
@@ -126,6 +127,7 @@ struct store {
 	sqlite3 *db;
 	sqlite3_stmt *changes[CHANGE_KINDS], *begin, *commit, *rollback, *save, *release, *undo;
 	int wal_frames;
+	struct store_counts counts;
 	struct store_lane writer;
 	/* the reader thread's */
 	struct store_reader reader;

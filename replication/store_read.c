@@ -239,6 +239,25 @@ int store_read_intents(struct store_reader *r, store_on_intent *on, void *arg)
 	                  " FROM intents i JOIN operations o ON o.oid = i.oid ORDER BY i.oid", NULL, 0, row_intent, &o);
 }
 
+struct on_spool {
+	store_on_spool *on;
+	void *arg;
+};
+
+static int row_spool(void *arg, sqlite3_stmt *stmt)
+{
+	struct on_spool *o = arg;
+
+	return o->on(o->arg, column(stmt, 0));
+}
+
+int store_read_spools(struct store_reader *r, store_on_spool *on, void *arg)
+{
+	struct on_spool o = { on, arg };
+
+	return store_each(r, "SELECT spool FROM operations WHERE spool IS NOT NULL", NULL, 0, row_spool, &o);
+}
+
 /* ---- resources ---------------------------------------------------------------------------------------------------- */
 
 struct on_resource {

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #define CHECKPOINT_FRAMES 2000 /* 8 MiB of log */
@@ -63,6 +64,16 @@ int store_stopped(struct store *s, struct err *e)
 		err_set(e, code, "%s", s->stopped.text);
 	pthread_mutex_unlock(&s->stop_lock);
 	return code;
+}
+
+const struct store_counts *store_counts(const struct store *s)
+{
+	return &s->counts;
+}
+
+size_t store_waiting_bytes(struct store *s)
+{
+	return lane_bytes(&s->writer);
 }
 
 static void stop(struct store *s, const char *what)
@@ -140,7 +151,8 @@ static int change_name(const struct change *c, bool known, struct name *v)
 		v->here = true;
 		v->state = (enum replica_state)c->values[5].i;
 		v->reason = c->values[6].s;
-		set_local(v, c->values[4].s);
+		if (c->values[4].s.n)
+			set_local(v, c->values[4].s);
 		return 0;
 	default:
 		v->here = false;
@@ -338,6 +350,7 @@ static void checkpoint(struct store *s)
 
 static void write_group(struct store *s, struct store_job *jobs)
 {
+	int64_t begun_us = clock_mono_us();
 	struct store_job *next;
 	bool fatal;
 	int rc, code;
@@ -345,6 +358,7 @@ static void write_group(struct store *s, struct store_job *jobs)
 	for (struct store_job *job = jobs; job; job = job->next)
 		job->rc = 0;
 	rc = commit_group(s, jobs);
+	histogram_add(&s->counts.commits, clock_mono_us() - begun_us);
 	code = store_code(rc, &fatal);
 	if (code)
 		jobs = abort_group(s, jobs, code);
@@ -355,6 +369,7 @@ static void write_group(struct store *s, struct store_job *jobs)
 			commit_names(s, batch_of(job)->first);
 	for (struct store_job *job = jobs; job; job = next) {
 		next = job->next;
+		counter_add(job->rc ? &s->counts.failed : &s->counts.batches, 1);
 		job_answer(job, job->rc);
 	}
 	if (!code)
@@ -373,6 +388,7 @@ void *store_write(void *arg)
 		}
 		for (; jobs; jobs = next) {
 			next = jobs->next;
+			counter_add(&s->counts.failed, 1);
 			job_answer(jobs, ERR_CLOSED);
 		}
 	}

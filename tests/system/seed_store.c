@@ -53,6 +53,18 @@ static enum consistency class(struct span s)
 	return value;
 }
 
+/* Sites apart by "|" become those of the store, apart by line feeds. */
+static struct span sites(struct span s)
+{
+	static char text[4096];
+
+	if (s.n >= sizeof(text))
+		die("too many sites", s.p);
+	for (size_t i = 0; i < s.n; i++)
+		text[i] = s.p[i] == '|' ? '\n' : s.p[i];
+	return span_make(text, s.n);
+}
+
 static struct store_key_of key(void)
 {
 	return (struct store_key_of){ v[0], v[1], v[2] };
@@ -61,7 +73,7 @@ static struct store_key_of key(void)
 /* service collection meta class sites created deleted */
 static void put_resource(struct store_batch *b)
 {
-	struct store_resource r = { .key = key(), .class = class(v[3]), .sites = v[4], .created_ms = number(v[5]),
+	struct store_resource r = { .key = key(), .class = class(v[3]), .sites = sites(v[4]), .created_ms = number(v[5]),
 		.deleted = (uint64_t)number(v[6]) };
 
 	store_put_resource(b, &r);
@@ -102,7 +114,7 @@ static void put_delivery(struct store_batch *b)
 /* op class sites at stage since */
 static void put_intent(struct store_batch *b)
 {
-	struct store_intent i = { .op = op_id(v[0]), .class = class(v[1]), .sites = v[2], .at = v[3],
+	struct store_intent i = { .op = op_id(v[0]), .class = class(v[1]), .sites = sites(v[2]), .at = v[3],
 		.stage = delivery_state(v[4]), .since_ms = number(v[5]) };
 
 	store_put_intent(b, &i);

@@ -4,6 +4,7 @@ before the daemon started."""
 import fcntl
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -46,12 +47,12 @@ def seed(bed, lines, site='dc1'):
     eq(p.returncode, 0, p.stderr)
 
 
-def replicated(n, service='image', collection='/v2/images', sites='dc1 dc2', states=('synced', 'synced'), reason='',
+def replicated(n, service='image', collection='/v2/images', sites='dc1|dc2', states=('synced', 'synced'), reason='',
                created=CREATED, deleted=0):
     """One resource with its replicas."""
     key = (service, collection, meta(n))
     rows = [('resource', *key, 'eventual', sites, created, deleted)]
-    for site, state in zip(sites.split(), states):
+    for site, state in zip(sites.split('|'), states):
         rows.append(('replica', *key, site, f'local-{site}-{service}-{n:012x}', state, reason if state != 'synced' else ''))
     return rows
 
@@ -99,13 +100,13 @@ def test_an_element_has_the_shape_of_the_contract(bed):
 
 
 def test_what_is_not_known_of_a_member_is_null(bed):
-    seed(bed, [('resource', 'image', '/v2/images', meta(1), 'strong', 'dc1 dc2 dc3', 0, 0),
+    seed(bed, [('resource', 'image', '/v2/images', meta(1), 'strong', 'dc1|dc2|DC 3|DC', 0, 0),
                ('replica', 'image', '/v2/images', meta(1), 'dc2', '', 'queued', 'unreachable')])
     d = bed.daemon('dc1', {'image': {}})
     e = get(d, '/v1/replicas')['replicas'][0]
     eq((e['created'], e['consistency']), (None, 'strong'))
     nothing = {'local_id': None, 'state': None, 'reason': None}
-    eq(e['sites'], {'dc1': nothing, 'dc2': {'local_id': None, 'state': 'queued', 'reason': 'unreachable'}, 'dc3': nothing})
+    eq(e['sites'], {'dc1': nothing, 'dc2': {'local_id': None, 'state': 'queued', 'reason': 'unreachable'}, 'DC 3': nothing, 'DC': nothing})
 
 
 def filtered(bed):
@@ -114,7 +115,7 @@ def filtered(bed):
     for n in range(49):
         rows += replicated(n, states=(STATES[n // 7], STATES[n % 7]), reason='some-reason',
                            service='image' if n % 2 else 'compute')
-    rows += replicated(100, sites='dc3 dc4', states=('synced', 'failed'))
+    rows += replicated(100, sites='dc3|dc4', states=('synced', 'failed'))
     rows += replicated(101, states=('synced', 'synced'), deleted=(CREATED << 16) + 1)
     return rows
 
@@ -205,7 +206,7 @@ def test_one_replica_shows_its_operations_newest_first(bed):
 
 def test_an_identifier_of_several_services_is_409_until_one_is_named(bed):
     rows = [r for s in ('image', 'compute') for r in replicated(1, service=s)]
-    rows += [('resource', s, c, '17', 'eventual', 'dc1 dc2', CREATED, 0)
+    rows += [('resource', s, c, '17', 'eventual', 'dc1|dc2', CREATED, 0)
              for s, c in (('image', '/notes'), ('image', '/pads'), ('compute', '/notes'))]
     seed(bed, rows)
     d = bed.daemon('dc1', {'image': {}})
@@ -229,16 +230,16 @@ def test_a_tombstone_is_shown_by_its_identifier_only(bed):
 def test_a_create_that_nobody_has_admitted_is_told_by_its_identifier(bed):
     """What a client that got 504 with X-Scope-Meta-Id looks up."""
     seed(bed, [operation(1, kind='create', method='POST', collection=''),
-               ('intent', op(1), 'quorum', 'dc1 dc2', 'dc2', 'in-doubt', CREATED + 1000)])
+               ('intent', op(1), 'quorum', 'dc1|DC 2', 'DC 2', 'in-doubt', CREATED + 1000)])
     d = bed.daemon('dc1', {'image': {}})
     e = get(d, f'/v1/replicas/{meta(1)}')
-    eq((e['service'], e['collection'], e['consistency'], list(e['sites'])), ('image', None, 'quorum', ['dc1', 'dc2']))
+    eq((e['service'], e['collection'], e['consistency'], list(e['sites'])), ('image', None, 'quorum', ['dc1', 'DC 2']))
     eq([o['op'] for o in e['operations']], [op(1)])
     q = get(d, '/v1/queue')
-    eq((q['pending'], q['queue'][0]['target'], q['queue'][0]['state']), (1, 'dc2', 'in-doubt'))
+    eq((q['pending'], q['queue'][0]['target'], q['queue'][0]['state']), (1, 'DC 2', 'in-doubt'))
     o = get(d, f'/v1/queue/{op(1)}')
-    eq(o['admission'], {'stage': 'in-doubt', 'site': 'dc2', 'consistency': 'quorum', 'since': '2026-09-21T14:13:21.000Z',
-                        'sites': ['dc1', 'dc2']})
+    eq(o['admission'], {'stage': 'in-doubt', 'site': 'DC 2', 'consistency': 'quorum', 'since': '2026-09-21T14:13:21.000Z',
+                        'sites': ['dc1', 'DC 2']})
 
 
 def test_the_create_of_a_resource_belongs_to_its_history_though_it_had_no_collection(bed):
@@ -295,6 +296,47 @@ def test_one_operation_shows_every_site_and_neither_headers_nor_content(bed):
         assert b'never-shown' not in ask(d.admin, 'GET', path).body, path
 
 
+# ---- metrics -------------------------------------------------------------------------------------------------------
+
+def metrics(d):
+    """Every series of replication, by its name without prefix and with its labels."""
+    text = ask(d.admin, path='/metrics').body.decode()
+    return {name: float(value) for name, value in re.findall(r'^scopemesh_(\S+) (\S+)$', text, re.M)}
+
+
+def test_metrics_tell_the_queue_by_site_and_what_waits_for_an_operator(bed):
+    now = int(time.time() * 1000)
+    seed(bed, [row for n, (state, age) in enumerate((('held', 500), ('held', 50), ('failed', 90000), ('in-doubt', 5), ('done', 7)), 1)
+               for row in (operation(n, body=1000, created=now - 1000 * age), ('delivery', op(n), 'dc2', state, 1, 0, 0, 0, ''))])
+    d = bed.daemon('dc1', {'image': {}})
+    m = metrics(d)
+    eq((m['queue_entries{site="dc2"}'], m['queue_bytes{site="dc2"}']), (3, 3000), 'what has failed is over')
+    assert 500 <= m['queue_oldest_seconds{site="dc2"}'] < 560, m['queue_oldest_seconds{site="dc2"}']
+    eq([m[f'queue_blocked{{site="dc2",state="{s}"}}'] for s in ('held', 'in-doubt', 'failed')], [2, 1, 1])
+    eq([m[f'queue_{what}{{site="dc1"}}'] for what in ('entries', 'bytes', 'oldest_seconds')], [0, 0, 0], 'a site of the registry')
+    assert 'queue_blocked{site="dc1",state="held"}' not in m
+
+
+def test_metrics_tell_replicas_names_and_what_the_store_does(bed):
+    rows = [r for n in range(5) for r in replicated(n, states=('held' if n < 2 else 'synced', 'failed'), reason='some-reason')]
+    seed(bed, rows + replicated(9, service='a "quoted" one') + replicated(10, deleted=CREATED << 16))
+    d = bed.daemon('dc1', {'image': {}})
+    m = metrics(d)
+    eq([m[f'replicas{{service="image",state="{s}"}}'] for s in STATES], [3, 0, 0, 2, 0, 0, 0], "this site's own")
+    text = ask(d.admin, path='/metrics').body.decode()
+    assert 'scopemesh_replicas{service="a \\"quoted\\" one",state="synced"} 1\n' in text, text
+    eq((m['names'], m['store_writable'], m['spool_bytes']), (7, 1, 0))
+    eq(m['spool_limit_bytes'], 10 << 30)
+    assert m['names_bytes'] > 7 * 48 and m['store_bytes'] >= 4096, m
+    before = m['store_commit_seconds_count'], m['store_batches_total{outcome="durable"}']
+    eq(ask(d.admin, 'POST', '/v1/rules/pin', [('Content-Type', 'application/json')],
+           b'{"service": "image", "collection": "/v2/images"}').status, 404)
+    m = metrics(d)
+    eq(m['store_batches_total{outcome="failed"}'], 1, 'there is no such rule')
+    eq((m['store_commit_seconds_count'], m['store_batches_total{outcome="durable"}']), (before[0] + 1, before[1]))
+    eq(m['store_commit_seconds_bucket{le="+Inf"}'], before[0] + 1)
+
+
 # ---- rules ---------------------------------------------------------------------------------------------------------
 
 def test_rules_are_shown_and_pinned_for_good(bed):
@@ -327,7 +369,7 @@ def test_rules_are_shown_and_pinned_for_good(bed):
 
 def many(count):
     for n in range(count):
-        yield from replicated(n, sites='dc1 dc2 dc3', states=('synced', 'synced', 'queued' if n == count - 1 else 'synced'))
+        yield from replicated(n, sites='dc1|dc2|dc3', states=('synced', 'synced', 'queued' if n == count - 1 else 'synced'))
         if n % 4 == 0:
             yield operation(n + 1)
             yield ('delivery', op(n + 1), 'dc2', 'queued', 0, 0, 0, 0, '')

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/counter.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/nearest.h"
@@ -215,9 +216,30 @@ static void codes_have_texts(void **state)
 	assert_false(log_level_parse(SPAN("loud"), &level));
 }
 
+static void a_histogram_counts_each_time_in_one_bucket(void **state)
+{
+	static const int64_t times[] = { -5, 0, 100, 101, 999, 10000000, 10000001, INT64_MAX / 2 };
+	struct histogram h = { .count = 0 };
+	uint64_t all = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+		histogram_add(&h, times[i]);
+	for (int i = 0; i <= HISTOGRAM_BUCKETS; i++)
+		all += counter_get(&h.bucket[i]);
+	assert_int_equal(all, 8);
+	assert_int_equal(counter_get(&h.count), 8);
+	assert_int_equal(counter_get(&h.bucket[0]), 3);
+	assert_int_equal(counter_get(&h.bucket[1]), 1);
+	assert_int_equal(counter_get(&h.bucket[HISTOGRAM_BUCKETS - 1]), 1);
+	assert_int_equal(counter_get(&h.bucket[HISTOGRAM_BUCKETS]), 2);
+	assert_int_equal(counter_get(&h.sum_us), 100 + 101 + 999 + 10000000 + 10000001 + INT64_MAX / 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_histogram_counts_each_time_in_one_bucket),
 		cmocka_unit_test(span_split_gives_every_part),
 		cmocka_unit_test(span_numbers_are_digits_within_bounds),
 		cmocka_unit_test(span_trim_takes_blanks_and_tabs_only),

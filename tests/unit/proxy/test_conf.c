@@ -262,7 +262,7 @@ static const struct bad bad[] = {
 	{ RESOURCES("collection: /a, operations: [{match: PUT /x, kind: update, independent: maybe}]"),
 	  "2:122: independent: \"maybe\" is neither true nor false", NULL },
 	{ HEAD "hooks: [[echo]]\n", "3:8: hooks: this needs a later version", "leave it out, or empty" },
-	{ HEAD "queue: {settle: 60s}\n", "3:17: settle: this needs a later version", NULL },
+	{ HEAD "queue: {expire: 60s}\n", "3:17: expire: this needs a later version", NULL },
 	{ HEAD "queue: {setle: 60s}\n", "3:9: unknown key \"setle\"", "\"settle\"" },
 	{ HEAD "registry: {serf: {rpc: x}}\n", "3:18: serf: this needs a later version", NULL },
 	{ HEAD "admin: {token_file: t}\n", "3:21: token_file: this needs a later version", NULL },

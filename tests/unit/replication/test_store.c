@@ -142,6 +142,65 @@ static void a_deleted_resource_gives_its_local_id_back(void **state)
 	assert_int_equal(names_count(store_names(b->store)), 1);
 }
 
+static int64_t tally(struct bed *b, const char *service, enum replica_state state)
+{
+	struct names *n = store_names(b->store);
+	struct span name;
+
+	for (uint32_t s = 1; s <= names_tallied(n); s++) {
+		int64_t count = names_tally(n, s, state, &name);
+
+		if (span_eq(name, span_of(service)))
+			return count;
+	}
+	return -1;
+}
+
+/* At most one state has a replica: all of them are looked at. */
+static void check_tally(struct bed *b, int64_t synced, int64_t held)
+{
+	for (int s = 0; s < REPLICA_STATES_; s++)
+		assert_int_equal(tally(b, "image", (enum replica_state)s),
+		                 s == REPLICA_SYNCED ? synced : s == REPLICA_HELD ? held : 0);
+}
+
+static void replicas_are_counted_by_service_and_state(void **state)
+{
+	struct bed *b = *state;
+	struct store_batch *batch = batch_new();
+	struct store_replica own = { .key = bed_key(META), .site = SPAN("dc1"), .local = SPAN(LOCAL),
+		.state = REPLICA_HELD, .reason = SPAN("credentials") };
+
+	put(b, META, LOCAL);
+	put(b, META_2, "7d1c6a52-3b0e-4a63-9f10-5c2a7c1d0002");
+	check_tally(b, 2, 0);
+	assert_int_equal(tally(b, "compute", REPLICA_SYNCED), -1);
+	store_put_replica(batch, &own);
+	own.state = REPLICA_QUEUED;
+	store_put_replica(batch, &own);
+	own.state = REPLICA_HELD;
+	store_put_replica(batch, &own);
+	assert_int_equal(bed_submit(b, batch), 0);
+	check_tally(b, 1, 1);
+	assert_int_equal(reopen(b), 0);
+	check_tally(b, 1, 1);
+	batch = batch_new();
+	store_set_deleted(batch, &own.key, 77);
+	assert_int_equal(bed_submit(b, batch), 0);
+	check_tally(b, 1, 0);
+	batch = batch_new();
+	bed_put_mapping(batch, META_2, LOCAL);
+	own = (struct store_replica){ .key = bed_key("nothing"), .site = SPAN("dc1") };
+	store_put_replica(batch, &own);
+	assert_int_equal(bed_submit(b, batch), ERR_NOT_FOUND);
+	check_tally(b, 1, 0);
+	batch = batch_new();
+	own.key = bed_key(META_2);
+	store_drop_resource(batch, &own.key);
+	assert_int_equal(bed_submit(b, batch), 0);
+	check_tally(b, 0, 0);
+}
+
 /* ---- batches ------------------------------------------------------------------------------------------------------- */
 
 static void a_batch_that_fails_leaves_nothing_and_harms_no_other(void **state)
@@ -168,6 +227,23 @@ static void a_batch_that_fails_leaves_nothing_and_harms_no_other(void **state)
 		assert_false(bed_has(b, META_2, "7d1c6a52-3b0e-4a63-9f10-5c2a7c1d0002"));
 		assert_int_equal(reopen(b), 0);
 	}
+}
+
+static void commits_and_batches_are_counted(void **state)
+{
+	struct bed *b = *state;
+	const struct store_counts *n = store_counts(b->store);
+	uint64_t before = counter_get(&n->batches), commits = counter_get(&n->commits.count);
+	struct store_batch *bad = batch_new();
+	struct store_replica nowhere = { .key = bed_key("nothing"), .site = SPAN("dc1") };
+
+	put(b, META, LOCAL);
+	store_put_replica(bad, &nowhere);
+	assert_int_equal(bed_submit(b, bad), ERR_NOT_FOUND);
+	assert_int_equal(counter_get(&n->batches), before + 1);
+	assert_int_equal(counter_get(&n->failed), 1);
+	assert_int_equal(counter_get(&n->commits.count), commits + 2);
+	assert_int_equal(store_waiting_bytes(b->store), 0);
 }
 
 static void an_operation_is_there_once(void **state)
@@ -726,7 +802,9 @@ int main(void)
 		TEST(short_ids_mean_something_in_their_collection_only),
 		TEST(services_are_told_apart),
 		TEST(a_deleted_resource_gives_its_local_id_back),
+		TEST(replicas_are_counted_by_service_and_state),
 		TEST(a_batch_that_fails_leaves_nothing_and_harms_no_other),
+		TEST(commits_and_batches_are_counted),
 		TEST(an_operation_is_there_once),
 		TEST(two_resources_do_not_share_a_local_id),
 		TEST(a_batch_has_a_bound),

@@ -1,0 +1,549 @@
+/* Admission (replication.md 1): one site executes first, and its answer decides.
+ *
+ *	                 executed, shows an id / a write    durable for every site of the set, then answered
+ *	this site's  ──► executed, nothing to replicate     nothing elsewhere
+ *	application      refused                            nothing anywhere
+ *	                 not executed for certain           the next site is asked to admit
+ *	                 unknown                            the next site is asked; none: it stays in doubt, 504
+ *
+ * A site that was asked and admitted delivers to the rest itself, this one included. */
+#include "proxy/replicator_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "replication/spool.h"
+
+/* ---- answers ------------------------------------------------------------------------------------------------------ */
+
+static struct span keep(struct replicator_answer *a, struct span s)
+{
+	struct span copy = arena_dup(&a->arena, s);
+
+	return copy.p ? copy : SPAN("");
+}
+
+static struct replicator_site site_of(struct replicator_answer *a, const struct work *k, size_t i, bool plain)
+{
+	const struct leg *leg = &k->legs[i];
+	struct replicator_site s = { .site = keep(a, k->op->sites[i]) };
+
+	if (leg->state == DELIVERY_DONE && leg->status)
+		s.status = leg->status;
+	else
+		s.state = plain ? "not-replicated" : delivery_state_text(leg->state);
+	return s;
+}
+
+/* What k->answer says beside what the application said. */
+static struct replicator_answer *complete(struct work *k, enum admission admission)
+{
+	struct replicator_answer *a = k->answer;
+	bool replicated = admission == ADMISSION_DONE || admission == ADMISSION_UNKNOWN;
+
+	k->answer = NULL;
+	replicator_count_admission(&k->r->rep->stats, k->op, admission);
+	if (!a)
+		return NULL;
+	a->result.admission = admission;
+	a->result.status = a->status;
+	a->result.state = admission == ADMISSION_DONE ? DELIVERY_DONE : DELIVERY_QUEUED;
+	if (replicated)
+		a->meta = keep(a, k->op->key.meta);
+	if (replicated || admission == ADMISSION_PLAIN)
+		for (a->site_count = 0; a->site_count < k->leg_count; a->site_count++)
+			a->sites[a->site_count] = site_of(a, k, a->site_count, admission == ADMISSION_PLAIN);
+	return a;
+}
+
+static void set_problem(struct work *k, unsigned status, const char *type, const char *detail)
+{
+	replicator_answer_free(&k->answer);
+	k->answer = answer_problem(status, type, detail);
+}
+
+static void end_with(struct work *k, enum admission admission)
+{
+	k->phase = WORK_OVER;
+	work_answer(k, complete(k, admission));
+	for (size_t i = 0; i < k->leg_count; i++)
+		if (k->legs[i].lane)
+			leg_leave(&k->legs[i]);
+	work_end_if_over(k);
+}
+
+/* ---- nothing is left of it -------------------------------------------------------------------------------------------- */
+
+static void forget(struct work *k, enum admission admission);
+
+static void on_forgotten(struct work *k, struct leg *leg, int rc)
+{
+	(void)leg;
+	if (rc) {
+		log_warn("operation %s cannot be taken back: %s", k->text, err_text(rc));
+		if (k->forgotten != ADMISSION_PLAIN)
+			set_problem(k, 504, "outcome-unknown", "the application's answer could not be recorded");
+	} else if (k->op->spool.n) {
+		spool_drop(k->r->rep->spool, k->op->spool);
+	}
+	end_with(k, k->forgotten);
+}
+
+static void forget(struct work *k, enum admission admission)
+{
+	k->phase = WORK_COMMITTING;
+	k->forgotten = admission;
+	if (!k->logged || !log_forget(k, on_forgotten))
+		on_forgotten(k, NULL, k->logged ? ERR_NOMEM : 0);
+}
+
+/* ---- who is asked ------------------------------------------------------------------------------------------------------- */
+
+static bool is_usable_here(const struct work *k)
+{
+	const struct store_key_of *key = &k->op->key;
+	const struct names_where where = { .kind = names_kind(k->r->rep->names, key->service, key->collection) };
+	struct name name;
+
+	if (k->op->kind == OPERATION_CREATE)
+		return true;
+	return where.kind && names_by_meta(k->r->rep->names, &where, key->meta, &name) && name.here && name.local_n &&
+	       name.state != REPLICA_QUEUED;
+}
+
+/* This site first, then by distance; those that are known not to answer last. */
+static int64_t cost_of(struct work *k, size_t i)
+{
+	const struct registry *reg = k->r->w->view->reg;
+	const struct site_live *live;
+	int64_t us;
+	size_t site;
+
+	if (span_eq(k->op->sites[i], k->r->rep->site))
+		return -1;
+	if (!registry_find(reg, k->op->sites[i], &site))
+		return INT64_MAX;
+	live = reg->sites[site].live;
+	us = atomic_load_explicit(&live->rtt_us, memory_order_relaxed);
+	if (us < 0)
+		us = INT64_MAX / 4;
+	return site_live_reach(live) == REACH_DOWN || site_live_reach(live) == REACH_FAILED ? INT64_MAX / 2 + us / 2 : us;
+}
+
+static void choose(struct work *k)
+{
+	k->candidate_count = k->candidate_at = 0;
+	for (size_t i = 0; i < k->leg_count; i++) {
+		bool own = span_eq(k->op->sites[i], k->r->rep->site);
+		size_t at = k->candidate_count;
+
+		if (own ? !is_usable_here(k) : k->op->only_here)
+			continue;
+		while (at && cost_of(k, k->candidate[at - 1]) > cost_of(k, i)) {
+			k->candidate[at] = k->candidate[at - 1];
+			at--;
+		}
+		k->candidate[at] = i;
+		k->candidate_count++;
+	}
+}
+
+/* ---- no site has said what came of it ------------------------------------------------------------------------------------- */
+
+static void on_doubt_logged(struct work *k, struct leg *leg, int rc)
+{
+	(void)leg;
+	if (rc)
+		log_warn("operation %s is in doubt, which cannot be recorded: %s", k->text, err_text(rc));
+	end_with(k, ADMISSION_UNKNOWN);
+}
+
+static struct leg *doubtful(struct work *k)
+{
+	for (size_t i = 0; i < k->leg_count; i++)
+		if (k->legs[i].state == DELIVERY_IN_DOUBT)
+			return &k->legs[i];
+	return NULL;
+}
+
+/* What is harmless to do again goes forward, to every site; the rest is an operator's to settle. */
+static void stay_in_doubt(struct work *k)
+{
+	struct leg *leg = doubtful(k);
+
+	set_problem(k, 504, "outcome-unknown", "it is not known whether this was executed; /v1/replicas tells what becomes of it");
+	if (!leg) {
+		admit_commit(k);
+		return;
+	}
+	if (!log_sent(leg, on_doubt_logged))
+		on_doubt_logged(k, leg, ERR_NOMEM);
+}
+
+static void exhausted(struct work *k)
+{
+	if (k->unknown) {
+		stay_in_doubt(k);
+		return;
+	}
+	if (!k->answer)
+		set_problem(k, 503, "unreachable", "no site of the replica set can execute this at present; nothing was done");
+	forget(k, ADMISSION_NOT_EXECUTED);
+}
+
+/* ---- asking ----------------------------------------------------------------------------------------------------------------- */
+
+/* The candidate, or the next one that can be asked. */
+void admit_step(struct work *k)
+{
+	struct leg *leg;
+
+	if (k->phase == WORK_COMMITTING) {
+		admit_commit(k);
+		return;
+	}
+	k->phase = WORK_ADMITTING;
+	for (; k->candidate_at < k->candidate_count; k->candidate_at++) {
+		leg = &k->legs[k->candidate[k->candidate_at]];
+		leg->target = target_of_site(k->r, k->op->sites[k->candidate[k->candidate_at]]);
+		if (leg->target && leg_enter(leg))
+			return;
+	}
+	exhausted(k);
+}
+
+static void next(struct work *k, struct leg *leg)
+{
+	leg_leave(leg);
+	k->candidate_at++;
+	admit_step(k);
+}
+
+void admit_skip(struct leg *leg)
+{
+	next(leg->work, leg);
+}
+
+static void on_found(struct work *k, struct leg *leg, int rc)
+{
+	(void)leg;
+	if (rc == ERR_NOT_FOUND) {
+		choose(k);
+		admit_step(k);
+		return;
+	}
+	if (rc)
+		set_problem(k, 503, "no-memory", "the log of replication cannot be read");
+	k->phase = WORK_OVER;
+	work_answer(k, k->answer);
+	k->answer = NULL;
+	work_end_if_over(k);
+}
+
+/* The operation is known already; its answer may be. */
+static void on_repeated(struct work *k, struct leg *leg, int rc)
+{
+	(void)leg;
+	if (rc)
+		set_problem(k, 409, "in-progress", "this request was executed, and its answer is not kept at this site");
+	work_answer(k, k->answer);
+	k->answer = NULL;
+	work_end_if_over(k);
+}
+
+void admit_begin(struct work *k)
+{
+	bool repeated = k->phase == WORK_DELIVERING;
+
+	/* unless a peer does; the front looks at it no more */
+	if (!repeated && !operation_keep(k->op, &k->op->admitted, k->r->rep->site)) {
+		set_problem(k, 503, "no-memory", "no memory");
+		end_with(k, ADMISSION_NOT_EXECUTED);
+		return;
+	}
+	if (repeated || k->op->answer_key.n) {
+		if (!log_find_answer(k, repeated ? on_repeated : on_found))
+			on_repeated(k, NULL, ERR_NOMEM);
+		return;
+	}
+	choose(k);
+	admit_step(k);
+}
+
+void admit_revive(struct work *k, struct span at)
+{
+	struct leg *own = work_own_leg(k);
+
+	if (own && own->state == DELIVERY_IN_DOUBT) {
+		k->phase = WORK_OVER;
+		return;
+	}
+	for (size_t i = 0; i < k->leg_count; i++)
+		k->legs[i].state = DELIVERY_QUEUED;
+	choose(k);
+	for (size_t c = 0; c < k->candidate_count; c++) /* who was asked is asked again: it knows the operation */
+		if (span_eq(k->op->sites[k->candidate[c]], at)) {
+			size_t i = k->candidate[c];
+
+			memmove(k->candidate + 1, k->candidate, c * sizeof(k->candidate[0]));
+			k->candidate[0] = i;
+			break;
+		}
+	admit_step(k);
+}
+
+static void on_known(struct work *k, struct leg *leg, int rc)
+{
+	leg = work_own_leg(k);
+	if (!rc && leg && leg->state == DELIVERY_DONE) {
+		k->answer = answer_new();
+		if (k->answer)
+			k->answer->status = leg->status;
+		end_with(k, ADMISSION_DONE);
+		return;
+	}
+	set_problem(k, 504, "outcome-unknown", "the operation is known here, and it is not known what came of it");
+	end_with(k, ADMISSION_UNKNOWN);
+}
+
+static void on_logged(struct work *k, struct leg *leg, int rc)
+{
+	if (rc == ERR_EXISTS && !k->logged) {
+		if (!log_ask(k, on_known))
+			on_known(k, leg, ERR_NOMEM);
+		return;
+	}
+	if (rc) {
+		set_problem(k, 503, "not-durable", "the operation cannot be made durable here; nothing was done");
+		k->logged ? exhausted(k) : end_with(k, ADMISSION_NOT_EXECUTED);
+		return;
+	}
+	k->logged = leg->durable = true;
+	if (!leg_send(leg, SEND_ADMISSION)) {
+		leg->state = DELIVERY_QUEUED;
+		next(k, leg);
+	}
+}
+
+void admit_run(struct leg *leg)
+{
+	struct work *k = leg->work;
+
+	leg->state = !leg->target->own || operation_is_once(k->op) ? DELIVERY_SENT : DELIVERY_QUEUED;
+	if (!(k->logged ? log_sent(leg, on_logged) : log_begin(k, leg, on_logged)))
+		on_logged(k, leg, ERR_NOMEM);
+}
+
+/* ---- what was answered --------------------------------------------------------------------------------------------------- */
+
+static enum admission judge_write(struct work *k, const struct inner_answer *a)
+{
+	const struct operation *op = k->op;
+
+	if (op->kind != OPERATION_CREATE && op->kind != OPERATION_APPEND)
+		return ADMISSION_DONE;
+	switch (send_shown(k, &k->answer->arena, a, &k->shown)) {
+	case RULES_ONE:
+		k->creates = true;
+		return ADMISSION_DONE;
+	case RULES_SEVERAL:
+		return ADMISSION_PLAIN;
+	case RULES_NONE:
+		break;
+	}
+	if (op->named && op->kind == OPERATION_CREATE) { /* under the name that the client chose */
+		k->creates = true;
+		k->shown = (struct rules_id){ .id = op->key.meta, .collection = op->key.collection };
+		return ADMISSION_DONE;
+	}
+	return op->kind == OPERATION_APPEND ? ADMISSION_DONE : ADMISSION_PLAIN;
+}
+
+static enum admission judge_own(struct work *k, const struct inner_answer *a)
+{
+	if (a->result == INNER_NOT_EXECUTED)
+		return ADMISSION_NOT_EXECUTED;
+	if (a->result == INNER_UNKNOWN || a->status == 500 || a->status == 502 || a->status == 504)
+		return ADMISSION_UNKNOWN;
+	if (a->status == 503)
+		return ADMISSION_NOT_EXECUTED;
+	return (a->status >= 200 && a->status < 300) || a->status == 303 ? judge_write(k, a) : ADMISSION_REFUSED;
+}
+
+static enum admission judge_peer(struct work *k, const struct inner_answer *a, struct operation_result *result_r)
+{
+	const struct http_field *f = a->head ? http_find(a->head, HTTP_X_SCOPEMESH_OPERATION) : NULL;
+
+	if (f && !operation_result_of_field(&k->answer->arena, f->value, result_r) && result_r->admission)
+		return result_r->admission;
+	return a->result == INNER_NOT_EXECUTED ? ADMISSION_NOT_EXECUTED : ADMISSION_UNKNOWN;
+}
+
+/* A peer has admitted it, under the same meta-identifier: this site executes it as well. */
+static void follow(struct work *k, struct leg *leg)
+{
+	struct leg *own = work_own_leg(k);
+
+	k->followed = true;
+	k->creates = k->op->kind == OPERATION_CREATE;
+	k->shown = (struct rules_id){ .id = SPAN("") };
+	for (size_t i = 0; i < k->leg_count; i++)
+		if (&k->legs[i] != own && &k->legs[i] != leg)
+			k->legs[i].state = DELIVERY_QUEUED;
+	admit_commit(k);
+}
+
+static void admitted_by_peer(struct work *k, struct leg *leg)
+{
+	const struct http_field *meta = http_find_name(&k->answer->head, SPAN("X-Scope-Meta-Id"));
+
+	k->answer->canonical = true;
+	if (!meta || span_eq(meta->value, k->op->key.meta)) {
+		follow(k, leg);
+		return;
+	}
+	/* a child of its own name: it comes to this site as a delivery */
+	forget(k, ADMISSION_PLAIN);
+}
+
+static void unknown(struct work *k, struct leg *leg)
+{
+	k->unknown = true;
+	/* a peer that is asked once more knows the operation */
+	leg->state = leg->target->own && operation_is_once(k->op) ? DELIVERY_IN_DOUBT : DELIVERY_QUEUED;
+	replicator_answer_free(&k->answer);
+	next(k, leg);
+}
+
+static void refused(struct work *k, struct leg *leg)
+{
+	leg->state = DELIVERY_DONE;
+	if (k->unknown) /* another one may hold it */
+		stay_in_doubt(k);
+	else
+		forget(k, ADMISSION_REFUSED);
+}
+
+void admit_judge(struct leg *leg, const struct inner_answer *a)
+{
+	struct work *k = leg->work;
+	struct operation_result result = { .admission = ADMISSION_NONE };
+	enum admission admission;
+
+	replicator_answer_free(&k->answer);
+	k->answer = answer_new();
+	if (!k->answer || !answer_take(k->answer, a)) {
+		replicator_answer_free(&k->answer);
+		unknown(k, leg);
+		return;
+	}
+	k->answer->served_by = keep(k->answer, span_make(leg->target->site, leg->target->site_n));
+	admission = leg->target->own ? judge_own(k, a) : judge_peer(k, a, &result);
+	leg->status = a->status;
+	switch (admission) {
+	case ADMISSION_DONE:
+		leg->state = DELIVERY_DONE;
+		if (leg->target->own)
+			admit_commit(k);
+		else
+			admitted_by_peer(k, leg);
+		return;
+	case ADMISSION_PLAIN:
+	case ADMISSION_REFUSED:
+		k->answer->canonical = !leg->target->own;
+		leg->state = DELIVERY_DONE;
+		if (admission == ADMISSION_PLAIN)
+			forget(k, ADMISSION_PLAIN);
+		else
+			refused(k, leg);
+		return;
+	case ADMISSION_NOT_EXECUTED:
+		if (a->result != INNER_ANSWERED || !leg->target->own) /* else what the application said may be the answer */
+			replicator_answer_free(&k->answer);
+		leg->state = DELIVERY_QUEUED;
+		next(k, leg);
+		return;
+	default:
+		unknown(k, leg);
+	}
+}
+
+/* ---- the commit ------------------------------------------------------------------------------------------------------------- */
+
+/* The name under which it goes on: of a create what its answer showed, of a child one of its own. 0, ERR_NOMEM, ERR_BUSY. */
+static int name_it(struct work *k)
+{
+	struct store_key_of key = k->op->key;
+	char meta[METAID_TEXT_BYTES];
+	struct operation *op;
+	int rc = 0;
+
+	if (!k->creates || k->followed || k->is_named)
+		return 0;
+	key.collection = k->shown.collection;
+	if (k->op->kind == OPERATION_APPEND) {
+		rc = replication_new_meta(k->r->rep, k->op->meta_id, meta, &key.meta.n);
+		key.meta.p = meta;
+	}
+	op = rc ? NULL : operation_with_key(k->op, &key, OPERATION_CREATE);
+	if (!op)
+		return rc ? rc : ERR_NOMEM;
+	operation_unref(&k->op);
+	k->op = op;
+	k->is_named = true;
+	return 0;
+}
+
+static void begin_delivery(struct work *k, bool own_over)
+{
+	struct leg *own = work_own_leg(k);
+
+	if (own && own->lane && own_over)
+		leg_leave(own);
+	for (size_t i = 0; i < k->leg_count; i++)
+		if (k->legs[i].lane && &k->legs[i] != own)
+			leg_leave(&k->legs[i]);
+	for (size_t i = 0; k->followed && i < k->leg_count; i++)
+		if (&k->legs[i] != own)
+			k->legs[i].state = DELIVERY_DONE; /* the peer's to deliver */
+	deliver_begin(k);
+}
+
+static void on_committed(struct work *k, struct leg *leg, int rc)
+{
+	struct leg *own = work_own_leg(k);
+
+	(void)leg;
+	if (rc == ERR_EXISTS && k->creates) { /* the id that it shows is another replica's: it made nothing new */
+		k->creates = false;
+		forget(k, ADMISSION_PLAIN);
+		return;
+	}
+	if (rc) {
+		log_error("operation %s was executed and cannot be recorded: %s", k->text, err_text(rc));
+		set_problem(k, 504, "outcome-unknown", "this was executed, and could not be made durable");
+		end_with(k, ADMISSION_UNKNOWN);
+		return;
+	}
+	k->phase = WORK_DELIVERING;
+	work_answer(k, complete(k, k->unknown && k->answer && k->answer->problem ? ADMISSION_UNKNOWN : ADMISSION_DONE));
+	begin_delivery(k, own && own->state != DELIVERY_QUEUED);
+}
+
+void admit_commit(struct work *k)
+{
+	int rc;
+
+	k->phase = WORK_COMMITTING;
+	rc = name_it(k);
+	if (rc == ERR_BUSY) {
+		work_again(k);
+		return;
+	}
+	if (k->answer)
+		k->answer->meta = keep(k->answer, k->op->key.meta);
+	if (rc || !log_admitted(k, on_committed))
+		on_committed(k, NULL, rc ? rc : ERR_NOMEM);
+}

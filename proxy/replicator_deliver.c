@@ -1,0 +1,360 @@
+/* Delivery: an operation that is admitted comes to every site of its set.
+ *
+ *	this site     durable, then executed at the application when its turn comes; what it says of a copy is no judgement
+ *	              on the operation: again later, held for its credentials, or failed after queue.settle
+ *	another site  handed to its proxy, which makes it durable there, executes it and says how it stands; handing it over
+ *	              again does no harm
+ */
+#include "proxy/replicator_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "replication/spool.h"
+
+#define STORE_PAUSE_US 1000000
+#define PEER_PAUSE_MOST_US 10000000
+
+/* ---- the end of a turn -------------------------------------------------------------------------------------------- */
+
+static bool is_terminal(enum delivery_state state)
+{
+	return state == DELIVERY_DONE || state == DELIVERY_FAILED || state == DELIVERY_IN_DOUBT || state == DELIVERY_DROPPED;
+}
+
+static void count(const struct leg *leg)
+{
+	static const enum replay replay[DELIVERY_STATES_] = {
+		[DELIVERY_QUEUED] = REPLAY_AGAIN, [DELIVERY_SENT] = REPLAY_AGAIN, [DELIVERY_DONE] = REPLAY_DONE,
+		[DELIVERY_FAILED] = REPLAY_FAILED, [DELIVERY_HELD] = REPLAY_HELD, [DELIVERY_IN_DOUBT] = REPLAY_IN_DOUBT,
+		[DELIVERY_UNDOING] = REPLAY_AGAIN, [DELIVERY_DROPPED] = REPLAY_FAILED,
+	};
+
+	replicator_count_replay(&leg->work->r->rep->stats, span_make(leg->target->site, leg->target->site_n),
+	                        replay[leg->state], clock_wall_ms() - leg->work->op->created_ms);
+}
+
+/* After its state is durable. */
+static void settle(struct leg *leg)
+{
+	struct work *k = leg->work;
+
+	count(leg);
+	if (is_terminal(leg->state))
+		leg_leave(leg);
+	else if (leg->state == DELIVERY_HELD)
+		leg_hold(leg);
+	else
+		leg_park(leg, leg->pause_us);
+	if (leg->target->own)
+		work_tell_peers(k, true);
+	work_unload(k);
+	work_end_if_over(k);
+}
+
+/* What cannot be recorded is asked again where that does no harm. */
+static void on_leg_logged(struct work *k, struct leg *leg, int rc)
+{
+	if (rc) {
+		log_warn("operation %s at %.*s: %s cannot be recorded: %s", k->text, (int)leg->target->site_n, leg->target->site,
+		         delivery_state_text(leg->state), err_text(rc));
+		if (leg->state == DELIVERY_DONE && rc == ERR_EXISTS) { /* its id is another replica's here */
+			leg->state = DELIVERY_FAILED;
+			if (log_leg(leg, SPAN(""), on_leg_logged))
+				return;
+		}
+		if (leg->target->own && operation_is_once(k->op) && leg->state == DELIVERY_DONE) {
+			leg->state = DELIVERY_IN_DOUBT;
+		} else {
+			leg->state = DELIVERY_QUEUED;
+			leg->pause_us = STORE_PAUSE_US;
+		}
+	}
+	settle(leg);
+}
+
+static void conclude(struct leg *leg, enum delivery_state state, struct span local)
+{
+	leg->state = state;
+	if (!log_leg(leg, local, on_leg_logged))
+		on_leg_logged(leg->work, leg, ERR_NOMEM);
+}
+
+static void say(struct leg *leg, const char *why)
+{
+	free(leg->error);
+	leg->error = strdup(why);
+}
+
+/* Once more, after a while; a weak one was tried. */
+static void again(struct leg *leg, int64_t pause_us)
+{
+	if (leg->work->op->class == CLASS_WEAK && !leg->target->own) {
+		conclude(leg, DELIVERY_DROPPED, SPAN(""));
+		return;
+	}
+	leg->pause_us = pause_us > 0 ? pause_us : leg_pause_us(leg);
+	conclude(leg, DELIVERY_QUEUED, SPAN(""));
+}
+
+/* ---- this site's application ------------------------------------------------------------------------------------------- */
+
+static bool own_name(const struct work *k, struct name *name_r)
+{
+	const struct store_key_of *key = &k->op->key;
+	const struct names_where where = { .kind = names_kind(k->r->rep->names, key->service, key->collection) };
+
+	return where.kind && names_by_meta(k->r->rep->names, &where, key->meta, name_r);
+}
+
+static void judge_look(struct leg *leg, const struct inner_answer *a)
+{
+	bool again_at_once = leg->work->revived && leg->was_sent;
+
+	if (a->result != INNER_ANSWERED) {
+		leg_set_error(leg, a);
+		again(leg, 0);
+	} else if (a->status == 404 || a->status == 410) {
+		leg->asked = true;
+		leg_park(leg, 0);
+	} else if (a->status >= 200 && a->status < 300) {
+		say(leg, "occupied");
+		conclude(leg, again_at_once ? DELIVERY_DONE : DELIVERY_FAILED, again_at_once ? leg->work->op->key.meta : SPAN(""));
+	} else {
+		leg_set_error(leg, a);
+		again(leg, send_retry_after_us(a));
+	}
+}
+
+/* A copy of a create. */
+static void judge_made(struct leg *leg, const struct inner_answer *a)
+{
+	struct work *k = leg->work;
+	struct rules_id shown;
+	struct arena arena;
+
+	arena_init(&arena, NULL, 0, 4u << 20);
+	if (send_shown(k, &arena, a, &shown) == RULES_ONE) {
+		conclude(leg, DELIVERY_DONE, shown.id);
+	} else if (k->op->named) {
+		conclude(leg, DELIVERY_DONE, k->op->key.meta);
+	} else {
+		say(leg, "the answer shows no identifier");
+		conclude(leg, DELIVERY_FAILED, SPAN(""));
+	}
+	arena_fini(&arena);
+}
+
+/* An application that is still at work on what came before refuses what follows: it is asked again until queue.settle. */
+static void judge_refusal(struct leg *leg, const struct inner_answer *a)
+{
+	int64_t now = clock_mono_us();
+
+	if (!leg->refused_us)
+		leg->refused_us = now;
+	if (now - leg->refused_us >= leg->work->r->w->view->conf->queue_settle_us)
+		conclude(leg, DELIVERY_FAILED, SPAN(""));
+	else
+		again(leg, send_retry_after_us(a));
+}
+
+static void judge_own(struct leg *leg, const struct inner_answer *a)
+{
+	struct work *k = leg->work;
+	const struct operation *op = k->op;
+	bool unknown = a->result == INNER_UNKNOWN || a->status == 500 || a->status == 502 || a->status == 504;
+
+	if (a->result == INNER_ANSWERED && ((a->status >= 200 && a->status < 300) || a->status == 303)) {
+		say(leg, "");
+		if (op->kind == OPERATION_CREATE)
+			judge_made(leg, a);
+		else
+			conclude(leg, DELIVERY_DONE, SPAN(""));
+		return;
+	}
+	leg_set_error(leg, a);
+	if (a->result == INNER_NOT_EXECUTED)
+		again(leg, 0);
+	else if (unknown && operation_is_once(op))
+		conclude(leg, DELIVERY_IN_DOUBT, SPAN(""));
+	else if (op->kind == OPERATION_DELETE && (a->status == 404 || a->status == 410))
+		conclude(leg, DELIVERY_DONE, SPAN(""));
+	else if (unknown || a->status == 408 || a->status == 425 || a->status == 429 || a->status >= 500)
+		again(leg, send_retry_after_us(a));
+	else if (a->status == 401 || a->status == 403)
+		conclude(leg, DELIVERY_HELD, SPAN(""));
+	else
+		judge_refusal(leg, a);
+}
+
+/* ---- another site's proxy ------------------------------------------------------------------------------------------------ */
+
+static void judge_peer(struct leg *leg, const struct inner_answer *a)
+{
+	const struct http_field *f = a->head ? http_find(a->head, HTTP_X_SCOPEMESH_OPERATION) : NULL;
+	struct operation_result result;
+	struct arena arena;
+	int64_t pause_us;
+
+	arena_init(&arena, NULL, 0, 1 << 20);
+	if (!f || operation_result_of_field(&arena, f->value, &result)) {
+		leg_set_error(leg, a);
+		if (a->result != INNER_ANSWERED && (!a->head || a->by_proxy))
+			target_failed(leg->target);
+		if (leg->work->op->class == CLASS_WEAK)
+			again(leg, 0);
+		else
+			leg_park(leg, a->result != INNER_ANSWERED ? 0 : leg_pause_us(leg));
+		arena_fini(&arena);
+		return;
+	}
+	target_reached(leg->target);
+	leg->status = result.status;
+	free(leg->error);
+	leg->error = result.reason.n ? strndup(result.reason.p, result.reason.n) : NULL;
+	if (result.state == DELIVERY_QUEUED || result.state == DELIVERY_SENT) {
+		pause_us = result.retry_after_ms ? result.retry_after_ms * 1000 : leg_pause_us(leg);
+		again(leg, pause_us < PEER_PAUSE_MOST_US ? pause_us : PEER_PAUSE_MOST_US);
+	} else {
+		conclude(leg, result.state, result.local);
+	}
+	arena_fini(&arena);
+}
+
+void deliver_judge(struct leg *leg, const struct inner_answer *a)
+{
+	if (leg->target->own)
+		leg->status = a->status;
+	if (!leg->target->own)
+		judge_peer(leg, a);
+	else if (leg->as == SEND_LOOK)
+		judge_look(leg, a);
+	else
+		judge_own(leg, a);
+}
+
+/* ---- its turn -------------------------------------------------------------------------------------------------------------- */
+
+static void execute(struct leg *leg)
+{
+	bool look = leg->target->own && leg->work->op->named && leg->work->op->kind == OPERATION_CREATE && !leg->asked;
+
+	if (!leg_send(leg, look ? SEND_LOOK : SEND_DELIVERY))
+		leg_park(leg, STORE_PAUSE_US);
+}
+
+static void on_known(struct work *k, struct leg *leg, int rc)
+{
+	leg = work_own_leg(k);
+	if (rc)
+		leg->state = DELIVERY_QUEUED; /* the peer asks again */
+	leg_leave(leg);
+	k->phase = WORK_OVER;
+	work_end_if_over(k);
+}
+
+static void on_logged(struct work *k, struct leg *leg, int rc)
+{
+	if (!rc) {
+		k->logged = leg->durable = true;
+		execute(leg);
+		return;
+	}
+	if (rc == ERR_EXISTS && !k->logged && log_ask(k, on_known))
+		return;
+	leg->state = DELIVERY_QUEUED;
+	if (k->logged) {
+		leg_park(leg, STORE_PAUSE_US);
+		return;
+	}
+	log_warn("operation %s cannot be made durable here: %s", k->text, err_text(rc));
+	leg_leave(leg);
+	k->phase = WORK_OVER;
+	work_end_if_over(k);
+}
+
+static void run_own(struct leg *leg)
+{
+	struct work *k = leg->work;
+	bool once = operation_is_once(k->op);
+	struct name name;
+
+	if (k->op->kind != OPERATION_CREATE && own_name(k, &name) && !name.local_n) {
+		say(leg, "no-replica");
+		if (!k->logged) { /* nothing of it is known here yet */
+			leg_leave(leg);
+			k->phase = WORK_OVER;
+			work_end_if_over(k);
+		} else {
+			conclude(leg, DELIVERY_FAILED, SPAN(""));
+		}
+		return;
+	}
+	if (k->logged && (!once || leg->state == DELIVERY_SENT)) {
+		execute(leg);
+		return;
+	}
+	leg->state = once ? DELIVERY_SENT : DELIVERY_QUEUED;
+	if (!(k->logged ? log_sent(leg, on_logged) : log_begin(k, leg, on_logged)))
+		on_logged(k, leg, ERR_NOMEM);
+}
+
+void deliver_run(struct leg *leg)
+{
+	if (leg->target->own)
+		run_own(leg);
+	else
+		execute(leg);
+}
+
+/* ---- the begin ---------------------------------------------------------------------------------------------------------------- */
+
+/* A peer's, of a resource that is not known here yet, or not any more: it is not taken. */
+static bool is_premature(struct work *k, struct leg *own)
+{
+	struct name name;
+	bool known;
+
+	if (!k->received || k->logged || k->op->kind == OPERATION_CREATE)
+		return false;
+	known = own_name(k, &name);
+	if (known && name.deleted) {
+		own->state = DELIVERY_DONE;
+		say(own, "deleted");
+		return true;
+	}
+	if (!known)
+		say(own, "not-here-yet");
+	return !known;
+}
+
+static bool enter(struct work *k, struct leg *leg, size_t i)
+{
+	leg->target = target_of_site(k->r, k->op->sites[i]);
+	return leg->target && leg_enter(leg);
+}
+
+void deliver_begin(struct work *k)
+{
+	struct leg *own = work_own_leg(k);
+
+	k->phase = WORK_DELIVERING;
+	if (!k->logged)
+		k->received = true;
+	if (k->received && (!own || is_premature(k, own))) {
+		k->phase = WORK_OVER;
+		work_end_if_over(k);
+		return;
+	}
+	for (size_t i = 0; i < k->leg_count; i++) {
+		struct leg *leg = &k->legs[i];
+
+		if ((k->received && leg != own) || leg->lane || is_terminal(leg->state))
+			continue;
+		if (!enter(k, leg, i))
+			log_error("operation %s waits for a restart: no memory", k->text);
+	}
+	work_end_if_over(k);
+}

@@ -1,0 +1,231 @@
+/* The parts of the replicator:
+ *
+ *	replicator.c          its life, what comes in, who waits, the clock
+ *	replicator_lane.c     what may run: targets, lanes, pauses
+ *	replicator_admit.c    an operation of this site's: who executes it first, and what that means
+ *	replicator_deliver.c  an operation that is admitted: at this site's application, or on its way to another site
+ *	replicator_send.c     the request of one leg, and the reading of what an application answered
+ *	replicator_log.c      what is made durable
+ *	replicator_load.c     what is read back at the start
+ *
+ *	work   an operation that is not over at some site of its set
+ *	leg    the same at one site of the set
+ *	lane   the legs of one resource at one site, in the order of the log; the first of them may run
+ *	target a site, with its lanes
+ *
+ * What holds:
+ *  1. A leg is in its lane from when its turn is awaited until it is over; only the first of a lane is ever busy.
+ *  2. Nothing goes to an application before its operation is durable; what must not be executed twice not before its
+ *     leg is durable as sent.
+ *  3. A front is answered after what its answer promises is durable.
+ *  4. An operation's content is in memory while a leg of it runs, else only as far as REPLICATOR_CONTENT lets it. */
+#ifndef PROXY_REPLICATOR_INT_H
+#define PROXY_REPLICATOR_INT_H
+
+#include <uthash.h>
+
+#include "proxy/inner.h"
+#include "proxy/replication.h"
+#include "proxy/replicator.h"
+#include "replication/rules.h"
+
+#define REPLICATOR_FLIGHT 64         /* requests under way to one target */
+#define REPLICATOR_WAITING 16384     /* fronts that wait; more are refused */
+#define REPLICATOR_CONTENT (64u << 20) /* bytes of operations kept in memory that do not run */
+#define REPLICATOR_TICK_US 20000
+#define REPLICATOR_PATIENCE_US 5000000 /* a peer that delivers waits so long for its turn */
+#define REPLICATOR_REASON 512        /* bytes of what an application said of a refusal */
+
+struct leg;
+struct target;
+struct work;
+
+TAILQ_HEAD(leg_list, leg);
+
+struct lane {
+	UT_hash_handle hh;
+	struct target *target;
+	struct leg_list legs;
+	size_t key_n;
+	char key[];                  /* service, a NUL, the root's meta-identifier */
+};
+
+struct target {
+	struct target *next;
+	size_t index;                /* of all, in the order in which they were met */
+	bool own;
+	struct lane *lanes;
+	struct leg_list ready, parked;
+	unsigned flying, fails;
+	int64_t due_us, failed_us;   /* it is not reached: not before, since */
+	_Atomic size_t queued;       /* legs that are not over */
+	size_t site_n;
+	char site[OP_SITE_BYTES];
+};
+
+enum send_as { SEND_ADMISSION, SEND_DELIVERY, SEND_LOOK };
+enum leg_place { LEG_NOWHERE, LEG_READY, LEG_PARKED };
+
+struct leg {
+	struct work *work;
+	struct target *target;
+	struct lane *lane;           /* NULL: over, or not begun */
+	enum delivery_state state;
+	bool busy;                   /* being logged, loaded or executed */
+	bool durable;                /* the state is in the store */
+	bool asked;                  /* what the client named was not there when it was looked at */
+	bool was_sent;               /* before a restart */
+	uint64_t ticket;             /* the list race: it may be making a resource; 0: not */
+	enum send_as as;             /* the request under way */
+	enum leg_place place;
+	unsigned attempts, status;
+	int64_t pause_us, due_us;    /* how long it is to be parked; parked until */
+	int64_t refused_us;          /* for the first time */
+	char *error;                 /* of the last attempt, or NULL */
+	struct buf fields, operation; /* of the request under way */
+	struct inner_source source;
+	TAILQ_ENTRY(leg) in_lane, in_target;
+};
+
+enum work_phase {
+	WORK_NEW,        /* nothing is durable */
+	WORK_ADMITTING,  /* somebody is to execute it first */
+	WORK_COMMITTING, /* it is known what came of that */
+	WORK_DELIVERING,
+	WORK_OVER,
+};
+
+struct work {
+	UT_hash_handle hh;
+	char text[OP_ID_TEXT_BYTES]; /* of the operation */
+	struct replicator *r;
+	struct operation *op;
+	enum work_phase phase;
+	bool logged;                 /* its rows are in the store, or being written */
+	bool answered;               /* the front that had it admitted has its answer */
+	bool loading;
+	bool received;               /* a peer's: only the leg of this site */
+	bool revived;                /* from before a restart */
+	/* admission */
+	size_t candidate[OPERATION_SITES], candidate_count, candidate_at;
+	bool unknown;                /* somebody may have executed it */
+	unsigned unknown_status;
+	struct replicator_answer *answer; /* in the making */
+	struct rules_id shown;       /* its spans in the answer's arena */
+	bool creates;                /* an id was shown: it is a create now */
+	bool is_named;               /* and its operation says so */
+	bool followed;               /* a peer has admitted it, and delivers it */
+	enum admission forgotten;    /* nothing of it stays, for this reason */
+	STAILQ_HEAD(, replicator_wait) waits;
+	struct leg *legs;            /* as many as op->sites; a leg's target is NULL before it begins */
+	size_t leg_count;
+	TAILQ_ENTRY(work) link;      /* r->works, or r->again */
+	TAILQ_ENTRY(work) again;
+	bool is_again;
+};
+
+struct replicator {
+	struct replication *rep;
+	struct worker *w;
+	struct event *tick;
+	struct work *works;          /* by text */
+	struct target *targets;      /* newest first; appended under lock, read by any thread */
+	struct target *own;
+	pthread_mutex_t lock;
+	bool loaded, load_asked, closed;
+	STAILQ_HEAD(, replicator_submission) early; /* came before the log was read */
+	TAILQ_HEAD(, work) again;    /* their next step could not be taken */
+	_Atomic size_t waiting;
+	size_t content;              /* bytes of operations in memory */
+	int64_t swept_ms;            /* answers that had expired were dropped */
+};
+
+/* ---- replicator.c ---- */
+/* Something has changed: what may run is started, and the clock goes while something waits. */
+void replicator_go(struct replicator *r);
+struct work *work_find(struct replicator *r, const struct op_id *id);
+/* Takes a reference of op. NULL: no memory. */
+struct work *work_new(struct replicator *r, struct operation *op);
+/* Answers who waits with what answer says, which it takes; NULL: no memory. */
+void work_answer(struct work *k, struct replicator_answer *answer);
+/* Peers that wait are told what the leg of this site has come to; all, or those whose patience is over. */
+void work_tell_peers(struct work *k, bool all);
+/* Its legs are over. */
+void work_end_if_over(struct work *k);
+/* Its content need not be in memory for now. */
+void work_unload(struct work *k);
+/* Its next step is tried again at the next tick. */
+void work_again(struct work *k);
+struct replicator_answer *answer_new(void);
+struct replicator_answer *answer_problem(unsigned status, const char *type, const char *detail);
+struct leg *work_own_leg(struct work *k);
+const struct conf_service *replicator_service(const struct replicator *r, struct span name);
+
+/* ---- replicator_lane.c ---- */
+struct target *target_of_site(struct replicator *r, struct span site);
+/* Awaits its turn. False: no memory. */
+bool leg_enter(struct leg *leg) MUST_CHECK;
+/* It is over, or another one takes its place. */
+void leg_leave(struct leg *leg);
+/* Its turn has ended without its being over: again after a pause of its own. */
+void leg_park(struct leg *leg, int64_t pause_us);
+/* For good: until an operator says so. */
+void leg_hold(struct leg *leg);
+/* The site is not reached: nothing goes there for a while. */
+void target_failed(struct target *t);
+void target_reached(struct target *t);
+int64_t leg_pause_us(const struct leg *leg);
+/* Nothing before it in its lane is moving. */
+bool leg_is_stuck(const struct leg *leg);
+/* Starts what may run. */
+void targets_run(struct replicator *r);
+void targets_free(struct replicator *r);
+
+/* ---- replicator_admit.c ---- */
+void admit_begin(struct work *k);
+/* After a restart; at: the site that was asked. */
+void admit_revive(struct work *k, struct span at);
+void admit_step(struct work *k);
+void admit_run(struct leg *leg);
+void admit_judge(struct leg *leg, const struct inner_answer *a);
+/* Its lane does not move: the next site. */
+void admit_skip(struct leg *leg);
+void admit_commit(struct work *k);
+
+/* ---- replicator_deliver.c ---- */
+void deliver_begin(struct work *k);
+void deliver_run(struct leg *leg);
+void deliver_judge(struct leg *leg, const struct inner_answer *a);
+
+/* ---- replicator_send.c ---- */
+/* False: nothing was sent and nothing will be answered (no memory, or the worker stops). */
+bool leg_send(struct leg *leg, enum send_as as) MUST_CHECK;
+/* The leg has its turn: its operation's content is read if need be, then admit_run or deliver_run. */
+void leg_start(struct leg *leg);
+/* What the answer of this site's application shows. */
+enum rules_shown send_shown(struct work *k, struct arena *arena, const struct inner_answer *a, struct rules_id *id_r);
+/* A copy of head and content. */
+bool answer_take(struct replicator_answer *to, const struct inner_answer *a) MUST_CHECK;
+int64_t send_retry_after_us(const struct inner_answer *a);
+void leg_set_error(struct leg *leg, const struct inner_answer *a);
+
+/* ---- replicator_log.c: each calls done(k, leg, rc) once, or returns false ---- */
+typedef void log_done(struct work *k, struct leg *leg, int rc);
+/* Operation, intent or the resource that it makes, and the first leg. */
+bool log_begin(struct work *k, struct leg *leg, log_done *done) MUST_CHECK;
+bool log_sent(struct leg *leg, log_done *done) MUST_CHECK;
+/* What the admission came to: k->creates, states of legs. */
+bool log_admitted(struct work *k, log_done *done) MUST_CHECK;
+bool log_forget(struct work *k, log_done *done) MUST_CHECK;
+/* local: the id at the leg's site, empty where it shows none. */
+bool log_leg(struct leg *leg, struct span local, log_done *done) MUST_CHECK;
+/* Its content, into k->op. */
+bool log_load_content(struct leg *leg, log_done *done) MUST_CHECK;
+/* Everything that is not over; then r->loaded. */
+void log_load(struct replicator *r);
+/* What the store knows of an operation at this site, for a peer that delivers it once more. */
+bool log_ask(struct work *k, log_done *done) MUST_CHECK;
+/* A kept answer to the same Idempotency-Key: into k->answer. ERR_NOT_FOUND: none. */
+bool log_find_answer(struct work *k, log_done *done) MUST_CHECK;
+
+#endif

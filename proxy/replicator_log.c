@@ -1,0 +1,504 @@
+/* What is made durable, and read back.  A step is one batch of the store; its answer comes on the replicator's thread,
+ * after which the leg goes on.  When the worker has ended, answers are for nobody. */
+#include "proxy/replicator_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "replication/seal.h"
+#include "replication/store_view.h"
+
+#define ANSWERS_KEPT_MS (24 * 3600 * 1000LL)
+
+struct log_step {
+	struct replicator *r;
+	struct work *k;
+	struct leg *leg;
+	log_done *done;
+};
+
+static void on_logged(void *arg, int rc)
+{
+	struct log_step step = *(struct log_step *)arg;
+
+	free(arg);
+	if (step.r->closed)
+		return;
+	step.done(step.k, step.leg, rc);
+	replicator_go(step.r);
+}
+
+static bool submit(struct work *k, struct leg *leg, struct store_batch *batch, log_done *done)
+{
+	struct log_step *step = calloc(1, sizeof(*step));
+	int rc;
+
+	if (!step) {
+		store_batch_free(&batch);
+		return false;
+	}
+	*step = (struct log_step){ k->r, k, leg, done };
+	rc = store_submit(k->r->rep->store, &batch, k->r->w->answers, on_logged, step);
+	if (rc)
+		free(step);
+	return !rc;
+}
+
+/* ---- rows --------------------------------------------------------------------------------------------------------- */
+
+static struct span site_of(const struct leg *leg)
+{
+	return span_make(leg->target->site, leg->target->site_n);
+}
+
+static bool put_operation(struct store_batch *b, struct work *k)
+{
+	const struct operation *op = k->op;
+	struct span path = operation_path(op);
+	struct store_operation row = { .id = op->id, .key = op->key, .kind = op->kind, .clock = op->clock,
+		.method = op->method, .path = path, .query = span_from(op->target, path.n), .body = op->body,
+		.spool = op->spool, .body_bytes = (int64_t)op->body_bytes, .created_ms = op->created_ms };
+	struct buf sealed;
+	bool good;
+
+	buf_init(&sealed, NULL, 0);
+	good = !seal_add(k->r->rep->seal, op->fields, span_of(k->text), &sealed) && !sealed.failed;
+	row.headers = buf_span(&sealed);
+	if (good)
+		store_put_operation(b, &row);
+	buf_fini(&sealed);
+	return good;
+}
+
+static void put_delivery(struct store_batch *b, const struct leg *leg, struct span site)
+{
+	const struct store_delivery d = { .op = leg->work->op->id, .target = site, .state = leg->state,
+		.attempts = leg->attempts, .status = leg->status, .error = span_of(leg->error ? leg->error : "") };
+
+	store_put_delivery(b, &d);
+}
+
+static void put_replica(struct store_batch *b, const struct work *k, struct span site, struct span local,
+                        enum replica_state state, const char *reason)
+{
+	const struct store_replica row = { .key = k->op->key, .site = site, .local = local, .state = state,
+		.reason = span_of(reason) };
+
+	store_put_replica(b, &row);
+}
+
+static bool put_resource(struct store_batch *b, const struct work *k)
+{
+	struct store_resource row = { .key = k->op->key, .class = k->op->class, .created_ms = k->op->created_ms };
+	struct buf sites;
+	bool good;
+
+	buf_init(&sites, NULL, 0);
+	operation_add_sites(k->op, &sites);
+	row.sites = buf_span(&sites);
+	good = !sites.failed;
+	store_put_resource(b, &row);
+	buf_fini(&sites);
+	return good;
+}
+
+static void put_intent(struct store_batch *b, const struct work *k, const struct leg *leg)
+{
+	struct store_intent row = { .op = k->op->id, .class = k->op->class, .at = site_of(leg), .stage = leg->state,
+		.since_ms = k->op->created_ms };
+	struct buf sites;
+
+	buf_init(&sites, NULL, 0);
+	operation_add_sites(k->op, &sites);
+	row.sites = buf_span(&sites);
+	store_put_intent(b, &row);
+	buf_fini(&sites);
+}
+
+/* The meta-identifier, then the fields: what take_head reads. */
+static void add_head(const struct replicator_answer *a, struct buf *out)
+{
+	buf_add_span(out, a->meta);
+	buf_add_char(out, '\n');
+	for (size_t i = 0; i < a->head.field_count; i++)
+		buf_addf(out, "%.*s: %.*s\n", SPAN_ARG(a->head.fields[i].name), SPAN_ARG(a->head.fields[i].value));
+}
+
+static struct store_answer answer_row(const struct work *k)
+{
+	return (struct store_answer){ .key = k->op->answer_key, .fingerprint = k->op->fingerprint, .op = k->op->id,
+		                      .expires_ms = clock_wall_ms() + ANSWERS_KEPT_MS };
+}
+
+/* ---- steps -------------------------------------------------------------------------------------------------------- */
+
+bool log_begin(struct work *k, struct leg *leg, log_done *done)
+{
+	struct store_batch *b = store_batch_new();
+
+	if (!b || !put_operation(b, k)) {
+		store_batch_free(&b);
+		return false;
+	}
+	put_delivery(b, leg, site_of(leg));
+	if (!k->received) {
+		put_intent(b, k, leg);
+		if (k->op->answer_key.n) {
+			const struct store_answer row = answer_row(k);
+
+			store_add_answer(b, &row);
+		}
+	} else if (k->op->kind == OPERATION_CREATE) {
+		if (!put_resource(b, k))
+			goto nomem;
+		for (size_t i = 0; i < k->op->site_count; i++)
+			put_replica(b, k, k->op->sites[i], SPAN(""),
+			            span_eq(k->op->sites[i], k->op->admitted) ? REPLICA_SYNCED : REPLICA_QUEUED, "");
+	}
+	return submit(k, leg, b, done);
+nomem:
+	store_batch_free(&b);
+	return false;
+}
+
+bool log_sent(struct leg *leg, log_done *done)
+{
+	struct work *k = leg->work;
+	struct store_batch *b = store_batch_new();
+
+	if (!b)
+		return false;
+	put_delivery(b, leg, site_of(leg));
+	if (k->phase == WORK_ADMITTING || !k->answered)
+		put_intent(b, k, leg);
+	return submit(k, leg, b, done);
+}
+
+/* Where the resource stands at a site, now that this leg is as it is. */
+static void put_standing(struct store_batch *b, const struct leg *leg, struct span site, struct span local)
+{
+	static const struct { enum replica_state state; const char *reason; } standing[DELIVERY_STATES_] = {
+		[DELIVERY_QUEUED] = { REPLICA_QUEUED, "" },
+		[DELIVERY_SENT] = { REPLICA_QUEUED, "" },
+		[DELIVERY_DONE] = { REPLICA_SYNCED, "" },
+		[DELIVERY_FAILED] = { REPLICA_FAILED, "refused" },
+		[DELIVERY_HELD] = { REPLICA_HELD, "credentials" },
+		[DELIVERY_IN_DOUBT] = { REPLICA_IN_DOUBT, "outcome-unknown" },
+		[DELIVERY_UNDOING] = { REPLICA_UNDOING, "" },
+		[DELIVERY_DROPPED] = { REPLICA_FAILED, "dropped" },
+	};
+	const struct work *k = leg->work;
+	/* while others of its lane wait, it is not there yet */
+	const struct leg *next = leg->state == DELIVERY_DONE && leg->lane ? TAILQ_NEXT(leg, in_lane) : NULL;
+	bool more = next && next->work->phase == WORK_DELIVERING && !next->work->received;
+
+	put_replica(b, k, site, local, more ? REPLICA_QUEUED : standing[leg->state].state,
+	            more ? "writes-wait" : standing[leg->state].reason);
+}
+
+/* A deleted resource has no standing any more; a weak one that was tried in vain no replica. */
+static void put_after(struct store_batch *b, const struct leg *leg, struct span site, struct span local)
+{
+	const struct work *k = leg->work;
+	const struct operation *op = k->op;
+
+	if (op->kind == OPERATION_DELETE)
+		return;
+	if (leg->state == DELIVERY_DROPPED && op->class == CLASS_WEAK && op->kind == OPERATION_CREATE)
+		store_drop_replica(b, &op->key, site);
+	else
+		put_standing(b, leg, site, local);
+}
+
+/* A rule that the answer stands for, where there is none. */
+static void put_learned(struct store_batch *b, struct work *k)
+{
+	const struct conf_service *svc = replicator_service(k->r, k->op->key.service);
+	struct store_rule row;
+
+	if (svc && k->answer && k->shown.id.n && replication_learn(k->r->rep, svc, &k->shown, &k->answer->arena, &row))
+		store_put_rule(b, &row);
+}
+
+bool log_admitted(struct work *k, log_done *done)
+{
+	struct store_batch *b = store_batch_new();
+	const struct operation *op = k->op;
+	bool good = b != NULL;
+
+	if (good && k->creates) {
+		store_drop_operation(b, &op->id);
+		good = put_operation(b, k) && put_resource(b, k);
+	} else if (good) {
+		store_drop_intent(b, &op->id);
+	}
+	if (good && k->creates && !k->followed)
+		put_learned(b, k);
+	for (size_t i = 0; good && i < k->leg_count; i++) {
+		struct leg *leg = &k->legs[i];
+		bool own = span_eq(op->sites[i], k->r->rep->site);
+
+		if (k->followed && !own) { /* the peer's to deliver */
+			put_replica(b, k, op->sites[i], SPAN(""), REPLICA_SYNCED, "");
+			continue;
+		}
+		put_delivery(b, leg, op->sites[i]);
+		put_after(b, leg, op->sites[i], own && k->creates ? k->shown.id : SPAN(""));
+	}
+	if (good && op->kind == OPERATION_DELETE)
+		store_set_deleted(b, &op->key, op->clock);
+	if (good && op->answer_key.n && k->answer && !k->answer->problem) {
+		struct store_answer row = answer_row(k);
+		struct buf head;
+
+		buf_init(&head, NULL, 0);
+		add_head(k->answer, &head);
+		row.status = k->answer->status;
+		row.headers = buf_span(&head);
+		row.body = k->answer->content;
+		good = !head.failed;
+		store_set_answer(b, &row);
+		buf_fini(&head);
+	}
+	if (!good) {
+		store_batch_free(&b);
+		return false;
+	}
+	return submit(k, NULL, b, done);
+}
+
+bool log_forget(struct work *k, log_done *done)
+{
+	struct store_batch *b = store_batch_new();
+
+	if (!b)
+		return false;
+	store_drop_operation(b, &k->op->id);
+	if (k->op->answer_key.n) { /* the same request may be made anew */
+		struct store_answer row = answer_row(k);
+
+		row.expires_ms = 1;
+		store_set_answer(b, &row);
+		store_drop_answers(b, clock_wall_ms());
+	}
+	return submit(k, NULL, b, done);
+}
+
+bool log_leg(struct leg *leg, struct span local, log_done *done)
+{
+	struct work *k = leg->work;
+	struct store_batch *b = store_batch_new();
+
+	if (!b)
+		return false;
+	put_delivery(b, leg, site_of(leg));
+	put_after(b, leg, site_of(leg), local);
+	if (k->op->kind == OPERATION_DELETE && leg->target->own && leg->state == DELIVERY_DONE)
+		store_set_deleted(b, &k->op->key, k->op->clock);
+	return submit(k, leg, b, done);
+}
+
+/* ---- content ------------------------------------------------------------------------------------------------------ */
+
+struct content {
+	struct log_step step;
+	struct op_id id;
+	struct arena arena;
+	struct store_operation row;
+};
+
+static int read_content(struct store_reader *reader, void *arg)
+{
+	struct content *c = arg;
+
+	return store_read_operation(reader, &c->id, &c->arena, &c->row);
+}
+
+/* The row's content into the work's operation, which so far says only what it is. */
+static int take_content(struct work *k, const struct store_operation *row)
+{
+	struct operation *op = k->op;
+	struct buf fields;
+	int rc;
+
+	buf_init(&fields, NULL, 0);
+	rc = seal_remove(k->r->rep->seal, row->headers, span_of(k->text), &fields);
+	if (!rc && (!operation_keep(op, &op->fields, buf_span(&fields)) || !operation_keep(op, &op->body, row->body) ||
+	            !operation_keep(op, &op->spool, row->spool)))
+		rc = ERR_NOMEM;
+	if (!rc)
+		k->r->content += op->fields.n + op->body.n;
+	seal_wipe(&fields);
+	op->body_bytes = (uint64_t)row->body_bytes;
+	return rc;
+}
+
+static void on_content(void *arg, int rc)
+{
+	struct content *c = arg;
+	struct log_step step = c->step;
+
+	if (!step.r->closed) {
+		step.k->loading = false;
+		if (!rc && !step.k->op->fields.n)
+			rc = take_content(step.k, &c->row);
+		step.done(step.k, step.leg, rc);
+		replicator_go(step.r);
+	}
+	arena_fini(&c->arena);
+	free(c);
+}
+
+bool log_load_content(struct leg *leg, log_done *done)
+{
+	struct work *k = leg->work;
+	struct content *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return false;
+	c->step = (struct log_step){ k->r, k, leg, done };
+	c->id = k->op->id;
+	arena_init(&c->arena, NULL, 0, 4u << 20);
+	if (store_submit_read(k->r->rep->store, read_content, k->r->w->answers, on_content, c)) {
+		arena_fini(&c->arena);
+		free(c);
+		return false;
+	}
+	k->loading = true;
+	return true;
+}
+
+/* ---- what is known of one that comes once more --------------------------------------------------------------------- */
+
+struct known {
+	struct log_step step;
+	struct span site;
+	struct op_id id;
+	struct arena arena;
+	struct store_delivery d;
+	struct store_answer answer;
+	struct span key;
+};
+
+static int take_delivery(void *arg, const struct store_delivery *d)
+{
+	struct known *n = arg;
+
+	if (!span_eq(d->target, n->site))
+		return 0;
+	n->d = *d;
+	n->d.error = arena_dup(&n->arena, d->error);
+	return n->d.error.p ? 0 : ERR_NOMEM;
+}
+
+static int read_known(struct store_reader *reader, void *arg)
+{
+	struct known *n = arg;
+
+	return n->key.n ? store_read_answer(reader, n->key, &n->arena, &n->answer)
+	                : store_view_deliveries(reader, &n->id, take_delivery, n);
+}
+
+static void set_error(struct leg *leg, struct span error)
+{
+	free(leg->error);
+	leg->error = error.n ? strndup(error.p, error.n) : NULL;
+}
+
+static int take_head(struct replicator_answer *a, struct span text)
+{
+	struct span line, copy = arena_dup(&a->arena, text);
+	size_t lines = 0;
+
+	for (size_t i = 0; i < text.n; i++)
+		lines += text.p[i] == '\n';
+	a->head.fields = arena_zalloc(&a->arena, (lines + 1) * sizeof(*a->head.fields));
+	if (!copy.p || !a->head.fields || !span_split(&copy, '\n', &a->meta))
+		return ERR_NOMEM;
+	while (copy.n && span_split(&copy, '\n', &line)) {
+		struct http_field *f = &a->head.fields[a->head.field_count];
+
+		f->name = span_head(line, span_find(line, ':'));
+		f->value = span_trim(span_from(line, f->name.n + 1));
+		f->id = http_field_id(f->name);
+		a->head.field_count += f->name.n > 0;
+	}
+	return 0;
+}
+
+static int take_answer(struct work *k, const struct store_answer *row, struct span fingerprint)
+{
+	struct replicator_answer *a;
+
+	if (!span_eq(row->fingerprint, fingerprint))
+		a = answer_problem(422, "idempotency-key", "this Idempotency-Key was used with another body");
+	else if (!row->status)
+		a = answer_problem(409, "in-progress", "a request with this Idempotency-Key is under way");
+	else
+		a = answer_new();
+	if (a && !a->problem) {
+		a->status = a->head.status = row->status;
+		a->content = arena_dup(&a->arena, row->body);
+		if (take_head(a, row->headers) || !a->content.p)
+			replicator_answer_free(&a);
+	}
+	replicator_answer_free(&k->answer);
+	k->answer = a;
+	return a ? 0 : ERR_NOMEM;
+}
+
+static void on_known(void *arg, int rc)
+{
+	struct known *n = arg;
+	struct log_step step = n->step;
+	struct leg *own;
+
+	if (!step.r->closed) {
+		own = work_own_leg(step.k);
+		step.k->loading = false;
+		if (!rc && n->key.n) {
+			rc = take_answer(step.k, &n->answer, step.k->op->fingerprint);
+		} else if (!rc && own) {
+			own->state = n->d.state;
+			own->status = n->d.status;
+			set_error(own, n->d.error);
+		}
+		step.done(step.k, step.leg, rc);
+		replicator_go(step.r);
+	}
+	arena_fini(&n->arena);
+	free(n);
+}
+
+static bool ask(struct work *k, struct span key, log_done *done)
+{
+	struct known *n = calloc(1, sizeof(*n));
+
+	if (!n)
+		return false;
+	n->step = (struct log_step){ k->r, k, NULL, done };
+	n->site = k->r->rep->site;
+	n->id = k->op->id;
+	arena_init(&n->arena, NULL, 0, 4u << 20);
+	if (key.n)
+		n->key = arena_dup(&n->arena, key);
+	if ((key.n && !n->key.p) || store_submit_read(k->r->rep->store, read_known, k->r->w->answers, on_known, n)) {
+		arena_fini(&n->arena);
+		free(n);
+		return false;
+	}
+	k->loading = true;
+	return true;
+}
+
+bool log_ask(struct work *k, log_done *done)
+{
+	return ask(k, SPAN(""), done);
+}
+
+bool log_find_answer(struct work *k, log_done *done)
+{
+	return ask(k, k->op->answer_key, done);
+}
