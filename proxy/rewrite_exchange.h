@@ -10,6 +10,11 @@
 /* The service is known: what does the path name?  Before the scope is interpreted. */
 int rewrite_begin(struct exchange *x) MUST_CHECK;
 void rewrite_fini(struct exchange *x);
+/* From another site, or from the log: other services' ids were exchanged where it began. */
+static inline bool rewrite_came_canonical(const struct exchange *x)
+{
+	return x->from_mesh || x->inner;
+}
 /* The path names a resource with a mesh id. */
 bool rewrite_names_resource(const struct exchange *x);
 /* x->sites are the scope's, or the default's: they become those that can answer, or there is an answer already (an

@@ -40,7 +40,7 @@ void rewrite_up_end(struct exchange *x)
 /* Nothing is exchanged on this way. */
 static bool is_idle(const struct exchange *x)
 {
-	return !exchange_is_local(x) && x->from_mesh;
+	return !exchange_is_local(x) && rewrite_came_canonical(x);
 }
 
 int rewrite_up_begin(struct exchange *x)
@@ -57,7 +57,7 @@ int rewrite_up_begin(struct exchange *x)
 	if (!rw->up_look || rewrite_look_init(rw->up_look, x->w, x->svc->name,
 	                                      exchange_is_local(x) ? REWRITE_UP : REWRITE_ACROSS, &rw->target, &rules))
 		return ERR_NOMEM;
-	rw->up_look->foreign = !x->from_mesh;
+	rw->up_look->foreign = !rewrite_came_canonical(x);
 	rw->up = splice_new(rw->up_body, rules, rewrite_look_up, rw->up_look);
 	if (!rw->up)
 		return ERR_NOMEM;
@@ -88,7 +88,7 @@ static bool add_query(struct exchange *x, struct span query, struct buf *out)
 		return false;
 	good = !rewrite_look_init(l, x->w, x->svc->name, exchange_is_local(x) ? REWRITE_UP : REWRITE_ACROSS, &rw->target,
 	                          &rules);
-	l->foreign = !x->from_mesh;
+	l->foreign = !rewrite_came_canonical(x);
 	good = good && splice_once(SPLICE_LINK, rules, rewrite_look_up, l, query, out);
 	rewrite_look_fini(l);
 	return good;

@@ -72,13 +72,13 @@ int rewrite_begin(struct exchange *x)
 	if (!count && !may_hold_meta(x->req.path))
 		return 0;
 	rw = arena_zalloc(&x->arena, sizeof(*rw));
-	if (!rw || !rewrite_path_target(n, &x->arena, x->svc->name, x->req.path, !x->from_mesh, &rw->target))
+	if (!rw || !rewrite_path_target(n, &x->arena, x->svc->name, x->req.path, !rewrite_came_canonical(x), &rw->target))
 		return no_memory(x);
 	if (!count && rw->target.seen == REWRITE_NOTHING)
 		return 0;
 	buf_init(&rw->up_out, NULL, 0);
 	buf_init(&rw->down_out, NULL, 0);
-	if (count && (!x->from_mesh || names_service(n, x->svc->name))) /* another site has exchanged what is not ours */
+	if (count && (!rewrite_came_canonical(x) || names_service(n, x->svc->name))) /* another site has exchanged what is not ours */
 		rw->up_body = rewrite_body_of(&x->req);
 	x->rw = rw;
 	return 0;
