@@ -22,6 +22,7 @@
 	X(X_CONNECT, connect) /* a connection to it is being made */ \
 	X(X_SEND, send)       /* the request head goes out */ \
 	X(X_AWAIT, await)     /* the request body goes out, the response head is awaited */ \
+	X(X_HOLD, hold)       /* a response waits whose ids are about to get their names */ \
 	X(X_RELAY, relay)     /* the response goes to the client */ \
 	X(X_TUNNEL, tunnel)   /* after 101: bytes both ways */ \
 	X(X_REPLY, reply)     /* an answer of the proxy's own goes to the client */ \
@@ -266,6 +267,8 @@ enum splice_result exchange_splice(struct exchange *x, enum exchange_way way);
 
 /* exchange_response.c */
 void exchange_on_response_bytes(struct exchange *x);
+/* The response is an answer: to the client with it, if it can be passed on. */
+void exchange_pass_response(struct exchange *x);
 /* The response cannot be completed: the client's connection is reset. */
 void exchange_cut_short(struct exchange *x, const char *reason);
 

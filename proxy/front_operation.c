@@ -97,7 +97,7 @@ static int begin_splice(struct exchange *x)
 
 	if (!x->rw || x->rw->up_body == SPLICE_NONE || x->from_mesh || f->splice)
 		return 0;
-	if (rewrite_look_init(&f->look, x->w, x->svc->name, REWRITE_ACROSS, NULL, &rules))
+	if (rewrite_look_init(&f->look, x->w, x->svc, REWRITE_ACROSS, NULL, &rules))
 		return ERR_NOMEM;
 	f->splice = splice_new(x->rw->up_body, rules, rewrite_look_up, &f->look);
 	return f->splice ? 0 : ERR_NOMEM;

@@ -380,6 +380,8 @@ int heads_add_response(struct exchange *x, struct buf *out)
 	add_served_by(x, out);
 	if (x->replicated)
 		front_add_partial_field(x, out);
+	if (x->rw)
+		rewrite_add_fields(x, out);
 	if (!http_find(&x->res, HTTP_DATE)) /* RFC 9110 6.6.1 */
 		add_date(out);
 	if (x->from_mesh && x->proxy_error)

@@ -47,7 +47,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/probe.c proxy/probe.h \
 	proxy/reload.c proxy/reload.h \
 	proxy/rewrite.h proxy/rewrite_int.h proxy/rewrite_exchange.h \
-	proxy/replication_rules.c proxy/rewrite_inflate.c proxy/rewrite_path.c proxy/rewrite_request.c proxy/rewrite_response.c \
+	proxy/replication_rules.c proxy/rewrite_hold.c proxy/rewrite_inflate.c proxy/rewrite_path.c proxy/rewrite_request.c proxy/rewrite_response.c \
 	proxy/rewrite_route.c proxy/rewrite_rules.c proxy/rewrite_text.c \
 	proxy/operation.c proxy/operation.h \
 	proxy/replication.c proxy/replication.h \

@@ -331,8 +331,6 @@ static void take(struct replicator *r, struct operation *op, enum replicator_tas
 		deliver_begin(k);
 }
 
-static void arm(struct replicator *r);
-
 static void run_submission(struct post *post)
 {
 	struct replicator_submission *s = container_of(post, struct replicator_submission, post);
@@ -347,8 +345,7 @@ static void run_submission(struct post *post)
 		return;
 	} else {
 		take(r, s->op, s->task, s->wait);
-		targets_run(r);
-		arm(r);
+		replicator_go(r);
 	}
 	operation_unref(&s->op);
 	free(s);
@@ -393,6 +390,12 @@ static void arm(struct replicator *r)
 
 	if (!r->closed && has_to_look(r) && !event_pending(r->tick, EV_TIMEOUT, NULL))
 		event_add(r->tick, &soon);
+}
+
+void replicator_go(struct replicator *r)
+{
+	targets_run(r);
+	arm(r);
 }
 
 static void take_early(struct replicator *r)
@@ -452,8 +455,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	if (atomic_load(&r->waiting))
 		HASH_ITER(hh, r->works, k, next)
 			look_after(k);
-	targets_run(r);
-	arm(r);
+	replicator_go(r);
 }
 
 /* ---- life ----------------------------------------------------------------------------------------------------------- */

@@ -141,6 +141,8 @@ struct replicator {
 };
 
 /* ---- replicator.c ---- */
+/* Something has changed: what may run is started, and the clock goes while something waits. */
+void replicator_go(struct replicator *r);
 struct work *work_find(struct replicator *r, const struct op_id *id);
 /* Takes a reference of op. NULL: no memory. */
 struct work *work_new(struct replicator *r, struct operation *op);

@@ -27,7 +27,7 @@ static void on_logged(void *arg, int rc)
 	if (step.r->closed)
 		return;
 	step.done(step.k, step.leg, rc);
-	targets_run(step.r);
+	replicator_go(step.r);
 }
 
 static bool submit(struct work *k, struct leg *leg, struct store_batch *batch, log_done *done)
@@ -345,7 +345,7 @@ static void on_content(void *arg, int rc)
 		if (!rc && !step.k->op->fields.n)
 			rc = take_content(step.k, &c->row);
 		step.done(step.k, step.leg, rc);
-		targets_run(step.r);
+		replicator_go(step.r);
 	}
 	arena_fini(&c->arena);
 	free(c);
@@ -466,7 +466,7 @@ static void on_known(void *arg, int rc)
 			set_error(own, n->d.error);
 		}
 		step.done(step.k, step.leg, rc);
-		targets_run(step.r);
+		replicator_go(step.r);
 	}
 	arena_fini(&n->arena);
 	free(n);

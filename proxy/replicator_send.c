@@ -98,7 +98,7 @@ static void on_answer(void *arg, const struct inner_answer *a)
 		admit_judge(leg, a);
 	else
 		deliver_judge(leg, a);
-	targets_run(r);
+	replicator_go(r);
 }
 
 /* ---- its turn ---------------------------------------------------------------------------------------------------------- */

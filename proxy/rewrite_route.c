@@ -2,35 +2,48 @@
  *
  *	replica here                        here, else the nearest live one
  *	replica here, still on its way      the nearest live one, else 503 with Retry-After
+ *	replica here, changes on their way  the nearest live one, else, to read, here: X-Scope-Stale
  *	replica elsewhere                   the nearest live one
  *	M not known here                    the scope's site, else its home, else 503; never the local application
  *	a scope for the service             its sites, in its order; none of them has it: 404
  *	deleted                             410
  *	the local id of a replica           404
  *
+ * A request of our own (inner.h) for the instance here is executed if all it names is here, else not at all.
  * A request that came from another site goes to none that it has passed.  There a site that the scope named
  * (X-Scopemesh-Named) answers for itself; one that was asked as the home sends it on. */
 #include "proxy/front.h"
 #include "proxy/rewrite_exchange.h"
 
+#include "proxy/replication.h"
 #include "replication/metaid.h"
 
 #define RETRY_AFTER_S 2
 
 /* ---- what the path names ---- */
 
-/* Without names only a mesh id in the path is of interest: 36 characters, the version in the fifteenth.  What is
- * percent-encoded is looked at. */
-static bool may_hold_meta(struct span path)
+static bool is_number(struct span s)
 {
-	struct span rest = path, segment;
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return false;
+	return s.n >= NAME_LONG;
+}
 
-	if (path.n <= METAID_TEXT_BYTES)
+/* Without names only a mesh id in the path is of interest: 36 characters, the version in the fifteenth, or, where there are
+ * rules, which may say so, a long number.  What is percent-encoded is looked at. */
+static bool may_hold_meta(const struct exchange *x)
+{
+	struct span path = x->req.path, rest = path, segment;
+	bool integers = rules_count(x->svc->rules) > 0;
+
+	if (path.n <= (integers ? NAME_LONG : METAID_TEXT_BYTES))
 		return false;
 	if (span_find(path, '%') < path.n)
 		return true;
 	while (span_split(&rest, '/', &segment))
-		if (segment.n >= METAID_TEXT_BYTES && memmem(segment.p, segment.n, "-8", 2))
+		if ((segment.n >= METAID_TEXT_BYTES && memmem(segment.p, segment.n, "-8", 2)) ||
+		    (integers && is_number(segment)))
 			return true;
 	return false;
 }
@@ -63,22 +76,45 @@ static int no_memory(struct exchange *x)
 	return ERR_NOMEM;
 }
 
+/* With the rules as they are now. */
+static bool walk(struct exchange *x, struct rewrite_target *t)
+{
+	bool foreign = !x->from_mesh && !x->inner;
+	struct rewrite_rules *r;
+	bool good;
+
+	if (!names_count(x->w->names))
+		return rewrite_walk(x->w->names, x->svc->rules, &x->arena, x->svc->name, x->req.path, foreign, t);
+	r = rewrite_rules_get(x->w, x->svc);
+	good = r && rewrite_walk(x->w->names, r->rules, &x->arena, x->svc->name, x->req.path, foreign, t);
+	rewrite_rules_unref(&r);
+	return good;
+}
+
+/* What is not there yet may be by the time of the answer. */
+static bool has_creates(const struct exchange *x)
+{
+	struct replication *rep = x->w->replication;
+
+	return rep && atomic_load_explicit(&rep->creates_count, memory_order_relaxed);
+}
+
 int rewrite_begin(struct exchange *x)
 {
 	struct names *n = x->w->names;
 	struct rewrite *rw;
 	size_t count = names_count(n);
 
-	if (!count && !may_hold_meta(x->req.path))
+	if (!count && !may_hold_meta(x) && !has_creates(x))
 		return 0;
 	rw = arena_zalloc(&x->arena, sizeof(*rw));
-	if (!rw || !rewrite_path_target(n, &x->arena, x->svc->name, x->req.path, !rewrite_came_canonical(x), &rw->target))
+	if (!rw || !walk(x, &rw->target))
 		return no_memory(x);
-	if (!count && rw->target.seen == REWRITE_NOTHING)
+	if (!count && rw->target.seen == REWRITE_NOTHING && !has_creates(x))
 		return 0;
 	buf_init(&rw->up_out, NULL, 0);
 	buf_init(&rw->down_out, NULL, 0);
-	if (count && (!rewrite_came_canonical(x) || names_service(n, x->svc->name))) /* another site has exchanged what is not ours */
+	if (count && ((!x->from_mesh && !x->inner) || names_service(n, x->svc->name))) /* who sends them has exchanged others' */
 		rw->up_body = rewrite_body_of(&x->req);
 	x->rw = rw;
 	return 0;
@@ -154,6 +190,13 @@ bool rewrite_is_usable_here(const struct name *name)
 	       (name->state == REPLICA_SYNCED || name->state == REPLICA_CONFLICT || name->state == REPLICA_HELD);
 }
 
+/* It has it, but not all that happened to it.  Between sites that is no answer: who asks may know a better place. */
+static bool is_stale_here(const struct exchange *x, const struct name *name)
+{
+	return !x->from_mesh && exchange_is_safe(x) && name->here && name->local_n &&
+	       (name->state == REPLICA_QUEUED || name->state == REPLICA_IN_DOUBT || name->state == REPLICA_FAILED);
+}
+
 static bool has_passed(struct exchange *x, size_t site)
 {
 	struct span rest = x->trace, member;
@@ -209,16 +252,20 @@ static int use(struct exchange *x, size_t *sites, size_t count)
 static int route_named(struct exchange *x, const struct name *name)
 {
 	size_t local = x->view->reg->local, count = 0;
-	bool waits = false;
+	bool waits = false, stale = false;
 
 	for (size_t i = 0; i < x->site_count; i++) {
 		size_t site = x->sites[i];
 
+		stale |= site == local && !rewrite_is_usable_here(name) && is_stale_here(x, name);
 		waits |= site == local && name->here && !rewrite_is_usable_here(name);
 		if (!has_passed(x, site) && (site == local ? rewrite_is_usable_here(name) : holds(x, name, site)))
 			x->sites[count++] = site;
 	}
 	x->rw->named = true;
+	if (stale)
+		x->sites[count++] = local;
+	x->rw->stale = stale;
 	if (!count)
 		return waits ? still_on_its_way(x) : not_there(x);
 	x->rw->retry_after_s = waits ? RETRY_AFTER_S : 0;
@@ -242,6 +289,9 @@ static int route_known(struct exchange *x, const struct name *name)
 	while (count < x->view->reg->site_count && next_site(x, &rest, &site))
 		if (site != local && !has_passed(x, site))
 			add_by_distance(x, sites, &count, here, site);
+	x->rw->stale = !here && is_stale_here(x, name);
+	if (x->rw->stale)
+		sites[count++] = local;
 	if (!count)
 		return name->here ? still_on_its_way(x) : refuse(x, 503, "unreachable", "no site that holds a replica of this "
 		                                                                        "resource can be asked from here");
@@ -306,10 +356,23 @@ static int route_unknown(struct exchange *x)
 	return use(x, sites, 1);
 }
 
+/* All that the request names is here, under the ids that it will be told by. */
+static int route_inner(struct exchange *x)
+{
+	const struct rewrite_target *t = &x->rw->target;
+
+	if ((t->seen == REWRITE_NOTHING || t->seen == REWRITE_KNOWN) && t->local.p)
+		return 0;
+	return refuse(x, 503, "no-replica", t->seen == REWRITE_DELETED ? "this resource was deleted"
+	                                                               : "the instance here has no replica of this resource");
+}
+
 int rewrite_route(struct exchange *x)
 {
 	struct rewrite *rw = x->rw;
 
+	if (x->inner)
+		return route_inner(x);
 	if (!rewrite_names_resource(x))
 		return 0;
 	rw->named = x->from_mesh ? http_find_name(&x->req, SPAN("X-Scopemesh-Named")) != NULL : x->scope_binds;

@@ -476,9 +476,9 @@ int route_request(struct exchange *x)
 		return answer_last_hop(x);
 	if (x->s->kind == LISTEN_MESH) {
 		rc = route_from_mesh(x);
-	} else if (x->inner) { /* whether it goes round in circles was judged when it came in, and where it goes is said */
+	} else if (x->inner) { /* whether it goes round in circles was judged when it came in */
 		rc = inner_route(x);
-		if (!rc)
+		if (!rc && x->op == OP_LOCAL) /* another site translates for itself */
 			rc = name_resource(x);
 	} else if (!(rc = find_service_by_path(x)) && !(rc = check_loop(x)) && !(rc = name_resource(x))) {
 		let_watch(x);
@@ -487,7 +487,7 @@ int route_request(struct exchange *x)
 	piggyback_bare(&x->req, x->view->conf);
 	if (!rc)
 		rc = front_route(x);
-	if (!rc && x->rw && !x->front && !x->inner)
+	if (!rc && x->rw && !x->front)
 		rc = rewrite_route(x);
 	if (!rc && correlate_complete(x))
 		return refuse(x, 431, "too-large", "the request needs more memory than a request may use");

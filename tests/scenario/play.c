@@ -20,12 +20,15 @@
  *	  c expect "TEXT"            what came holds TEXT; everything up to its end is consumed
  *	  c expect-not "TEXT"
  *	  c expect-nothing
+ *	  u expect-unread            the proxy has left something unread
  *	  c expect-open | expect-end | expect-close | expect-reset
  *	  u drip "BYTES"             the same as send, byte for byte
  *	  names                      this site takes part in replication, and knows of nothing so far
  *	  name SERVICE COLLECTION META LOCAL SITES STATE
  *	                             it knows this resource; LOCAL "-": none here; SITES: dc1,dc2, "+" for a blank;
  *	                             STATE also "deleted"
+ *	  create N SERVICE           create number N (0 to 7) begins at this site's application: its name is on its way
+ *	  created N SERVICE          it has its name now, or will have none
  *	  no-dial                    the proxy is connecting nowhere
  *	  time 1500ms                time passes
  */
@@ -36,6 +39,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "proxy/replication.h"
 
 #define LINE_BYTES 4096
 
@@ -208,6 +213,9 @@ static bool end_verb(struct play *p, int line, struct bed_end *e, const char *ve
 	else if (!strcmp(verb, "expect-nothing")) {
 		if (buf_len(&e->from_proxy))
 			fail(p, line, "unexpected bytes:", buf_cstr(&e->from_proxy));
+	} else if (!strcmp(verb, "expect-unread")) {
+		if (!buf_len(&e->to_proxy))
+			fail(p, line, "all was read", "");
 	} else if (!strncmp(verb, "expect-", 7))
 		expect_state(p, line, e, verb);
 	else
@@ -233,6 +241,20 @@ static int64_t read_time(const char *arg)
 	double n = strtod(arg, &unit);
 
 	return (int64_t)(n * (!strcmp(unit, "us") ? 1 : !strcmp(unit, "ms") ? 1000 : 1000000));
+}
+
+/* "0 notes" */
+static void create(struct play *p, int line, const char *verb, const char *service, bool begins)
+{
+	unsigned n = (unsigned)(*verb - '0');
+	struct replication *rep = n < PLAY_CREATES ? bed_replication(&p->bed) : NULL;
+
+	if (!rep)
+		fail(p, line, "no create:", verb);
+	else if (begins)
+		p->creates[n] = replication_create_begins(rep, span_of(service));
+	else
+		replication_create_ended(rep, span_of(service), p->creates[n]);
 }
 
 static void command(struct play *p, int line, char *text)
@@ -269,6 +291,8 @@ static void command(struct play *p, int line, char *text)
 		text = verb;
 		text[strlen(text)] = *arg ? ' ' : '\0'; /* strsep took the blank behind it */
 		add_name(p, line, text);
+	} else if ((!strcmp(word, "create") || !strcmp(word, "created")) && verb) {
+		create(p, line, verb, arg, word[6] != 'd');
 	} else if (!strcmp(word, "no-dial")) {
 		if (play_next_dial(p))
 			fail(p, line, "the proxy dials", "");

@@ -15,12 +15,15 @@ struct script {
 	size_t count;
 };
 
+#define PLAY_CREATES 8
+
 struct play {
 	const struct script *script;
 	struct bed bed;
 	bool tolerant;              /* what does not come as expected is passed over, not a failure */
 	struct { char name[16]; struct bed_end *end; } names[BED_ENDS];
 	size_t name_count, dials_seen;
+	uint64_t creates[PLAY_CREATES]; /* their tickets */
 	char why[512];
 	bool failed;
 };
