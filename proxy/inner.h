@@ -35,8 +35,8 @@ struct inner_answer {
 	unsigned status;              /* 0: none came */
 	const char *reason;           /* of what is no answer: the type of a proxy's own, or a short fixed word */
 	bool by_proxy;                /* this site's proxy or the other's made it */
-	const struct http_head *head; /* as it came; NULL: none came, or this proxy made the answer */
-	struct span body;             /* decoded from its framing, otherwise as it came */
+	const struct http_head *head; /* as it came, but for the gzip that was taken off; NULL: none came, or this proxy made the answer */
+	struct span body;             /* decoded from its framing, gzip taken off, otherwise as it came */
 	bool body_cut;                /* there was more of it */
 };
 

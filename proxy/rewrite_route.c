@@ -30,22 +30,37 @@ static bool is_number(struct span s)
 	return s.n >= NAME_LONG;
 }
 
-/* Without names only a mesh id in the path is of interest: 36 characters, the version in the fifteenth, or, where there are
- * rules, which may say so, a long number.  What is percent-encoded is looked at. */
-static bool may_hold_meta(const struct exchange *x)
+/* "-8" where a UUID has its version: dashes five before and behind, none ten before. */
+static bool may_hold_uuid(struct span path)
 {
-	struct span path = x->req.path, rest = path, segment;
-	bool integers = rules_count(x->svc->rules) > 0;
+	const char *end = path.p + path.n, *p = path.p;
 
-	if (path.n <= (integers ? NAME_LONG : METAID_TEXT_BYTES))
-		return false;
-	if (span_find(path, '%') < path.n)
-		return true;
-	while (span_split(&rest, '/', &segment))
-		if ((segment.n >= METAID_TEXT_BYTES && memmem(segment.p, segment.n, "-8", 2)) ||
-		    (integers && is_number(segment)))
+	for (; (p = memchr(p, '-', (size_t)(end - p))); p++)
+		if (p - path.p >= 14 && end - p > 22 && p[1] == '8' && p[-5] == '-' && p[-10] != '-' && p[5] == '-')
 			return true;
 	return false;
+}
+
+static bool may_hold_number(struct span path)
+{
+	struct span segment;
+
+	while (span_split(&path, '/', &segment))
+		if (is_number(segment))
+			return true;
+	return false;
+}
+
+/* Without names only a mesh id in the path is of interest, and, where rules may say that numbers are such, a long number.
+ * What is percent-encoded is looked at. */
+static bool may_hold_meta(const struct exchange *x)
+{
+	struct span path = x->req.path;
+	bool numbers = rules_count(x->svc->rules) > 0;
+
+	if (path.n <= (numbers ? NAME_LONG : METAID_TEXT_BYTES))
+		return false;
+	return memchr(path.p, '%', path.n) || may_hold_uuid(path) || (numbers && may_hold_number(path));
 }
 
 bool rewrite_names_resource(const struct exchange *x)

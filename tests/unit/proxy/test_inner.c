@@ -14,7 +14,7 @@
 #include "tests/scenario/bed.h"
 
 static struct bed bed;
-static struct { unsigned calls, status; enum inner_result result; bool by_proxy, cut; size_t bytes; char reason[64], location[64]; } got;
+static struct { unsigned calls, status; enum inner_result result; bool by_proxy, cut, encoded; size_t bytes; char reason[64], location[64]; } got;
 
 static void on_done(void *arg, const struct inner_answer *a)
 {
@@ -28,6 +28,7 @@ static void on_done(void *arg, const struct inner_answer *a)
 	for (size_t i = 0; a->head && i < a->head->field_count; i++)
 		if (a->head->fields[i].id == HTTP_LOCATION)
 			snprintf(got.location, sizeof(got.location), "%.*s", SPAN_ARG(a->head->fields[i].value));
+	got.encoded = a->head && http_find((struct http_head *)(uintptr_t)a->head, HTTP_CONTENT_ENCODING);
 	snprintf(got.reason, sizeof(got.reason), "%s", a->reason ? a->reason : "");
 }
 
@@ -279,6 +280,41 @@ static void an_instance_is_not_told_the_operation(void **state)
 	assert_false(shows(send_to_instance(&r), "Operation"));
 }
 
+/* Its content is gzip of "hello\n", whole or not. */
+static void answer_gzip(struct bed_end *e, size_t bytes)
+{
+	static const char gzip[] = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xcb\x48\xcd\xc9\xc9\xe7\x02\x00\x20\x30\x3a\x36"
+	                           "\x06\x00\x00\x00";
+
+	buf_addf(&e->to_proxy, "HTTP/1.1 201 Created\r\nContent-Encoding: gzip\r\nLocation: /v2/images/1\r\n"
+	                       "Content-Length: %zu\r\n\r\n", bytes);
+	buf_add(&e->to_proxy, gzip, bytes);
+	bed_settle(&bed);
+	assert_int_equal(got.calls, 1);
+	assert_int_equal(got.result, INNER_ANSWERED);
+	assert_string_equal(got.location, "/v2/images/1");
+}
+
+static void gzip_is_taken_off(void **state)
+{
+	struct inner_request r = post(true);
+
+	(void)state;
+	answer_gzip(send_to_instance(&r), 26);
+	assert_int_equal(got.bytes, 6);
+	assert_false(got.encoded);
+}
+
+static void gzip_that_is_not_whole_stays(void **state)
+{
+	struct inner_request r = post(true);
+
+	(void)state;
+	answer_gzip(send_to_instance(&r), 20);
+	assert_int_equal(got.bytes, 20);
+	assert_true(got.encoded);
+}
+
 /* ---- resources that are named ---- */
 
 #define META "019b76da-a800-8334-aed4-eadd6a1da94a"
@@ -412,6 +448,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_answer_before_the_content_is_whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(another_site_is_told_the_operation, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_instance_is_not_told_the_operation, setup, teardown),
+		cmocka_unit_test_setup_teardown(gzip_is_taken_off, setup, teardown),
+		cmocka_unit_test_setup_teardown(gzip_that_is_not_whole_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_it_names_becomes_local, setup, teardown),
 		cmocka_unit_test_setup_teardown(content_of_a_source_becomes_local, setup, teardown),
 		cmocka_unit_test_setup_teardown(another_site_gets_what_is_canonical, setup, teardown),
