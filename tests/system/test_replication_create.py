@@ -475,8 +475,7 @@ def test_a_name_that_is_taken_there_is_never_overwritten(bed):
     r = notes.send('dc1', 'PUT', '/notes/my-note', {'title': 'mine'}, both())
     eq(r.status, 201)
     at = notes.wait_replica('my-note', 'dc2', 'failed')
-    eq(at['reason'], 'occupied')
-    eq(notes.apps['dc2'].titles(), ['of dc2 alone'])
+    eq((notes.apps['dc2'].titles(), at['reason']), (['of dc2 alone'], 'occupied'))
 
 
 def test_a_key_makes_a_repeated_create_the_same_one(bed):

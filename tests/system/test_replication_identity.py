@@ -174,17 +174,23 @@ def test_short_random_ids_that_equal_words_change_nothing_else(bed):
         eq({k: v for k, v in notes.read(site, meta).json().items() if k in ('text', 'tag')}, {'text': text, 'tag': words['dc2']})
 
 
-def test_self_links_and_nested_lists_show_the_mesh_id(bed):
-    for wrapped, ids in ((False, 'integer'), (True, 'uuid')):
-        notes = Notes(bed, ids=ids, apps={'wrapped': wrapped, 'absolute': True},
-                      resources=[] if ids == 'uuid' else [DECLARED])
-        metas = [notes.made(title=f'n{n}') for n in range(3)]
-        for site in ('dc1', 'dc2'):
-            r = notes.send(site, 'GET', '/notes')
-            listed = r.json()['notes'] if wrapped else r.json()
-            eq([n['id'] for n in listed], metas, site)
-            eq([n['self'].rsplit('/', 1)[1] for n in listed], metas, site)
-            no_local_ids(r, *notes.apps[site].notes)
+def links_and_lists(bed, wrapped, **options):
+    notes = Notes(bed, apps={'wrapped': wrapped, 'absolute': True}, **options)
+    metas = [notes.made(title=f'n{n}') for n in range(3)]
+    for site in ('dc1', 'dc2'):
+        r = notes.send(site, 'GET', '/notes')
+        listed = r.json()['notes'] if wrapped else r.json()
+        eq([n['id'] for n in listed], metas, site)
+        eq([n['self'].rsplit('/', 1)[1] for n in listed], metas, site)
+        no_local_ids(r, *notes.apps[site].notes)
+
+
+def test_self_links_and_lists_show_the_mesh_id(bed):
+    links_and_lists(bed, False)
+
+
+def test_nested_lists_of_undeclared_uuids_show_the_mesh_id(bed):
+    links_and_lists(bed, True, ids='uuid', resources=[])
 
 
 def test_a_list_shows_plain_resources_as_they_are(bed):
