@@ -154,6 +154,7 @@ struct work *work_new(struct replicator *r, struct operation *op)
 		k->legs[i].state = DELIVERY_QUEUED;
 		buf_init(&k->legs[i].fields, NULL, 0);
 		buf_init(&k->legs[i].operation, NULL, 0);
+		buf_init(&k->legs[i].place_of, NULL, 0);
 	}
 	HASH_ADD_STR(r->works, text, k);
 	r->content += op->fields.n + op->body.n;
@@ -174,6 +175,7 @@ static void work_free(struct work *k)
 			leg_leave(leg);
 		buf_fini(&leg->fields);
 		buf_fini(&leg->operation);
+		buf_fini(&leg->place_of);
 		free(leg->error);
 	}
 	r->content -= k->op->fields.n + k->op->body.n;
@@ -213,7 +215,8 @@ static void work_drop_spool(struct work *k)
 	struct dropped_spool *d;
 
 	for (size_t i = 0; i < k->leg_count; i++)
-		if (k->legs[i].state != DELIVERY_DONE && k->legs[i].state != DELIVERY_DROPPED)
+		if (k->legs[i].state != DELIVERY_DONE && k->legs[i].state != DELIVERY_DROPPED &&
+		    (!k->received || &k->legs[i] == work_own_leg(k)))
 			return;
 	if (!k->op->spool.n || !k->logged || k->r->closed)
 		return;

@@ -33,7 +33,9 @@ static struct replicator_site site_of(struct replicator_answer *a, const struct 
 	if (leg->state == DELIVERY_DONE && leg->status)
 		s.status = leg->status;
 	else
-		s.state = plain ? "not-replicated" : delivery_state_text(leg->state);
+		s.state = plain                          ? "not-replicated"
+		          : leg->state == DELIVERY_DONE ? delivery_state_text(DELIVERY_QUEUED)
+		                                         : delivery_state_text(leg->state);
 	return s;
 }
 
@@ -390,8 +392,10 @@ static void follow(struct work *k, struct leg *leg)
 	k->creates = k->op->kind == OPERATION_CREATE;
 	k->shown = (struct rules_id){ .id = SPAN("") };
 	for (size_t i = 0; i < k->leg_count; i++)
-		if (&k->legs[i] != own && &k->legs[i] != leg)
-			k->legs[i].state = DELIVERY_QUEUED;
+		if (&k->legs[i] != own && &k->legs[i] != leg) {
+			k->legs[i].state = DELIVERY_DONE; /* the peer's to deliver */
+			k->legs[i].status = 0;
+		}
 	admit_commit(k);
 }
 
@@ -505,9 +509,6 @@ static void begin_delivery(struct work *k, bool own_over)
 	for (size_t i = 0; i < k->leg_count; i++)
 		if (k->legs[i].lane && &k->legs[i] != own)
 			leg_leave(&k->legs[i]);
-	for (size_t i = 0; k->followed && i < k->leg_count; i++)
-		if (&k->legs[i] != own)
-			k->legs[i].state = DELIVERY_DONE; /* the peer's to deliver */
 	deliver_begin(k);
 }
 

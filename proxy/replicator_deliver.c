@@ -78,6 +78,8 @@ static void on_leg_logged(struct work *k, struct leg *leg, int rc)
 static void conclude(struct leg *leg, enum delivery_state state, struct span local)
 {
 	leg->state = state;
+	log_debug("operation %s at %.*s: %s, attempt %u, status %u", leg->work->text, (int)leg->target->site_n,
+	          leg->target->site, delivery_state_text(state), leg->attempts, leg->status);
 	if (!log_leg(leg, local, on_leg_logged))
 		on_leg_logged(leg->work, leg, ERR_NOMEM);
 }
@@ -111,8 +113,6 @@ static bool own_name(const struct work *k, struct name *name_r)
 
 static void judge_look(struct leg *leg, const struct inner_answer *a)
 {
-	bool again_at_once = leg->work->revived && leg->was_sent;
-
 	if (a->result != INNER_ANSWERED) {
 		leg_set_error(leg, a);
 		again(leg, 0);
@@ -120,8 +120,10 @@ static void judge_look(struct leg *leg, const struct inner_answer *a)
 		leg->asked = true;
 		leg_park(leg, 0);
 	} else if (a->status >= 200 && a->status < 300) {
-		say(leg, "occupied");
-		conclude(leg, again_at_once ? DELIVERY_DONE : DELIVERY_FAILED, again_at_once ? leg->work->op->key.meta : SPAN(""));
+		if (!leg->was_sent)
+			say(leg, REPLICATOR_OCCUPIED);
+		conclude(leg, leg->was_sent ? DELIVERY_DONE : DELIVERY_FAILED,
+		         leg->was_sent ? leg->work->op->key.meta : SPAN(""));
 	} else {
 		leg_set_error(leg, a);
 		again(leg, send_retry_after_us(a));
@@ -175,6 +177,10 @@ static void judge_own(struct leg *leg, const struct inner_answer *a)
 		return;
 	}
 	leg_set_error(leg, a);
+	if (unknown) { /* a name that the client chose shows whether it was made */
+		leg->was_sent = true;
+		leg->asked = false;
+	}
 	if (a->result == INNER_NOT_EXECUTED)
 		again(leg, 0);
 	else if (unknown && operation_is_once(op))
@@ -278,7 +284,7 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 static void run_own(struct leg *leg)
 {
 	struct work *k = leg->work;
-	bool once = operation_is_once(k->op);
+	bool once = operation_is_once(k->op) || k->op->kind == OPERATION_CREATE;
 	struct name name;
 
 	if (k->op->kind != OPERATION_CREATE && own_name(k, &name) && !name.local_n) {

@@ -36,6 +36,8 @@
 #define REPLICATOR_PATIENCE_US 5000000 /* a peer that delivers waits so long for its turn */
 #define REPLICATOR_REASON 512        /* bytes of what an application said of a refusal */
 
+#define REPLICATOR_OCCUPIED "occupied" /* the name that the client chose is another thing's there */
+
 struct leg;
 struct target;
 struct work;
@@ -74,7 +76,7 @@ struct leg {
 	bool busy;                   /* being logged, loaded or executed */
 	bool durable;                /* the state is in the store */
 	bool asked;                  /* what the client named was not there when it was looked at */
-	bool was_sent;               /* before a restart */
+	bool was_sent;               /* before a restart, or without a whole answer */
 	uint64_t ticket;             /* the list race: it may be making a resource; 0: not */
 	enum send_as as;             /* the request under way */
 	enum leg_place place;
@@ -82,7 +84,7 @@ struct leg {
 	int64_t pause_us, due_us;    /* how long it is to be parked; parked until */
 	int64_t refused_us;          /* for the first time */
 	char *error;                 /* of the last attempt, or NULL */
-	struct buf fields, operation; /* of the request under way */
+	struct buf fields, operation, place_of; /* of the request under way; the path that is looked at */
 	struct inner_source source;
 	TAILQ_ENTRY(leg) in_lane, in_target;
 };

@@ -171,7 +171,7 @@ bool log_sent(struct leg *leg, log_done *done)
 	if (!b)
 		return false;
 	put_delivery(b, leg, site_of(leg));
-	if (k->phase == WORK_ADMITTING || !k->answered)
+	if (k->phase == WORK_ADMITTING || (!k->received && !k->answered)) /* of one that is not admitted */
 		put_intent(b, k, leg);
 	return submit(k, leg, b, done);
 }
@@ -194,8 +194,10 @@ static void put_standing(struct store_batch *b, const struct leg *leg, struct sp
 	const struct leg *next = leg->state == DELIVERY_DONE && leg->lane ? TAILQ_NEXT(leg, in_lane) : NULL;
 	bool more = next && next->work->phase == WORK_DELIVERING && !next->work->received;
 
+	bool occupied = leg->error && !strcmp(leg->error, REPLICATOR_OCCUPIED);
+
 	put_replica(b, k, site, local, more ? REPLICA_QUEUED : standing[leg->state].state,
-	            more ? "writes-wait" : standing[leg->state].reason);
+	            more ? "writes-wait" : occupied ? REPLICATOR_OCCUPIED : standing[leg->state].reason);
 }
 
 /* A deleted resource has no standing any more; a weak one that was tried in vain no replica. */
@@ -241,6 +243,8 @@ bool log_admitted(struct work *k, log_done *done)
 		bool own = span_eq(op->sites[i], k->r->rep->site);
 
 		if (k->followed && !own) { /* the peer's to deliver */
+			if (leg->durable)
+				put_delivery(b, leg, op->sites[i]);
 			put_replica(b, k, op->sites[i], SPAN(""), REPLICA_SYNCED, "");
 			continue;
 		}

@@ -45,6 +45,15 @@ static void add_fields(struct span lines, bool admission, struct buf *out)
 
 static void on_answer(void *arg, const struct inner_answer *a);
 
+/* Where a create of this name would be: what is looked at before it is made. */
+static bool add_place(const struct operation *op, struct buf *out)
+{
+	buf_add_span(out, op->key.collection);
+	buf_add_char(out, '/');
+	buf_add_span(out, op->key.meta);
+	return !out->failed;
+}
+
 static bool may_create(const struct operation *op)
 {
 	return op->kind == OPERATION_CREATE || op->kind == OPERATION_APPEND;
@@ -64,6 +73,12 @@ bool leg_send(struct leg *leg, enum send_as as)
 	add_fields(op->fields, as == SEND_ADMISSION, &leg->fields);
 	if (!own)
 		operation_add_field(op, as == SEND_ADMISSION, &leg->operation);
+	if (as == SEND_LOOK) {
+		buf_fini(&leg->place_of);
+		if (!add_place(op, &leg->place_of))
+			return false;
+		r.target = buf_span(&leg->place_of);
+	}
 	if (leg->fields.failed || leg->operation.failed)
 		return false;
 	r.fields = buf_span(&leg->fields);
@@ -93,6 +108,7 @@ static void on_answer(void *arg, const struct inner_answer *a)
 		return;
 	buf_fini(&leg->fields);
 	buf_fini(&leg->operation);
+	buf_fini(&leg->place_of);
 	leg->attempts++;
 	if (leg->as == SEND_ADMISSION)
 		admit_judge(leg, a);

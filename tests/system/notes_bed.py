@@ -128,7 +128,7 @@ class Notes(Pairs):
     def wait_settled(self, seconds=None):
         """All that is on its way anywhere waits for an operator."""
         def moving():
-            return [e for s in self.names for e in self.queue(s)['queue'] if e['state'] not in PARKED]
+            return [(s, e) for s in self.names for e in self.queue(s)['queue'] if e['state'] not in PARKED]
         wait_until(lambda: not moving(), lambda: f'nothing moves any more: {moving()}', seconds or 3 * harness.DEADLINE)
 
     # --- what the applications did ----------------------------------------------------------------
