@@ -178,6 +178,8 @@ static void work_free(struct work *k)
 		buf_fini(&leg->place_of);
 		free(leg->error);
 	}
+	if (!k->logged && !r->closed && k->op->spool.n)
+		spool_drop(r->rep->spool, k->op->spool); /* no row names it */
 	r->content -= k->op->fields.n + k->op->body.n;
 	replicator_answer_free(&k->answer);
 	operation_unref(&k->op);
@@ -320,6 +322,8 @@ static void take(struct replicator *r, struct operation *op, enum replicator_tas
 	wait->until_us = clock_mono_us() + (task == REPLICATOR_ADMIT ? r->w->view->conf->timeout_response_us
 	                                                             : REPLICATOR_PATIENCE_US);
 	if (k) {
+		if (op->spool.n && !span_eq(op->spool, k->op->spool))
+			spool_drop(r->rep->spool, op->spool); /* the content is here already */
 		join(k, op, wait);
 		return;
 	}

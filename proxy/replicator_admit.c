@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "replication/spool.h"
 
@@ -177,6 +178,8 @@ static void stay_in_doubt(struct work *k)
 
 	set_problem(k, 504, "outcome-unknown", "it is not known whether this was executed; /v1/replicas tells what becomes of it");
 	if (!leg) {
+		k->creates = k->is_named = k->op->kind == OPERATION_CREATE; /* under the name that it has so far */
+		k->shown = (struct rules_id){ .id = SPAN("") };
 		admit_commit(k);
 		return;
 	}
@@ -327,6 +330,7 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 		return;
 	}
 	k->logged = leg->durable = true;
+	fault_point("admit-logged");
 	if (!leg_send(leg, SEND_ADMISSION)) {
 		leg->state = DELIVERY_QUEUED;
 		next(k, leg);
@@ -337,6 +341,7 @@ void admit_run(struct leg *leg)
 {
 	struct work *k = leg->work;
 
+	fault_point("admit-log");
 	leg->state = !leg->target->own || operation_is_once(k->op) ? DELIVERY_SENT : DELIVERY_QUEUED;
 	if (!(k->logged ? log_sent(leg, on_logged) : log_begin(k, leg, on_logged)))
 		on_logged(k, leg, ERR_NOMEM);
@@ -375,6 +380,8 @@ static enum admission judge_own(struct work *k, const struct inner_answer *a)
 		return ADMISSION_UNKNOWN;
 	if (a->status == 503)
 		return ADMISSION_NOT_EXECUTED;
+	if (k->op->kind == OPERATION_DELETE && (a->status == 404 || a->status == 410) && (k->revived || k->unknown))
+		return ADMISSION_DONE; /* it was this operation that took it away */
 	return (a->status >= 200 && a->status < 300) || a->status == 303 ? judge_write(k, a) : ADMISSION_REFUSED;
 }
 
@@ -440,6 +447,7 @@ void admit_judge(struct leg *leg, const struct inner_answer *a)
 	struct operation_result result = { .admission = ADMISSION_NONE };
 	enum admission admission;
 
+	fault_point("admit-answered");
 	replicator_answer_free(&k->answer);
 	k->answer = answer_new();
 	if (!k->answer || !answer_take(k->answer, a)) {
@@ -532,8 +540,10 @@ static void on_committed(struct work *k, struct leg *leg, int rc)
 		end_with(k, ADMISSION_UNKNOWN);
 		return;
 	}
+	fault_point("admit-committed");
 	k->phase = WORK_DELIVERING;
 	work_answer(k, complete(k, k->unknown && k->answer && k->answer->problem ? ADMISSION_UNKNOWN : ADMISSION_DONE));
+	fault_point("admit-told");
 	begin_delivery(k, own && own->state != DELIVERY_QUEUED);
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "replication/spool.h"
 
@@ -50,6 +51,7 @@ static void settle(struct leg *leg)
 		leg_park(leg, leg->pause_us);
 	if (leg->target->own)
 		work_tell_peers(k, true);
+	fault_point("deliver-told");
 	work_unload(k);
 	work_end_if_over(k);
 }
@@ -57,6 +59,7 @@ static void settle(struct leg *leg)
 /* What cannot be recorded is asked again where that does no harm. */
 static void on_leg_logged(struct work *k, struct leg *leg, int rc)
 {
+	fault_point(leg->target->own ? "deliver-recorded" : "hand-over-recorded");
 	if (rc) {
 		log_warn("operation %s at %.*s: %s cannot be recorded: %s", k->text, (int)leg->target->site_n, leg->target->site,
 		         delivery_state_text(leg->state), err_text(rc));
@@ -231,6 +234,7 @@ static void judge_peer(struct leg *leg, const struct inner_answer *a)
 
 void deliver_judge(struct leg *leg, const struct inner_answer *a)
 {
+	fault_point(leg->target->own ? "deliver-answered" : "hand-over-answered");
 	if (leg->target->own)
 		leg->status = a->status;
 	if (!leg->target->own)
@@ -265,6 +269,7 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 {
 	if (!rc) {
 		k->logged = leg->durable = true;
+		fault_point("deliver-logged");
 		execute(leg);
 		return;
 	}
@@ -309,6 +314,7 @@ static void run_own(struct leg *leg)
 
 void deliver_run(struct leg *leg)
 {
+	fault_point(leg->target->own ? "deliver-log" : "hand-over");
 	if (leg->target->own)
 		run_own(leg);
 	else
