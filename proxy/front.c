@@ -24,6 +24,14 @@ int front_no_memory(struct exchange *x)
 	return ERR_NOMEM;
 }
 
+bool front_is_name(struct span id)
+{
+	for (size_t i = 0; i < id.n; i++)
+		if ((unsigned char)id.p[i] < ' ' || id.p[i] == 0x7f)
+			return false;
+	return id.n && id.n <= NAME_MOST;
+}
+
 struct rules *front_rules(struct exchange *x)
 {
 	struct rules *rules = replication_rules(front_replication(x), x->svc);
@@ -119,9 +127,10 @@ static int judge_bulk(struct exchange *x)
 		path.n--;
 	allowed = rules_match(rules, path, &m) && !m.id.n && m.rule->bulk == RULE_BULK_ALLOW;
 	rules_unref(&rules);
-	return allowed ? 0 : front_refuse(x, 409, "bulk", "this collection holds replicated resources, which a write to all of it "
-	                                                  "would change at this site alone; resources.bulk: allow lets it "
-	                                                  "through");
+	if (allowed)
+		return 0;
+	return front_refuse(x, 409, "bulk", "this collection holds replicated resources, which a write to all of it would change "
+	                                    "at this site alone; resources.bulk: allow lets it through");
 }
 
 /* Sites, class and key are the replica's; its kind shows with its content. */

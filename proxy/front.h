@@ -1,7 +1,7 @@
-/* The front of replicated writes (replication.md 1 and 4), as the request machine sees it: which requests are replicated
- * writes is judged once their scope is known; of one that this site coordinates the content is awaited, kept or spooled,
- * and all of it handed to the replicator (replicator.h), for whose answer the exchange waits.  The write does not depend on
- * the client from then on: who leaves changes nothing.
+/* The front of replicated writes (replication.md 1 and 4), as the request machine sees it: which requests are such is
+ * judged once their scope is known; of one that this site coordinates the content is awaited, kept or spooled, and all of
+ * it handed to the replicator (replicator.h), for whose answer the exchange waits.  The write does not depend on the
+ * client from then on: who leaves changes nothing.
  *
  *	ROUTE ─ front_route ─► X_REPLICATE: content ─► replicator_submit ─ … ─► answered ─► X_REPLY
  *	           └─► the ordinary way: no replicated write, or one for another site to coordinate
@@ -23,8 +23,8 @@ struct front_scope {
 
 /* The scope's plan for this service, before x->sites are taken from it; others: bound by `*`.  0, or answered. */
 int front_note_plan(struct exchange *x, const struct scope_plan *plan, bool others) MUST_CHECK;
-/* The sites of the scope are known, what the path names too. 0: x->front is set (X_REPLICATE comes next), or the request
- * goes the ordinary way.  Else answered. */
+/* The sites of the scope are known, what the path names too. 0: x->front is set (X_REPLICATE comes next), or the
+ * request goes the ordinary way.  Else answered. */
 int front_route(struct exchange *x) MUST_CHECK;
 /* A write to a replica goes wherever one is usable, whatever the scope. */
 bool front_is_write(const struct exchange *x);

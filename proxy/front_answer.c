@@ -1,12 +1,13 @@
-/* What the replicator says of a write becomes the answer to who waits: the application's, with meta-identifiers in place of
- * this site's local ids, or one of the proxy's own.  Both tell of the replicas. */
+/* What the replicator says of a write becomes the answer to who waits: the application's, with meta-identifiers in place
+ * of this site's local ids, or one of the proxy's own.  Both tell of the replicas. */
 #include "proxy/front_int.h"
 
 /* Executed, and the answer cannot be passed on: it says so. */
 static void not_passed_on(struct exchange *x, const char *why)
 {
 	struct problem_member meta = { "meta_id", x->front->wait.answer->meta };
-	struct problem p = { .status = 502, .type = "bad-response", .detail = why, .more = &meta, .more_count = meta.text.n > 0 };
+	struct problem p = { .status = 502, .type = "bad-response", .detail = why, .more = &meta,
+		             .more_count = meta.text.n > 0 };
 
 	exchange_problem(x, &p);
 }

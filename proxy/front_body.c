@@ -1,5 +1,5 @@
-/* The content of a replicated write: whole, before anything is executed.  Up to OPERATION_BODY bytes stay in memory; longer
- * content goes to the spool as it comes, and a full spool stops the client's reader. */
+/* The content of a replicated write: whole, before anything is executed.  Up to OPERATION_BODY bytes stay in memory;
+ * longer content goes to the spool as it comes, and a full spool stops the client's reader. */
 #include "proxy/front_int.h"
 
 static enum exchange_step refuse(struct exchange *x, unsigned status, const char *type, const char *detail)

@@ -5,8 +5,8 @@
  *	PATCH, DELETE, others      409
  *	quorum, strong             501, whatever it is
  *
- * A create is coordinated here where this site is one of the set, else by the nearest of it; with an Idempotency-Key by the
- * one site that all that hear of the same key agree on, as long as it can be reached. */
+ * A create is coordinated here where this site is one of the set, else by the nearest of it; with an Idempotency-Key by
+ * the one site that all that hear of the same key agree on, as long as it can be reached. */
 #include "proxy/front_int.h"
 
 #include "base/clock.h"
@@ -31,14 +31,6 @@ static struct span without_slash(struct span path)
 
 /* ---- what is created ---- */
 
-static bool is_name(struct span id)
-{
-	for (size_t i = 0; i < id.n; i++)
-		if ((unsigned char)id.p[i] < ' ' || id.p[i] == 0x7f)
-			return false;
-	return id.n && id.n <= NAME_MOST;
-}
-
 /* PUT: the last segment is the name, here and everywhere. */
 static int name_it(struct exchange *x, struct operation *op, const struct rule_match *m)
 {
@@ -51,7 +43,7 @@ static int name_it(struct exchange *x, struct operation *op, const struct rule_m
 		slash--;
 	if (!slash || !percent_decode(&op->arena, span_from(path, slash), &id))
 		id = span_from(path, slash);
-	if (!is_name(id))
+	if (!front_is_name(id))
 		return front_refuse(x, 400, "bad-request", "the path does not end in a name that a resource can have");
 	op->named = true;
 	return operation_keep(op, &op->key.meta, id) &&
@@ -67,7 +59,7 @@ static int make_meta(struct exchange *x, struct operation *op)
 	int rc = replication_new_meta(x->front->rep, op->meta_id, text, &bytes);
 
 	if (rc == ERR_BUSY)
-		return front_refuse(x, 503, "queue-full", "more creates with integer ids come in than can be named; nothing was done");
+		return front_refuse(x, 503, "queue-full", "more creates come in than integer ids can be given; nothing was done");
 	if (rc)
 		return front_refuse(x, 503, "internal", "no id can be given: this machine's clock is wrong");
 	return operation_keep(op, &op->key.meta, span_make(text, bytes)) ? 0 : front_no_memory(x);

@@ -12,8 +12,8 @@
 #define FRONT_NO_SUCH_CLASS "the classes quorum and strong are understood, but not executed by this version"
 #define FRONT_NOT_REPLICATED "upgrades and partial uploads are not replicated"
 
-/* A write that this site coordinates or takes from a peer.  On the heap, since it may outlive its exchange: each knows of
- * the other until one of them is over, and what is handed over is freed when its answer comes. */
+/* A write that this site coordinates or takes from a peer.  On the heap, since it may outlive its exchange: each knows
+ * of the other until one of them is over, and what is handed over is freed when its answer comes. */
 struct front {
 	struct exchange *x;          /* NULL: gone */
 	struct replication *rep;
@@ -57,6 +57,8 @@ static inline struct span front_path(const struct exchange *x)
 /* Answers; always an error. */
 int front_refuse(struct exchange *x, unsigned status, const char *type, const char *detail);
 int front_no_memory(struct exchange *x);
+/* What a resource or a site can be called: control characters would end up in fields and in the log. */
+bool front_is_name(struct span id);
 /* The rules of the service: a reference.  NULL: answered. */
 struct rules *front_rules(struct exchange *x);
 /* x->front with an empty operation; or answered. */
@@ -76,8 +78,8 @@ const struct scope_plan *front_choose(const struct exchange *x, const struct sco
 bool front_plan_replicates(const struct scope_plan *plan);
 void front_set_of(const struct exchange *x, const struct scope_plan *plan, struct front_set *set_r);
 bool front_set_has(const struct front_set *set, size_t site);
-/* x->sites: those of the set by distance, this one first, known-down ones last; `first` before all of them where it is one
- * of the set. 0 or answered. */
+/* x->sites: those of the set by distance, this one first, known-down ones last; `first` before all of them where it is
+ * one of the set. 0 or answered. */
 int front_go_to(struct exchange *x, const struct front_set *set, size_t first) MUST_CHECK;
 /* "eventual; dc1, dc2" */
 void front_add_set(const struct exchange *x, const struct front_set *set, enum consistency class, struct buf *out);
@@ -86,7 +88,7 @@ bool front_read_set(struct exchange *x, struct span text, struct operation *op) 
 
 /* ---- front_create.c ---- */
 
-/* A request under a scope that replicates, which names nothing known. 0: x->front or x->sites are set; else answered. */
+/* One under a scope that replicates and that names nothing known. 0: x->front or x->sites are set. Else answered. */
 int front_create(struct exchange *x) MUST_CHECK;
 /* The same, handed on by a peer with its set. */
 int front_create_for_peer(struct exchange *x, struct span set) MUST_CHECK;

@@ -3,8 +3,8 @@
  *
  *	kept      method, path and query, content, end-to-end fields with their credentials, conditionals (which count at
  *	          admission only), the values that stand for a scope
- *	dropped   hop-by-hop fields and framing, Range, Expect, Cookie, tracing and baggage, Via (a copy goes back to where the
- *	          request came by), what is the mesh's own
+ *	dropped   hop-by-hop fields and framing, Range, Expect, Cookie, tracing and baggage, Via (a copy goes back to where
+ *	          the request came by), what is the mesh's own
  *	written   Host first, X-Forwarded-* as an instance here would get them, X-Scopemesh-Scope, Accept-Encoding: identity
  *
  * Every id of a replica is its meta-identifier.  What comes from another site is in that form already. */
@@ -157,14 +157,6 @@ static int judge_write(struct exchange *x)
 
 /* ---- an id that the client may choose ---- */
 
-static bool is_id(struct span id)
-{
-	for (size_t i = 0; i < id.n; i++)
-		if ((unsigned char)id.p[i] < ' ' || id.p[i] == 0x7f)
-			return false;
-	return id.n && id.n <= NAME_MOST;
-}
-
 /* The text at a place like "$.image.id"; p NULL: none. */
 static struct span text_at(const json_t *doc, struct span place)
 {
@@ -220,7 +212,7 @@ static int assign_id(struct exchange *x, struct span place)
 		return 0;
 	doc = json_loadb(op->body.p, op->body.n, 0, NULL);
 	id = text_at(doc, place);
-	if (id.p && is_id(id)) {
+	if (id.p && front_is_name(id)) {
 		good = operation_keep(op, &op->key.meta, id);
 		op->named = true;
 	} else if (json_is_object(doc) && !id.p && span_find(member, '.') == member.n && span_find(member, '"') == member.n &&

@@ -1,6 +1,6 @@
 /* A request between sites that is an operation (X-Scopemesh-Operation): to be executed here because it was admitted
- * elsewhere, or to be admitted here.  Its content is in canonical form already.  What the peer says counts for the replica
- * here alone: it has the right to reach the service, as for any request. */
+ * elsewhere, or to be admitted here.  Its content is in canonical form already.  What the peer says counts for the
+ * replica here alone: it has the right to reach the service, as for any request. */
 #include "proxy/front_int.h"
 
 int front_take_operation(struct exchange *x, struct span field)

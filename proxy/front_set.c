@@ -127,15 +127,6 @@ void front_add_set(const struct exchange *x, const struct front_set *set, enum c
 	}
 }
 
-/* Control characters would end up in fields and in the log. */
-static bool is_plain(struct span s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
-			return false;
-	return s.n > 0;
-}
-
 bool front_read_set(struct exchange *x, struct span text, struct operation *op)
 {
 	size_t semicolon = span_find(text, ';');
@@ -144,7 +135,7 @@ bool front_read_set(struct exchange *x, struct span text, struct operation *op)
 	if (semicolon == text.n || !consistency_parse(span_trim(span_head(text, semicolon)), &op->class))
 		return false;
 	while (http_list_next(&rest, &member))
-		if (!percent_decode(&x->arena, member, &name) || !is_plain(name) || !operation_add_site(op, name))
+		if (!percent_decode(&x->arena, member, &name) || !front_is_name(name) || !operation_add_site(op, name))
 			return false;
 	return op->site_count > 0;
 }

@@ -187,6 +187,20 @@ void operation_add_field(const struct operation *op, bool admit, struct buf *out
 	free(text);
 }
 
+/* An object; in any case it is the caller's. */
+static int read_field(struct span field, json_t **doc_r)
+{
+	json_error_t e = { .text = "" };
+
+	*doc_r = NULL;
+	if (field.n > OPERATION_FIELD_BYTES)
+		return ERR_INVALID;
+	*doc_r = json_loadb(field.p, field.n, JSON_REJECT_DUPLICATES, &e);
+	if (json_is_object(*doc_r))
+		return 0;
+	return !*doc_r && json_error_code(&e) == json_error_out_of_memory ? ERR_NOMEM : ERR_INVALID;
+}
+
 static struct span text_of(const json_t *doc, const char *name)
 {
 	const json_t *value = json_object_get(doc, name);
@@ -249,9 +263,11 @@ static int take(struct operation *op, const json_t *doc)
 
 int operation_of_field(struct operation *op, struct span field, bool *admit_r)
 {
-	json_t *doc = field.n <= OPERATION_FIELD_BYTES ? json_loadb(field.p, field.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
-	int rc = json_is_object(doc) ? take(op, doc) : ERR_INVALID;
+	json_t *doc;
+	int rc = read_field(field, &doc);
 
+	if (!rc)
+		rc = take(op, doc);
 	*admit_r = op->only_here = json_is_true(json_object_get(doc, "admit"));
 	json_decref(doc);
 	return rc;
@@ -301,9 +317,11 @@ static int take_result(struct arena *arena, const json_t *doc, struct operation_
 
 int operation_result_of_field(struct arena *arena, struct span field, struct operation_result *r_r)
 {
-	json_t *doc = field.n <= OPERATION_FIELD_BYTES ? json_loadb(field.p, field.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
-	int rc = json_is_object(doc) ? take_result(arena, doc, r_r) : ERR_INVALID;
+	json_t *doc;
+	int rc = read_field(field, &doc);
 
+	if (!rc)
+		rc = take_result(arena, doc, r_r);
 	json_decref(doc);
 	return rc;
 }

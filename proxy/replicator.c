@@ -295,8 +295,9 @@ static void refuse(struct replicator *r, struct replicator_wait *wait, const cha
 static void join(struct work *k, const struct operation *op, struct replicator_wait *wait)
 {
 	struct leg *leg = work_own_leg(k);
+	bool differs = k->op->fingerprint.n && !span_eq(op->fingerprint, k->op->fingerprint);
 
-	if (wait->task == REPLICATOR_ADMIT && !span_eq(op->fingerprint, k->op->fingerprint)) {
+	if (wait->task == REPLICATOR_ADMIT && differs) {
 		hand_over(k->r, wait, answer_problem(422, "idempotency-key", "this Idempotency-Key was used with another body"));
 		return;
 	}
@@ -306,7 +307,7 @@ static void join(struct work *k, const struct operation *op, struct replicator_w
 	}
 	STAILQ_INSERT_TAIL(&k->waits, wait, link);
 	if (wait->task == REPLICATOR_ADMIT)
-		admit_begin(k);
+		admit_repeat(k, op);
 	else if (leg && !leg->busy && leg->durable && leg->place != LEG_READY)
 		work_tell_peers(k, true);
 }

@@ -257,21 +257,25 @@ static void on_repeated(struct work *k, struct leg *leg, int rc)
 
 void admit_begin(struct work *k)
 {
-	bool repeated = k->phase == WORK_DELIVERING;
-
 	/* unless a peer does; the front looks at it no more */
-	if (!repeated && !operation_keep(k->op, &k->op->admitted, k->r->rep->site)) {
+	if (!operation_keep(k->op, &k->op->admitted, k->r->rep->site)) {
 		set_problem(k, 503, "no-memory", "no memory");
 		end_with(k, ADMISSION_NOT_EXECUTED);
 		return;
 	}
-	if (repeated || k->op->answer_key.n) {
-		if (!log_find_answer(k, repeated ? on_repeated : on_found))
-			on_repeated(k, NULL, ERR_NOMEM);
+	if (k->op->answer_key.n) {
+		if (!log_find_answer(k, k->op, on_found))
+			on_found(k, NULL, ERR_NOMEM);
 		return;
 	}
 	choose(k);
 	admit_step(k);
+}
+
+void admit_repeat(struct work *k, const struct operation *op)
+{
+	if (!log_find_answer(k, op, on_repeated))
+		on_repeated(k, NULL, ERR_NOMEM);
 }
 
 void admit_revive(struct work *k, struct span at)

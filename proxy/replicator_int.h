@@ -185,6 +185,8 @@ void targets_free(struct replicator *r);
 
 /* ---- replicator_admit.c ---- */
 void admit_begin(struct work *k);
+/* The same request once more, while it is being delivered. */
+void admit_repeat(struct work *k, const struct operation *op);
 /* After a restart; at: the site that was asked. */
 void admit_revive(struct work *k, struct span at);
 void admit_step(struct work *k);
@@ -227,7 +229,7 @@ bool log_load_content(struct leg *leg, log_done *done) MUST_CHECK;
 void log_load(struct replicator *r);
 /* What the store knows of an operation at this site, for a peer that delivers it once more. */
 bool log_ask(struct work *k, log_done *done) MUST_CHECK;
-/* A kept answer to the same Idempotency-Key: into k->answer. ERR_NOT_FOUND: none. */
-bool log_find_answer(struct work *k, log_done *done) MUST_CHECK;
+/* A kept answer to the Idempotency-Key of op: into k->answer. ERR_NOT_FOUND: none. */
+bool log_find_answer(struct work *k, const struct operation *op, log_done *done) MUST_CHECK;
 
 #endif

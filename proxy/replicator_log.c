@@ -173,6 +173,13 @@ bool log_sent(struct leg *leg, log_done *done)
 	put_delivery(b, leg, site_of(leg));
 	if (k->phase == WORK_ADMITTING || (!k->received && !k->answered)) /* of one that is not admitted */
 		put_intent(b, k, leg);
+	if (leg->state == DELIVERY_IN_DOUBT && k->op->kind == OPERATION_CREATE && !k->received) {
+		if (!put_resource(b, k)) {
+			store_batch_free(&b);
+			return false;
+		}
+		put_replica(b, k, site_of(leg), SPAN(""), REPLICA_IN_DOUBT, "outcome-unknown");
+	}
 	return submit(k, leg, b, done);
 }
 
@@ -383,7 +390,7 @@ struct known {
 	struct arena arena;
 	struct store_delivery d;
 	struct store_answer answer;
-	struct span key;
+	struct span key, fingerprint;
 };
 
 static int take_delivery(void *arg, const struct store_delivery *d)
@@ -463,7 +470,7 @@ static void on_known(void *arg, int rc)
 		own = work_own_leg(step.k);
 		step.k->loading = false;
 		if (!rc && n->key.n) {
-			rc = take_answer(step.k, &n->answer, step.k->op->fingerprint);
+			rc = take_answer(step.k, &n->answer, n->fingerprint);
 		} else if (!rc && own) {
 			own->state = n->d.state;
 			own->status = n->d.status;
@@ -476,7 +483,7 @@ static void on_known(void *arg, int rc)
 	free(n);
 }
 
-static bool ask(struct work *k, struct span key, log_done *done)
+static bool ask(struct work *k, struct span key, struct span fingerprint, log_done *done)
 {
 	struct known *n = calloc(1, sizeof(*n));
 
@@ -486,9 +493,9 @@ static bool ask(struct work *k, struct span key, log_done *done)
 	n->site = k->r->rep->site;
 	n->id = k->op->id;
 	arena_init(&n->arena, NULL, 0, 4u << 20);
-	if (key.n)
-		n->key = arena_dup(&n->arena, key);
-	if ((key.n && !n->key.p) || store_submit_read(k->r->rep->store, read_known, k->r->w->answers, on_known, n)) {
+	n->key = arena_dup(&n->arena, key);
+	n->fingerprint = arena_dup(&n->arena, fingerprint);
+	if (!n->key.p || !n->fingerprint.p || store_submit_read(k->r->rep->store, read_known, k->r->w->answers, on_known, n)) {
 		arena_fini(&n->arena);
 		free(n);
 		return false;
@@ -499,10 +506,10 @@ static bool ask(struct work *k, struct span key, log_done *done)
 
 bool log_ask(struct work *k, log_done *done)
 {
-	return ask(k, SPAN(""), done);
+	return ask(k, SPAN(""), SPAN(""), done);
 }
 
-bool log_find_answer(struct work *k, log_done *done)
+bool log_find_answer(struct work *k, const struct operation *op, log_done *done)
 {
-	return ask(k, k->op->answer_key, done);
+	return ask(k, op->answer_key, op->fingerprint, done);
 }

@@ -1,4 +1,4 @@
-/* The fingerprint of a body, which tells whether two requests with one Idempotency-Key are the same (replication.md 1.6). */
+/* The fingerprint of a body: whether two requests with one Idempotency-Key are the same (replication.md 1.6). */
 #ifndef REPLICATION_FINGERPRINT_H
 #define REPLICATION_FINGERPRINT_H
 

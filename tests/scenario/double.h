@@ -1,5 +1,5 @@
-/* In place of the replicator: what the front hands over is kept and shown, and answered as a scenario says.  Linked with
- * --wrap=replicator_submit. */
+/* In place of the replicator: what the front hands over is kept and shown, and answered as a scenario says.  Linked
+ * with --wrap=replicator_submit. */
 #ifndef TESTS_SCENARIO_DOUBLE_H
 #define TESTS_SCENARIO_DOUBLE_H
 
