@@ -213,12 +213,23 @@ static void put_after(struct store_batch *b, const struct leg *leg, struct span 
 	const struct work *k = leg->work;
 	const struct operation *op = k->op;
 
-	if (op->kind == OPERATION_DELETE)
+	if (op->kind == OPERATION_DELETE) { /* until it is executed here, others are asked, who know that it is gone */
+		if (leg->state == DELIVERY_QUEUED && leg->target && leg->target->own)
+			put_standing(b, leg, site, local);
 		return;
+	}
 	if (leg->state == DELIVERY_DROPPED && op->class == CLASS_WEAK && op->kind == OPERATION_CREATE)
 		store_drop_replica(b, &op->key, site);
 	else
 		put_standing(b, leg, site, local);
+}
+
+/* This site's application has yet to execute it. */
+static bool own_waits(struct work *k)
+{
+	const struct leg *own = work_own_leg(k);
+
+	return own && own->state == DELIVERY_QUEUED;
 }
 
 /* A rule that the answer stands for, where there is none. */
@@ -258,7 +269,7 @@ bool log_admitted(struct work *k, log_done *done)
 		put_delivery(b, leg, op->sites[i]);
 		put_after(b, leg, op->sites[i], own && k->creates ? k->shown.id : SPAN(""));
 	}
-	if (good && op->kind == OPERATION_DELETE)
+	if (good && op->kind == OPERATION_DELETE && !own_waits(k))
 		store_set_deleted(b, &op->key, op->clock);
 	if (good && op->answer_key.n && k->answer && !k->answer->problem) {
 		struct store_answer row = answer_row(k);

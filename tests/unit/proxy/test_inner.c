@@ -358,6 +358,22 @@ static void what_it_names_becomes_local(void **state)
 	assert_string_equal(got.location, "/v2/images/17/members/4");
 }
 
+/* A client has the tag that it was shown here. */
+static void an_instance_gets_its_own_tags(void **state)
+{
+	struct inner_request r = post(true);
+	struct bed_end *e;
+
+	(void)state;
+	know("/v2/images", META, "17", false);
+	r.target = SPAN("/v2/images/" META);
+	r.fields = SPAN("Host: image\r\nIf-Match: \"a@dc1\", \"b@dc2\"\r\nRange: bytes=0-1\r\nAccept-Encoding: br\r\n");
+	e = send_to_instance(&r);
+	assert_true(shows(e, "If-Match: \"a\", \"b@dc2\"\r\n"));
+	assert_true(shows(e, "Range: bytes=0-1\r\n"));
+	assert_true(shows(e, "Accept-Encoding: identity\r\n"));
+}
+
 static void content_of_a_source_becomes_local(void **state)
 {
 	struct inner_source src = { answers_later };
@@ -451,6 +467,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(gzip_is_taken_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(gzip_that_is_not_whole_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_it_names_becomes_local, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_instance_gets_its_own_tags, setup, teardown),
 		cmocka_unit_test_setup_teardown(content_of_a_source_becomes_local, setup, teardown),
 		cmocka_unit_test_setup_teardown(another_site_gets_what_is_canonical, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_has_no_replica_here_is_not_executed, setup, teardown),
