@@ -427,6 +427,31 @@ def test_a_large_body_whose_target_is_killed_within_the_transfer(bed):
     killed_within(bed, 'dc2')
 
 
+def sent_once(bed, fault, **top):
+    """What dc2 has made durable is not sent to it again, however long its application takes."""
+    notes = Notes(bed, **top)
+    meta = notes.made()
+    fault(notes)
+    size, before = 8 * MIB, notes.links['dc1', 'dc2'].carried
+    eq(put_file(notes, meta, size).status, 204)
+    notes.wait_note(meta, file_of(size), 'dc1', 'dc2')
+    notes.wait_idle('dc1', 'dc2')
+    carried = notes.links['dc1', 'dc2'].carried - before
+    assert carried < size + MIB, f'{carried} bytes went to dc2 for a body of {size}'
+    no_spool_is_left(notes)
+
+
+def test_a_large_body_is_sent_once_to_a_site_whose_application_is_busy(bed):
+    sent_once(bed, lambda notes: notes.apps['dc2'].fail(503, seconds=2.5))
+
+
+def test_a_large_body_is_sent_once_though_it_takes_longer_than_an_answer_may(bed):
+    """dc2 executes it within its own time; dc1 has given up waiting for that, and asks again."""
+    def slow(notes):
+        notes.links['dc1', 'dc2'].delay = 0.015
+    sent_once(bed, slow, timeouts={'response': '1s'})
+
+
 def test_a_client_that_leaves_within_its_upload_leaves_nothing(bed):
     notes = Notes(bed)
     meta = notes.made()
