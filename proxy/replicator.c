@@ -114,7 +114,7 @@ void work_tell_peers(struct work *k, bool all)
 
 	for (wait = STAILQ_FIRST(&k->waits); wait; wait = next) {
 		next = STAILQ_NEXT(wait, link);
-		if (wait->task != REPLICATOR_DELIVER || (!all && wait->until_us > now))
+		if (wait->task == REPLICATOR_ADMIT || (!all && wait->until_us > now))
 			continue;
 		STAILQ_REMOVE(&k->waits, wait, replicator_wait, link);
 		hand_over(k->r, wait, peer_answer(k));
@@ -335,8 +335,10 @@ static void take(struct replicator *r, struct operation *op, enum replicator_tas
 	STAILQ_INSERT_TAIL(&k->waits, wait, link);
 	if (task == REPLICATOR_ADMIT)
 		admit_begin(k);
-	else
+	else if (task == REPLICATOR_DELIVER)
 		deliver_begin(k);
+	else
+		deliver_ask(k);
 }
 
 static void run_submission(struct post *post)

@@ -220,6 +220,12 @@ static void judge_peer(struct leg *leg, const struct inner_answer *a)
 		return;
 	}
 	target_reached(leg->target);
+	leg->wanted = span_eq(result.reason, SPAN(REPLICATOR_WANTED));
+	if (leg->wanted) {
+		leg_park(leg, 0);
+		arena_fini(&arena);
+		return;
+	}
 	leg->status = result.status;
 	free(leg->error);
 	leg->error = result.reason.n ? strndup(result.reason.p, result.reason.n) : NULL;
@@ -247,11 +253,17 @@ void deliver_judge(struct leg *leg, const struct inner_answer *a)
 
 /* ---- its turn -------------------------------------------------------------------------------------------------------------- */
 
+/* A large body that may be at the other site already is not sent again before that is asked. */
+static bool may_be_there(const struct leg *leg)
+{
+	return !leg->target->own && leg->work->op->spool.n && !leg->wanted && (leg->attempts || leg->work->revived);
+}
+
 static void execute(struct leg *leg)
 {
 	bool look = leg->target->own && leg->work->op->named && leg->work->op->kind == OPERATION_CREATE && !leg->asked;
 
-	if (!leg_send(leg, look ? SEND_LOOK : SEND_DELIVERY))
+	if (!leg_send(leg, look ? SEND_LOOK : may_be_there(leg) ? SEND_ASK : SEND_DELIVERY))
 		leg_park(leg, STORE_PAUSE_US);
 }
 
@@ -346,6 +358,24 @@ static bool enter(struct work *k, struct leg *leg, size_t i)
 {
 	leg->target = target_of_site(k->r, k->op->sites[i]);
 	return leg->target && leg_enter(leg);
+}
+
+static void on_asked(struct work *k, struct leg *leg, int rc)
+{
+	leg = work_own_leg(k);
+	if (rc && leg) {
+		leg->state = DELIVERY_QUEUED;
+		say(leg, rc == ERR_NOT_FOUND ? REPLICATOR_WANTED : "the log cannot be read");
+	}
+	k->phase = WORK_OVER;
+	work_end_if_over(k);
+}
+
+void deliver_ask(struct work *k)
+{
+	k->received = true;
+	if (!log_ask(k, on_asked))
+		on_asked(k, NULL, ERR_NOMEM);
 }
 
 void deliver_begin(struct work *k)
