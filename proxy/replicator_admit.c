@@ -258,6 +258,20 @@ void admit_skip(struct leg *leg)
 }
 
 static void on_repeated(struct work *k, struct leg *leg, int rc);
+static void on_known(struct work *k, struct leg *leg, int rc);
+
+/* Nothing is left of the operation: it is done anew.  Else what is known of it. */
+static void on_unanswered(struct work *k, struct leg *leg, int rc)
+{
+	replicator_answer_free(&k->answer);
+	if (rc != ERR_NOT_FOUND) {
+		on_known(k, leg, rc);
+		return;
+	}
+	k->answer_is_there = true;
+	choose(k);
+	admit_step(k);
+}
 
 static void on_found(struct work *k, struct leg *leg, int rc)
 {
@@ -267,6 +281,8 @@ static void on_found(struct work *k, struct leg *leg, int rc)
 		admit_step(k);
 		return;
 	}
+	if (!rc && k->answer && k->answer->problem && k->answer->status == 409 && log_ask(k, on_unanswered))
+		return; /* a restart came between the operation and its answer */
 	if (rc)
 		set_problem(k, 503, "no-memory", "the log of replication cannot be read");
 	k->phase = WORK_OVER;

@@ -254,7 +254,7 @@ static void judge_peer(struct leg *leg, const struct inner_answer *a)
 		pause_us = result.retry_after_ms ? result.retry_after_ms * 1000 : leg_pause_us(leg);
 		again(leg, pause_us < PEER_PAUSE_MOST_US ? pause_us : PEER_PAUSE_MOST_US);
 	} else {
-		conclude(leg, result.state, result.local);
+		conclude(leg, result.state, leg->work->op->kind == OPERATION_CREATE ? result.local : SPAN(""));
 	}
 	arena_fini(&arena);
 }

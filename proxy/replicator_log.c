@@ -154,7 +154,10 @@ bool log_begin(struct work *k, struct leg *leg, log_done *done)
 			const struct store_answer row = answer_row(k);
 
 			store_drop_answers(b, clock_wall_ms());
-			store_add_answer(b, &row);
+			if (k->answer_is_there)
+				store_set_answer(b, &row);
+			else
+				store_add_answer(b, &row);
 		}
 	} else if (k->op->kind == OPERATION_CREATE) {
 		if (!put_resource(b, k))
@@ -317,6 +320,58 @@ bool log_forget(struct work *k, log_done *done)
 	return submit(k, NULL, b, done);
 }
 
+static bool is_credential(const struct conf *conf, struct span name)
+{
+	static const char *const names[] = { "Authorization", "Proxy-Authorization", "Cookie", "X-Auth-Token",
+		"X-Subject-Token", "X-Service-Token" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (span_ieq(name, span_of(names[i])))
+			return true;
+	for (size_t i = 0; i < conf->log_redact_count; i++)
+		if (span_ieq(name, conf->log_redact[i]))
+			return true;
+	return false;
+}
+
+/* Without what is a client's secret; false: there is nothing of it. */
+static bool add_bare_fields(const struct work *k, struct buf *out)
+{
+	struct span lines = k->op->fields, line;
+	bool any = false;
+
+	while (lines.n && span_split(&lines, '\n', &line)) {
+		if (is_credential(k->r->w->view->conf, span_head(line, span_find(line, ':')))) {
+			any = true;
+		} else if (line.n) {
+			buf_add_span(out, line);
+			buf_add_char(out, '\n');
+		}
+	}
+	return any;
+}
+
+/* Every site has it: its credentials are forgotten, since what may come later (replicator_late.c) is no wish of the
+ * client's.  What is not in memory is not read for this: then it goes without any field. */
+static void put_forgotten(struct store_batch *b, const struct work *k)
+{
+	struct buf bare, sealed;
+
+	for (size_t i = 0; i < k->leg_count; i++)
+		if (k->legs[i].state != DELIVERY_DONE && k->legs[i].state != DELIVERY_DROPPED &&
+		    (!k->received || k->legs[i].target))
+			return;
+	buf_init(&bare, NULL, 0);
+	buf_init(&sealed, NULL, 0);
+	if (!k->op->fields.n)
+		store_set_headers(b, &k->op->id, SPAN(""));
+	else if (add_bare_fields(k, &bare) &&
+	         !seal_add(k->r->rep->seal, buf_span(&bare), span_of(k->text), &sealed) && !bare.failed && !sealed.failed)
+		store_set_headers(b, &k->op->id, buf_span(&sealed));
+	seal_wipe(&bare);
+	buf_fini(&sealed);
+}
+
 bool log_leg(struct leg *leg, struct span local, log_done *done)
 {
 	struct work *k = leg->work;
@@ -326,6 +381,7 @@ bool log_leg(struct leg *leg, struct span local, log_done *done)
 		return false;
 	put_delivery(b, leg, site_of(leg));
 	put_after(b, leg, site_of(leg), local);
+	put_forgotten(b, k);
 	if (k->op->kind == OPERATION_DELETE && leg->target->own && leg->state == DELIVERY_DONE)
 		store_set_deleted(b, &k->op->key, k->op->clock);
 	return submit(k, leg, b, done);
@@ -355,7 +411,9 @@ static int take_content(struct work *k, const struct store_operation *row)
 	int rc;
 
 	buf_init(&fields, NULL, 0);
-	rc = seal_remove(k->r->rep->seal, row->headers, span_of(k->text), &fields);
+	rc = row->headers.n ? seal_remove(k->r->rep->seal, row->headers, span_of(k->text), &fields) : 0;
+	if (!row->headers.n) /* forgotten, with the credentials in them */
+		buf_addf(&fields, "Host: %.*s\r\n", SPAN_ARG(op->key.service));
 	if (!rc && (!operation_keep(op, &op->fields, buf_span(&fields)) || !operation_keep(op, &op->body, row->body) ||
 	            !operation_keep(op, &op->spool, row->spool)))
 		rc = ERR_NOMEM;

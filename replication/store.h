@@ -89,7 +89,7 @@ struct store_resource {
 
 struct store_replica {
 	struct store_key_of key;
-	struct span site, local;    /* local empty: not given yet, or as it was; then "synced" without a reason lifts neither
+	struct span site, local;    /* local empty: not given yet, or as it was; then "synced" or "queued" without a reason lifts neither
 	                               "failed" nor "in-doubt" */
 	enum replica_state state;
 	struct span reason;
@@ -160,6 +160,8 @@ void store_drop_replica(struct store_batch *b, const struct store_key_of *key, s
 void store_put_operation(struct store_batch *b, const struct store_operation *op);
 /* With its deliveries and intent. */
 void store_drop_operation(struct store_batch *b, const struct op_id *id);
+/* Empty: none are kept. */
+void store_set_headers(struct store_batch *b, const struct op_id *id, struct span sealed);
 /* Its spooled body is not needed any more. */
 void store_forget_spool(struct store_batch *b, const struct op_id *id);
 void store_put_delivery(struct store_batch *b, const struct store_delivery *d);

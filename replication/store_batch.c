@@ -186,6 +186,11 @@ void store_drop_operation(struct store_batch *b, const struct op_id *id)
 	ADD(b, CHANGE_DROP_OPERATION, OP(id));
 }
 
+void store_set_headers(struct store_batch *b, const struct op_id *id, struct span sealed)
+{
+	ADD(b, CHANGE_SET_HEADERS, OP(id), blob_or_null(sealed));
+}
+
 void store_forget_spool(struct store_batch *b, const struct op_id *id)
 {
 	ADD(b, CHANGE_FORGET_SPOOL, OP(id));

@@ -43,6 +43,7 @@ struct value {
 	X(DROP_DELIVERIES, 0, "DELETE FROM deliveries WHERE oid = " STORE_OID) \
 	X(DROP_INTENT, 0, "DELETE FROM intents WHERE oid = " STORE_OID) \
 	X(DROP_OPERATION, 0, "DELETE FROM operations WHERE site = ?1 AND incarnation = ?2 AND number = ?3") \
+	X(SET_HEADERS, 0, "UPDATE operations SET headers = ?4 WHERE site = ?1 AND incarnation = ?2 AND number = ?3") \
 	X(FORGET_SPOOL, 0, "UPDATE operations SET spool = NULL WHERE site = ?1 AND incarnation = ?2 AND number = ?3") \
 	X(PUT_DELIVERY, 0, "INSERT INTO deliveries(oid, target, state, attempts, status, next, expires, error)" \
 		" VALUES(" STORE_OID ", ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO UPDATE SET state = ?5," \
@@ -63,10 +64,10 @@ struct value {
 	X(SET_CLOCK, ERR_NOT_FOUND, "UPDATE settings SET value = max(value, ?1) WHERE name = 'clock'")
 
 /* A replica that lacks a write, or may, is not synced because a later one came (store_put_replica): 2 in doubt, 6 failed. */
-#define STORE_STAYS "?6 = 0 AND ?5 = '' AND ?7 = '' AND state IN (2, 6)"
+#define STORE_STAYS "?6 IN (0, 1) AND ?5 = '' AND ?7 = '' AND state IN (2, 6)"
 #define STORE_STATE "iif(" STORE_STAYS ", state, ?6)"
 #define STORE_REASON "iif(" STORE_STAYS ", reason, ?7)"
-_Static_assert(REPLICA_SYNCED == 0 && REPLICA_IN_DOUBT == 2 && REPLICA_FAILED == 6, "in STORE_STAYS");
+_Static_assert(REPLICA_SYNCED == 0 && REPLICA_QUEUED == 1 && REPLICA_IN_DOUBT == 2 && REPLICA_FAILED == 6, "in STORE_STAYS");
 #define STORE_KEY "service = ?1 AND collection = ?2 AND meta = ?3"
 #define STORE_RID "(SELECT rid FROM resources WHERE " STORE_KEY ")"
 #define STORE_OID "(SELECT oid FROM operations WHERE site = ?1 AND incarnation = ?2 AND number = ?3)"

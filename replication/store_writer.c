@@ -120,7 +120,7 @@ static void set_local(struct name *v, struct span local)
 /* STORE_STAYS. */
 static bool stays(const struct change *c, const struct name *v)
 {
-	return c->values[5].i == REPLICA_SYNCED && !c->values[4].s.n && !c->values[6].s.n &&
+	return (c->values[5].i == REPLICA_SYNCED || c->values[5].i == REPLICA_QUEUED) && !c->values[4].s.n && !c->values[6].s.n &&
 	       (v->state == REPLICA_IN_DOUBT || v->state == REPLICA_FAILED);
 }
 
