@@ -41,6 +41,12 @@ static int parse_place(struct opt_reader *r, const struct opt *o, struct span te
 	return keep(r, text, value);
 }
 
+static int parse_find(struct opt_reader *r, const struct opt *o, struct span text, void *value, struct err *e)
+{
+	(void)o;
+	return text.n && rule_check_find(text, e) ? ERR_INVALID : keep(r, text, value);
+}
+
 static int parse_id_place(struct opt_reader *r, const struct opt *o, struct span text, void *value, struct err *e)
 {
 	(void)o;
@@ -103,6 +109,7 @@ const struct opt_type conf_type_collection = { "path", sizeof(struct span), pars
 const struct opt_type conf_type_place = { "place", sizeof(struct span), parse_place, print_text, NULL };
 const struct opt_type conf_type_id_place = { "place or location", sizeof(struct span), parse_id_place, print_id_place,
 	                                     NULL };
+const struct opt_type conf_type_find = { "path", sizeof(struct span), parse_find, print_text, NULL };
 const struct opt_type conf_type_request = { "method and path", sizeof(struct rule_request), parse_request, print_request,
 	                                    NULL };
 const struct opt_type conf_type_kind = { "word", sizeof(enum operation_kind), parse_kind, print_kind, NULL };

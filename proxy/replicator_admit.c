@@ -33,9 +33,9 @@ static struct replicator_site site_of(struct replicator_answer *a, const struct 
 	if (leg->state == DELIVERY_DONE && leg->status)
 		s.status = leg->status;
 	else
-		s.state = plain                          ? "not-replicated"
-		          : leg->state == DELIVERY_DONE ? delivery_state_text(DELIVERY_QUEUED)
-		                                         : delivery_state_text(leg->state);
+		s.state = plain ? "not-replicated"
+		          : leg->state == DELIVERY_DONE || leg->state == DELIVERY_SENT ? delivery_state_text(DELIVERY_QUEUED)
+		                                                                       : delivery_state_text(leg->state);
 	return s;
 }
 
@@ -170,12 +170,46 @@ static struct leg *doubtful(struct work *k)
 	return NULL;
 }
 
-/* What is harmless to do again goes forward, to every site; the rest is an operator's to settle. */
+static bool is_unknown(struct work *k)
+{
+	const struct leg *own = work_own_leg(k);
+
+	return k->unknown || (own && own->was_sent);
+}
+
+/* The client is told that it is not known; who is to execute it is asked anew, as after a restart. */
+static bool admit_anew(struct work *k)
+{
+	struct leg *leg;
+
+	if (!k->answered)
+		work_answer(k, complete(k, ADMISSION_UNKNOWN));
+	replicator_answer_free(&k->answer);
+	k->phase = WORK_ADMITTING;
+	choose(k);
+	if (!k->candidate_count)
+		return false;
+	leg = &k->legs[k->candidate[0]];
+	leg->target = target_of_site(k->r, k->op->sites[k->candidate[0]]);
+	if (!leg->target || !leg_enter(leg))
+		work_again(k);
+	else if (leg->place == LEG_READY)
+		leg_park(leg, leg_pause_us(leg));
+	return true;
+}
+
+/* What is harmless to do again goes forward, to every site; the rest is looked for, or an operator's to settle. */
 static void stay_in_doubt(struct work *k)
 {
-	struct leg *leg = doubtful(k);
+	struct leg *leg = work_own_leg(k);
 
 	set_problem(k, 504, "outcome-unknown", "it is not known whether this was executed; /v1/replicas tells what becomes of it");
+	if (leg && leg->was_sent && doubt_goes_on(k)) {
+		if (admit_anew(k))
+			return;
+		leg->state = DELIVERY_IN_DOUBT; /* its resource is not here any more */
+	}
+	leg = doubtful(k);
 	if (!leg) {
 		admit_commit(k);
 		return;
@@ -186,7 +220,7 @@ static void stay_in_doubt(struct work *k)
 
 static void exhausted(struct work *k)
 {
-	if (k->unknown) {
+	if (is_unknown(k)) {
 		stay_in_doubt(k);
 		return;
 	}
@@ -287,7 +321,8 @@ void admit_revive(struct work *k, struct span at)
 		return;
 	}
 	for (size_t i = 0; i < k->leg_count; i++)
-		k->legs[i].state = DELIVERY_QUEUED;
+		if (&k->legs[i] != own || !own->was_sent)
+			k->legs[i].state = DELIVERY_QUEUED;
 	choose(k);
 	for (size_t c = 0; c < k->candidate_count; c++) /* who was asked is asked again: it knows the operation */
 		if (span_eq(k->op->sites[k->candidate[c]], at)) {
@@ -333,10 +368,30 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 	}
 }
 
+/* It may have been executed, and there is no way to tell. */
+static void stays(struct leg *leg)
+{
+	leg->was_sent = false;
+	leg->state = DELIVERY_IN_DOUBT;
+	leg_leave(leg);
+	stay_in_doubt(leg->work);
+}
+
 void admit_run(struct leg *leg)
 {
 	struct work *k = leg->work;
 
+	switch (leg->target->own ? doubt_step(leg) : DOUBT_EXECUTE) {
+	case DOUBT_LOOK:
+		if (!leg_send(leg, SEND_LOOK))
+			leg_park(leg, leg_pause_us(leg));
+		return;
+	case DOUBT_STAYS:
+		stays(leg);
+		return;
+	case DOUBT_EXECUTE:
+		break;
+	}
 	leg->state = !leg->target->own || operation_is_once(k->op) ? DELIVERY_SENT : DELIVERY_QUEUED;
 	if (!(k->logged ? log_sent(leg, on_logged) : log_begin(k, leg, on_logged)))
 		on_logged(k, leg, ERR_NOMEM);
@@ -418,9 +473,13 @@ static void admitted_by_peer(struct work *k, struct leg *leg)
 
 static void unknown(struct work *k, struct leg *leg)
 {
-	k->unknown = true;
+	bool once = leg->target->own && operation_is_once(k->op);
+
+	leg->was_sent = once && doubt_goes_on(k);
+	leg->asked = false;
+	k->unknown |= !leg->was_sent;
 	/* a peer that is asked once more knows the operation */
-	leg->state = leg->target->own && operation_is_once(k->op) ? DELIVERY_IN_DOUBT : DELIVERY_QUEUED;
+	leg->state = leg->was_sent ? DELIVERY_SENT : once ? DELIVERY_IN_DOUBT : DELIVERY_QUEUED;
 	replicator_answer_free(&k->answer);
 	next(k, leg);
 }
@@ -428,10 +487,43 @@ static void unknown(struct work *k, struct leg *leg)
 static void refused(struct work *k, struct leg *leg)
 {
 	leg->state = DELIVERY_DONE;
-	if (k->unknown) /* another one may hold it */
+	if (leg->was_sent) /* perhaps because it was executed before */
+		stays(leg);
+	else if (is_unknown(k)) /* another one may hold it */
 		stay_in_doubt(k);
 	else
 		forget(k, ADMISSION_REFUSED);
+}
+
+/* This site's application was asked whether it has executed it before. */
+static void judge_found(struct leg *leg, const struct inner_answer *a)
+{
+	struct work *k = leg->work;
+	struct span element;
+
+	k->answer = answer_new();
+	switch (k->answer ? doubt_judge(leg, a, &k->answer->arena, &element, &k->shown) : DOUBT_NO_ANSWER) {
+	case DOUBT_NO_ANSWER:
+		leg_set_error(leg, a);
+		leg_park(leg, leg_pause_us(leg));
+		break;
+	case DOUBT_NOT_EXECUTED:
+		leg->was_sent = false;
+		leg_park(leg, 0);
+		break;
+	case DOUBT_EXECUTED: /* what was found is what is left of its answer */
+		k->creates = true;
+		k->answer->status = leg->status = a->status;
+		k->answer->content = keep(k->answer, element);
+		leg->state = DELIVERY_DONE;
+		admit_commit(k);
+		return;
+	case DOUBT_UNCLEAR:
+		leg_set_error(leg, a);
+		stays(leg);
+		break;
+	}
+	replicator_answer_free(&k->answer);
 }
 
 void admit_judge(struct leg *leg, const struct inner_answer *a)
@@ -441,6 +533,10 @@ void admit_judge(struct leg *leg, const struct inner_answer *a)
 	enum admission admission;
 
 	replicator_answer_free(&k->answer);
+	if (leg->as == SEND_LOOK) {
+		judge_found(leg, a);
+		return;
+	}
 	k->answer = answer_new();
 	if (!k->answer || !answer_take(k->answer, a)) {
 		replicator_answer_free(&k->answer);

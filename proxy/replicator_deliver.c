@@ -98,7 +98,9 @@ static void again(struct leg *leg, int64_t pause_us)
 		return;
 	}
 	leg->pause_us = pause_us > 0 ? pause_us : leg_pause_us(leg);
-	conclude(leg, DELIVERY_QUEUED, SPAN(""));
+	/* what may have been executed once is looked for after a restart too */
+	conclude(leg, leg->target->own && leg->was_sent && operation_is_once(leg->work->op) ? DELIVERY_SENT : DELIVERY_QUEUED,
+	         SPAN(""));
 }
 
 /* ---- this site's application ------------------------------------------------------------------------------------------- */
@@ -111,8 +113,41 @@ static bool own_name(const struct work *k, struct name *name_r)
 	return where.kind && names_by_meta(k->r->rep->names, &where, key->meta, name_r);
 }
 
+/* Whether an application has executed a create already, that its outcome is not known of. */
+static void judge_found(struct leg *leg, const struct inner_answer *a)
+{
+	struct rules_id shown = { .id = SPAN("") };
+	struct span element;
+	struct arena arena;
+
+	arena_init(&arena, NULL, 0, 1 << 20);
+	switch (doubt_judge(leg, a, &arena, &element, &shown)) {
+	case DOUBT_NO_ANSWER:
+		leg_set_error(leg, a);
+		again(leg, send_retry_after_us(a));
+		break;
+	case DOUBT_NOT_EXECUTED:
+		leg->asked = true;
+		leg_park(leg, 0);
+		break;
+	case DOUBT_EXECUTED:
+		say(leg, "");
+		conclude(leg, DELIVERY_DONE, shown.id);
+		break;
+	case DOUBT_UNCLEAR:
+		say(leg, REPLICATOR_NOT_FOUND);
+		conclude(leg, DELIVERY_IN_DOUBT, SPAN(""));
+		break;
+	}
+	arena_fini(&arena);
+}
+
 static void judge_look(struct leg *leg, const struct inner_answer *a)
 {
+	if (!leg->work->op->named) {
+		judge_found(leg, a);
+		return;
+	}
 	if (a->result != INNER_ANSWERED) {
 		leg_set_error(leg, a);
 		again(leg, 0);
@@ -177,13 +212,13 @@ static void judge_own(struct leg *leg, const struct inner_answer *a)
 		return;
 	}
 	leg_set_error(leg, a);
-	if (unknown) { /* a name that the client chose shows whether it was made */
+	if (unknown) { /* a name that the client chose shows whether it was made, as does `find` */
 		leg->was_sent = true;
 		leg->asked = false;
 	}
 	if (a->result == INNER_NOT_EXECUTED)
 		again(leg, 0);
-	else if (unknown && operation_is_once(op))
+	else if (unknown && operation_is_once(op) && !doubt_goes_on(k))
 		conclude(leg, DELIVERY_IN_DOUBT, SPAN(""));
 	else if (op->kind == OPERATION_DELETE && (a->status == 404 || a->status == 410))
 		conclude(leg, DELIVERY_DONE, SPAN(""));
@@ -245,8 +280,16 @@ void deliver_judge(struct leg *leg, const struct inner_answer *a)
 
 static void execute(struct leg *leg)
 {
-	bool look = leg->target->own && leg->work->op->named && leg->work->op->kind == OPERATION_CREATE && !leg->asked;
+	bool own = leg->target->own;
+	enum doubt doubt = own ? doubt_step(leg) : DOUBT_EXECUTE;
+	bool look = doubt == DOUBT_LOOK ||
+	            (own && leg->work->op->named && leg->work->op->kind == OPERATION_CREATE && !leg->asked);
 
+	if (doubt == DOUBT_STAYS) {
+		say(leg, REPLICATOR_NOT_FOUND);
+		conclude(leg, DELIVERY_IN_DOUBT, SPAN(""));
+		return;
+	}
 	if (!leg_send(leg, look ? SEND_LOOK : SEND_DELIVERY))
 		leg_park(leg, STORE_PAUSE_US);
 }

@@ -4,6 +4,7 @@
  *	replicator_lane.c     what may run: targets, lanes, pauses
  *	replicator_admit.c    an operation of this site's: who executes it first, and what that means
  *	replicator_deliver.c  an operation that is admitted: at this site's application, or on its way to another site
+ *	replicator_doubt.c    an operation that may have been executed already
  *	replicator_send.c     the request of one leg, and the reading of what an application answered
  *	replicator_log.c      what is made durable
  *	replicator_load.c     what is read back at the start
@@ -36,6 +37,7 @@
 #define REPLICATOR_PATIENCE_US 5000000 /* a peer that delivers waits so long for its turn */
 #define REPLICATOR_REASON 512        /* bytes of what an application said of a refusal */
 
+#define REPLICATOR_NOT_FOUND "find does not tell whether it was executed"
 #define REPLICATOR_OCCUPIED "occupied" /* the name that the client chose is another thing's there */
 
 struct leg;
@@ -75,7 +77,7 @@ struct leg {
 	enum delivery_state state;
 	bool busy;                   /* being logged, loaded or executed */
 	bool durable;                /* the state is in the store */
-	bool asked;                  /* what the client named was not there when it was looked at */
+	bool asked;                  /* what it makes was not there when it was looked at */
 	bool was_sent;               /* before a restart, or without a whole answer */
 	uint64_t ticket;             /* the list race: it may be making a resource; 0: not */
 	enum send_as as;             /* the request under way */
@@ -200,6 +202,21 @@ void admit_commit(struct work *k);
 void deliver_begin(struct work *k);
 void deliver_run(struct leg *leg);
 void deliver_judge(struct leg *leg, const struct inner_answer *a);
+
+/* ---- replicator_doubt.c ---- */
+/* The rules of its service, and which of them its request is of.  The caller's to rules_unref. */
+struct rules *work_rules(const struct work *k, struct rule_match *match_r);
+/* An unknown outcome of its does not end in doubt at once. */
+bool doubt_goes_on(const struct work *k);
+enum doubt { DOUBT_EXECUTE, DOUBT_LOOK, DOUBT_STAYS };
+/* What its turn is to begin with, at this site's application; its content is in memory. */
+enum doubt doubt_step(const struct leg *leg);
+/* What is asked for then. */
+bool doubt_add_target(const struct work *k, struct buf *out) MUST_CHECK;
+enum doubt_found { DOUBT_NO_ANSWER, DOUBT_NOT_EXECUTED, DOUBT_EXECUTED, DOUBT_UNCLEAR };
+/* Of an answer to that: what was found, and its id and collection. */
+enum doubt_found doubt_judge(struct leg *leg, const struct inner_answer *a, struct arena *arena, struct span *element_r,
+                             struct rules_id *shown_r);
 
 /* ---- replicator_send.c ---- */
 /* False: nothing was sent and nothing will be answered (no memory, or the worker stops). */

@@ -1,5 +1,5 @@
 /* What was not over when the process ended (replication.md 8): intents that were not sent are sent, what was sent and may
- * be executed again is, and what may not is in doubt until an operator settles it. */
+ * be executed again is, and what may not is looked for, or in doubt until an operator settles it (replicator_doubt.c). */
 #include "proxy/replicator_int.h"
 
 #include <limits.h>
@@ -188,7 +188,7 @@ static int take_leg(struct work *k, const struct loaded_leg *from)
 	if (!leg->target)
 		return ERR_NOMEM;
 	leg->was_sent = leg->state == DELIVERY_SENT;
-	if (leg->was_sent && leg->target->own && operation_is_once(k->op))
+	if (leg->was_sent && leg->target->own && operation_is_once(k->op) && !doubt_goes_on(k))
 		leg->state = DELIVERY_IN_DOUBT; /* shown as sent in the store until somebody settles it */
 	return 0;
 }

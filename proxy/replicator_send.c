@@ -75,7 +75,7 @@ bool leg_send(struct leg *leg, enum send_as as)
 		operation_add_field(op, as == SEND_ADMISSION, &leg->operation);
 	if (as == SEND_LOOK) {
 		buf_fini(&leg->place_of);
-		if (!add_place(op, &leg->place_of))
+		if (!(op->named ? add_place(op, &leg->place_of) : doubt_add_target(k, &leg->place_of)))
 			return false;
 		r.target = buf_span(&leg->place_of);
 	}
@@ -110,7 +110,7 @@ static void on_answer(void *arg, const struct inner_answer *a)
 	buf_fini(&leg->operation);
 	buf_fini(&leg->place_of);
 	leg->attempts++;
-	if (leg->as == SEND_ADMISSION)
+	if (k->phase == WORK_ADMITTING)
 		admit_judge(leg, a);
 	else
 		deliver_judge(leg, a);
