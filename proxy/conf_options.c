@@ -400,7 +400,9 @@ static const struct opt rows[] = {
 	  .doc = "update: may be executed again; append: once; replace: overwrites all of its target; delete: ends it." },
 	{ .path = OPERATION "independent", .type = &opt_bool, O_AT(independent), .value = "false",
 	  .doc = "Whether it may overtake other operations on the same resource." },
-	LATER(RESOURCE "echo", opt_text, "Values of the first answer that are given to the other sites' requests."),
+	{ .path = RESOURCE "echo", .type = &conf_type_member, .flags = OPT_LIST, R_LIST_AT(echo, echo_count),
+	  .doc = "Places of the first answer to a create whose values are put at the same places of the other sites' requests: "
+		 "$.adminPass." },
 	{ .path = RESOURCE "find", .type = &conf_type_find, R_AT(find), .value = "",
 	  .doc = "Path by which a create of unknown outcome is looked up, with values of its request: /notes?uid={$.uid}." },
 	LATER(RESOURCE "refs", opt_text, "Places of short ids of other services' resources."),

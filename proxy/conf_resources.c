@@ -1,6 +1,7 @@
 /* services.NAME.resources (replication.md 9): the types that only its rows have, what concerns more than one of them,
  * and the rules that are made of them. */
 #include "proxy/conf_int.h"
+#include "replication/member.h"
 
 static int keep(struct opt_reader *r, struct span text, struct span *to)
 {
@@ -39,6 +40,12 @@ static int parse_place(struct opt_reader *r, const struct opt *o, struct span te
 	if ((text.n || !may_be_empty) && check_place(r, text, e))
 		return ERR_INVALID;
 	return keep(r, text, value);
+}
+
+static int parse_member(struct opt_reader *r, const struct opt *o, struct span text, void *value, struct err *e)
+{
+	(void)o;
+	return member_check_place(text, e) ? ERR_INVALID : keep(r, text, value);
 }
 
 static int parse_find(struct opt_reader *r, const struct opt *o, struct span text, void *value, struct err *e)
@@ -109,6 +116,7 @@ const struct opt_type conf_type_collection = { "path", sizeof(struct span), pars
 const struct opt_type conf_type_place = { "place", sizeof(struct span), parse_place, print_text, NULL };
 const struct opt_type conf_type_id_place = { "place or location", sizeof(struct span), parse_id_place, print_id_place,
 	                                     NULL };
+const struct opt_type conf_type_member = { "place", sizeof(struct span), parse_member, print_text, NULL };
 const struct opt_type conf_type_find = { "path", sizeof(struct span), parse_find, print_text, NULL };
 const struct opt_type conf_type_request = { "method and path", sizeof(struct rule_request), parse_request, print_request,
 	                                    NULL };

@@ -645,6 +645,8 @@ void admit_commit(struct work *k)
 	}
 	if (k->answer)
 		k->answer->meta = keep(k->answer, k->op->key.meta);
+	if (!rc && k->creates)
+		echo_apply(k);
 	if (rc || !log_admitted(k, on_committed))
 		on_committed(k, NULL, rc ? rc : ERR_NOMEM);
 }

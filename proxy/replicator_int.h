@@ -5,6 +5,7 @@
  *	replicator_admit.c    an operation of this site's: who executes it first, and what that means
  *	replicator_deliver.c  an operation that is admitted: at this site's application, or on its way to another site
  *	replicator_doubt.c    an operation that may have been executed already
+ *	replicator_echo.c     what an admitting answer gives to the other sites' requests
  *	replicator_send.c     the request of one leg, and the reading of what an application answered
  *	replicator_log.c      what is made durable
  *	replicator_load.c     what is read back at the start
@@ -217,6 +218,10 @@ enum doubt_found { DOUBT_NO_ANSWER, DOUBT_NOT_EXECUTED, DOUBT_EXECUTED, DOUBT_UN
 /* Of an answer to that: what was found, and its id and collection. */
 enum doubt_found doubt_judge(struct leg *leg, const struct inner_answer *a, struct arena *arena, struct span *element_r,
                              struct rules_id *shown_r);
+
+/* ---- replicator_echo.c ---- */
+/* Of an admitted create: what its answer said goes into the content of its copies, where that is declared. */
+void echo_apply(struct work *k);
 
 /* ---- replicator_send.c ---- */
 /* False: nothing was sent and nothing will be answered (no memory, or the worker stops). */

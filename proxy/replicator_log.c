@@ -53,18 +53,44 @@ static struct span site_of(const struct leg *leg)
 	return span_make(leg->target->site, leg->target->site_n);
 }
 
+/* What is sealed: the fields, and content that is secret, behind an empty line. */
+static void add_sealed_text(const struct operation *op, struct buf *out)
+{
+	buf_add_span(out, op->fields);
+	if (!op->secret)
+		return;
+	buf_add_z(out, "\r\n");
+	buf_add_span(out, op->body);
+}
+
+static void take_sealed_text(struct span text, struct span *fields_r, struct span *body_r)
+{
+	const char *line = memmem(text.p, text.n, "\r\n\r\n", 4);
+
+	*fields_r = text;
+	body_r->p = NULL;
+	if (!line)
+		return;
+	*fields_r = span_head(text, (size_t)(line - text.p) + 2);
+	*body_r = span_from(text, fields_r->n + 2);
+}
+
 static bool put_operation(struct store_batch *b, struct work *k)
 {
 	const struct operation *op = k->op;
 	struct span path = operation_path(op);
 	struct store_operation row = { .id = op->id, .key = op->key, .kind = op->kind, .clock = op->clock,
-		.method = op->method, .path = path, .query = span_from(op->target, path.n), .body = op->body,
+		.method = op->method, .path = path, .query = span_from(op->target, path.n),
+		.body = op->secret ? SPAN("") : op->body,
 		.spool = op->spool, .body_bytes = (int64_t)op->body_bytes, .created_ms = op->created_ms };
-	struct buf sealed;
+	struct buf plain, sealed;
 	bool good;
 
+	buf_init(&plain, NULL, 0);
 	buf_init(&sealed, NULL, 0);
-	good = !seal_add(k->r->rep->seal, op->fields, span_of(k->text), &sealed) && !sealed.failed;
+	add_sealed_text(op, &plain);
+	good = !plain.failed && !seal_add(k->r->rep->seal, buf_span(&plain), span_of(k->text), &sealed) && !sealed.failed;
+	seal_wipe(&plain);
 	row.headers = buf_span(&sealed);
 	if (good)
 		store_put_operation(b, &row);
@@ -342,17 +368,20 @@ static int read_content(struct store_reader *reader, void *arg)
 static int take_content(struct work *k, const struct store_operation *row)
 {
 	struct operation *op = k->op;
-	struct buf fields;
+	struct span fields, body;
+	struct buf text;
 	int rc;
 
-	buf_init(&fields, NULL, 0);
-	rc = seal_remove(k->r->rep->seal, row->headers, span_of(k->text), &fields);
-	if (!rc && (!operation_keep(op, &op->fields, buf_span(&fields)) || !operation_keep(op, &op->body, row->body) ||
+	buf_init(&text, NULL, 0);
+	rc = seal_remove(k->r->rep->seal, row->headers, span_of(k->text), &text);
+	take_sealed_text(buf_span(&text), &fields, &body);
+	op->secret = body.p != NULL;
+	if (!rc && (!operation_keep(op, &op->fields, fields) || !operation_keep(op, &op->body, op->secret ? body : row->body) ||
 	            !operation_keep(op, &op->spool, row->spool)))
 		rc = ERR_NOMEM;
 	if (!rc)
 		k->r->content += op->fields.n + op->body.n;
-	seal_wipe(&fields);
+	seal_wipe(&text);
 	op->body_bytes = (uint64_t)row->body_bytes;
 	return rc;
 }

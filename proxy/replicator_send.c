@@ -198,7 +198,7 @@ int64_t send_retry_after_us(const struct inner_answer *a)
 /* "409: what the application said of it". */
 void leg_set_error(struct leg *leg, const struct inner_answer *a)
 {
-	size_t n = a->body.n < REPLICATOR_REASON ? a->body.n : REPLICATOR_REASON;
+	size_t most = leg->work->op->secret ? 0 : REPLICATOR_REASON, n = a->body.n < most ? a->body.n : most;
 	char text[REPLICATOR_REASON + 64];
 	int length;
 

@@ -59,6 +59,8 @@ struct rule {
 	size_t operation_count;
 	struct span *volatile_;    /* places that differ between replicas that are equal */
 	size_t volatile_count;
+	struct span *echo;         /* places of an admitting answer whose values the other sites' requests are given */
+	size_t echo_count;
 	struct span find;          /* "/notes?uid={$.uid}", where a create of unknown outcome is looked up; empty: nowhere */
 	enum rule_in_doubt in_doubt;
 	bool learned, pinned;      /* pinned: an operator stands behind what was learned, so it counts as declared */

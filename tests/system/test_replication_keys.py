@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""What `resources:` says of an application (replication.md section 9): how a create of unknown outcome is found again."""
+"""What `resources:` says of an application (replication.md section 9): how a create of unknown outcome is found
+again, and what of a first answer the other sites are given."""
 import json
-import time
+import os
 
 import harness
 from harness import eq, group, wait_until
@@ -194,6 +195,108 @@ def test_an_application_that_does_not_answer_is_asked_again(bed):
     notes.apps['dc2'].fail(503, times=2, when=lambda r: r.method == 'GET')
     notes.made(text='a')
     eq(len(notes.apps['dc2'].came('POST')), 1)
+
+
+# --- echo ------------------------------------------------------------------------------------------
+
+group(globals(), 'echo')
+ECHO = {**DECLARED, 'echo': ['$.password', '$.made.by']}
+
+
+def echoing(bed, names=('dc1', 'dc2'), **more):
+    """Applications that make up a password, and tell who they are."""
+    notes = Notes(bed, names, resources=[ECHO], apps={'passwords': True}, **more)
+    for name, app in notes.apps.items():
+        app.extra = {'made': {'by': name, 'at': 1}}
+    return notes
+
+
+def asked(notes, site):
+    """The body of the one create that came to a site."""
+    came = notes.apps[site].came('POST')
+    eq(len(came), 1, f'creates that came to {site}')
+    return json.loads(came[0].body)
+
+
+def test_the_other_sites_are_given_what_the_first_one_made_up(bed):
+    notes = echoing(bed, ('dc1', 'dc2', 'dc3'))
+    r = notes.create(scope=('dc1', 'dc2', 'dc3'), big=12345678901234567890, made={'why': 'x'})
+    eq(r.status, 201)
+    notes.wait_synced(r.get('x-scope-meta-id'), 'dc1', 'dc2', 'dc3')
+    sent = {'title': 'one', 'big': 12345678901234567890, 'made': {'why': 'x'}}
+    eq(asked(notes, 'dc1'), sent, 'the first one is asked as the client said')
+    for site in ('dc2', 'dc3'):
+        eq(asked(notes, site), {**sent, 'password': r.json()['password'], 'made': {'why': 'x', 'by': 'dc1'}})
+    body = notes.apps['dc2'].came('POST')[0].body.decode()
+    assert body.startswith('{"title": "one", "big": 12345678901234567890, "made": {"why": "x"'), body
+
+
+def test_what_the_client_chose_is_overwritten_by_what_was_made(bed):
+    notes = echoing(bed)
+    r = notes.create(password='mine')
+    notes.wait_synced(r.get('x-scope-meta-id'), 'dc1', 'dc2')
+    eq(asked(notes, 'dc2')['password'], r.json()['password'])
+
+
+def test_another_site_admits_and_this_one_is_given_it(bed):
+    notes = echoing(bed)
+    notes.apps['dc1'].fail(503, times=1)
+    r = notes.create()
+    eq((r.status, replicas_of(r)), (201, [('dc1', 'queued'), ('dc2', '201')]))
+    notes.wait_synced(r.get('x-scope-meta-id'), 'dc1', 'dc2')
+    eq(json.loads(notes.apps['dc1'].done('POST')[0].body)['password'], r.json()['password'])
+
+
+def state_has(notes, site, text):
+    folder = os.path.join(notes.bed.dir, site, 'state')
+    return [f for f in os.listdir(folder) if f.startswith('store.db') and text.encode() in
+            open(os.path.join(folder, f), 'rb').read()]
+
+
+def test_what_waits_is_sealed_and_outlives_a_restart(bed):
+    """On the disk of either site, while it waits at both, and in no log."""
+    notes = echoing(bed)
+    notes.cut(('dc1', 'dc2'))
+    r = notes.create()
+    password = r.json()['password']
+    eq(state_has(notes, 'dc1', password), [])
+    eq(state_has(notes, 'dc1', 'POST') != [], True, 'where the rest of it is')
+    notes.kill('dc1')
+    away = notes.apps['dc2'].fail(503)
+    notes.links['dc1', 'dc2'].heal()
+    notes.start('dc1')
+    wait_until(lambda: notes.apps['dc2'].came('POST'), 'dc2 has it')
+    eq(state_has(notes, 'dc2', password), [])
+    notes.kill('dc2')
+    away.times = 0
+    notes.start('dc2')
+    notes.wait_synced(r.get('x-scope-meta-id'), 'dc1', 'dc2')
+    eq(json.loads(notes.apps['dc2'].done('POST')[0].body)['password'], password)
+    for site in notes.names:
+        text = notes.sites[site].log()
+        assert password not in text and password not in str(notes.queue(site)) + str(notes.replicas(site)), text
+
+
+def test_a_refusal_tells_no_secret(bed):
+    notes = echoing(bed, queue={'settle': '10s'})
+    notes.apps['dc2'].fail(422, body=b'{"error": "not s3cret!"}')
+    notes.create()
+    wait_until(lambda: any(e['last_error'] for e in notes.queue()['queue']), 'a refusal')
+    eq({e['last_error'] for e in notes.queue()['queue']}, {'422: '})
+
+
+def test_an_answer_without_it_changes_nothing(bed):
+    notes = echoing(bed)
+    for app in notes.apps.values():
+        app.passwords, app.extra = False, {}
+    notes.made()
+    eq(asked(notes, 'dc2'), {'title': 'one'})
+
+
+def test_a_signed_request_stays_as_it_is(bed):
+    notes = echoing(bed)
+    notes.made(headers={'Content-Digest': 'sha-256=:x:'})
+    eq(asked(notes, 'dc2'), {'title': 'one'})
 
 
 if __name__ == '__main__':
