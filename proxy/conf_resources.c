@@ -44,8 +44,11 @@ static int parse_place(struct opt_reader *r, const struct opt *o, struct span te
 
 static int parse_member(struct opt_reader *r, const struct opt *o, struct span text, void *value, struct err *e)
 {
-	(void)o;
-	return member_check_place(text, e) ? ERR_INVALID : keep(r, text, value);
+	bool may_be_empty = o->value && !o->value[0];
+
+	if ((text.n || !may_be_empty) && member_check_place(text, e))
+		return ERR_INVALID;
+	return keep(r, text, value);
 }
 
 static int parse_find(struct opt_reader *r, const struct opt *o, struct span text, void *value, struct err *e)
@@ -147,6 +150,17 @@ static void check_resource(struct opt_reader *r, const struct conf_service *s, s
 	}
 }
 
+static void check_ready(struct opt_reader *r, const struct rule *rule)
+{
+	const struct rule_ready *ready = &rule->ready;
+
+	if (ready->path.n && !ready->ok_count)
+		yaml_problem(r->yaml, opt_place(r, &ready->path), NULL, "ready: \"ok\" is missing: what is there when it is ready");
+	if (!ready->path.n && !opt_where(r, &ready->path) && (ready->ok_count || ready->failed_count))
+		yaml_problem(r->yaml, opt_place(r, ready->ok_count ? (const void *)&ready->ok : &ready->failed), NULL,
+		             "ready: \"path\" is missing: where the state is");
+}
+
 static int make_rules(struct opt_reader *r, struct conf_service *s)
 {
 	if (s->resource_count > RULES_DECLARED_MOST) {
@@ -164,7 +178,7 @@ int conf_check_resources(struct opt_reader *r, struct conf *conf)
 		int rc;
 
 		for (size_t j = 0; j < s->resource_count && j <= RULES_DECLARED_MOST; j++)
-			check_resource(r, s, j);
+			check_resource(r, s, j), check_ready(r, &s->resources[j]);
 		rc = make_rules(r, s);
 		if (rc)
 			return rc;

@@ -30,7 +30,7 @@ static struct replicator_site site_of(struct replicator_answer *a, const struct 
 	const struct leg *leg = &k->legs[i];
 	struct replicator_site s = { .site = keep(a, k->op->sites[i]) };
 
-	if (leg->state == DELIVERY_DONE && leg->status)
+	if ((leg->state == DELIVERY_DONE || leg->building) && leg->status)
 		s.status = leg->status;
 	else
 		s.state = plain ? "not-replicated"
@@ -112,7 +112,7 @@ static bool is_usable_here(const struct work *k)
 	if (k->op->kind == OPERATION_CREATE)
 		return true;
 	return where.kind && names_by_meta(k->r->rep->names, &where, key->meta, &name) && name.here && name.local_n &&
-	       name.state != REPLICA_QUEUED;
+	       (name.state != REPLICA_QUEUED || name_is_building(&name));
 }
 
 /* This site first, then by distance; those that are known not to answer last. */
@@ -495,6 +495,14 @@ static void refused(struct work *k, struct leg *leg)
 		forget(k, ADMISSION_REFUSED);
 }
 
+/* Of a create the application may be at work on it still. */
+static void executed(struct leg *leg)
+{
+	leg->state = DELIVERY_DONE;
+	if (leg->target->own && leg->work->creates && ready_is_declared(leg->work))
+		ready_begin(leg);
+}
+
 /* This site's application was asked whether it has executed it before. */
 static void judge_found(struct leg *leg, const struct inner_answer *a)
 {
@@ -515,7 +523,7 @@ static void judge_found(struct leg *leg, const struct inner_answer *a)
 		k->creates = true;
 		k->answer->status = leg->status = a->status;
 		k->answer->content = keep(k->answer, element);
-		leg->state = DELIVERY_DONE;
+		executed(leg);
 		admit_commit(k);
 		return;
 	case DOUBT_UNCLEAR:
@@ -548,7 +556,7 @@ void admit_judge(struct leg *leg, const struct inner_answer *a)
 	leg->status = a->status;
 	switch (admission) {
 	case ADMISSION_DONE:
-		leg->state = DELIVERY_DONE;
+		executed(leg);
 		if (leg->target->own)
 			admit_commit(k);
 		else
@@ -604,7 +612,9 @@ static void begin_delivery(struct work *k, bool own_over)
 {
 	struct leg *own = work_own_leg(k);
 
-	if (own && own->lane && own_over)
+	if (own && own->lane && own->building)
+		leg_park(own, own->pause_us);
+	else if (own && own->lane && own_over)
 		leg_leave(own);
 	for (size_t i = 0; i < k->leg_count; i++)
 		if (k->legs[i].lane && &k->legs[i] != own)

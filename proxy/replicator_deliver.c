@@ -57,15 +57,18 @@ static void settle(struct leg *leg)
 /* What cannot be recorded is asked again where that does no harm. */
 static void on_leg_logged(struct work *k, struct leg *leg, int rc)
 {
+	bool made = leg->state == DELIVERY_DONE || leg->building;
+
 	if (rc) {
+		leg->building = false;
 		log_warn("operation %s at %.*s: %s cannot be recorded: %s", k->text, (int)leg->target->site_n, leg->target->site,
 		         delivery_state_text(leg->state), err_text(rc));
-		if (leg->state == DELIVERY_DONE && rc == ERR_EXISTS) { /* its id is another replica's here */
+		if (made && rc == ERR_EXISTS) { /* its id is another replica's here */
 			leg->state = DELIVERY_FAILED;
 			if (log_leg(leg, SPAN(""), on_leg_logged))
 				return;
 		}
-		if (leg->target->own && operation_is_once(k->op) && leg->state == DELIVERY_DONE) {
+		if (leg->target->own && operation_is_once(k->op) && made) {
 			leg->state = DELIVERY_IN_DOUBT;
 		} else {
 			leg->state = DELIVERY_QUEUED;
@@ -113,6 +116,17 @@ static bool own_name(const struct work *k, struct name *name_r)
 	return where.kind && names_by_meta(k->r->rep->names, &where, key->meta, name_r);
 }
 
+/* It was executed, under this id. */
+static void made(struct leg *leg, struct span id)
+{
+	bool builds = ready_is_declared(leg->work);
+
+	say(leg, "");
+	if (builds)
+		ready_begin(leg);
+	conclude(leg, builds ? DELIVERY_SENT : DELIVERY_DONE, id);
+}
+
 /* Whether an application has executed a create already, that its outcome is not known of. */
 static void judge_found(struct leg *leg, const struct inner_answer *a)
 {
@@ -131,8 +145,7 @@ static void judge_found(struct leg *leg, const struct inner_answer *a)
 		leg_park(leg, 0);
 		break;
 	case DOUBT_EXECUTED:
-		say(leg, "");
-		conclude(leg, DELIVERY_DONE, shown.id);
+		made(leg, shown.id);
 		break;
 	case DOUBT_UNCLEAR:
 		say(leg, REPLICATOR_NOT_FOUND);
@@ -155,10 +168,12 @@ static void judge_look(struct leg *leg, const struct inner_answer *a)
 		leg->asked = true;
 		leg_park(leg, 0);
 	} else if (a->status >= 200 && a->status < 300) {
-		if (!leg->was_sent)
-			say(leg, REPLICATOR_OCCUPIED);
-		conclude(leg, leg->was_sent ? DELIVERY_DONE : DELIVERY_FAILED,
-		         leg->was_sent ? leg->work->op->key.meta : SPAN(""));
+		if (leg->was_sent) {
+			made(leg, leg->work->op->key.meta);
+			return;
+		}
+		say(leg, REPLICATOR_OCCUPIED);
+		conclude(leg, DELIVERY_FAILED, SPAN(""));
 	} else {
 		leg_set_error(leg, a);
 		again(leg, send_retry_after_us(a));
@@ -174,9 +189,9 @@ static void judge_made(struct leg *leg, const struct inner_answer *a)
 
 	arena_init(&arena, NULL, 0, 4u << 20);
 	if (send_shown(k, &arena, a, &shown) == RULES_ONE) {
-		conclude(leg, DELIVERY_DONE, shown.id);
+		made(leg, shown.id);
 	} else if (k->op->named) {
-		conclude(leg, DELIVERY_DONE, k->op->key.meta);
+		made(leg, k->op->key.meta);
 	} else {
 		say(leg, "the answer shows no identifier");
 		conclude(leg, DELIVERY_FAILED, SPAN(""));
@@ -252,6 +267,8 @@ static void judge_peer(struct leg *leg, const struct inner_answer *a)
 		return;
 	}
 	target_reached(leg->target);
+	if (leg->work->op->class == CLASS_WEAK && span_eq(result.reason, SPAN(REPLICA_BUILDING)))
+		result.state = DELIVERY_DONE; /* it has it */
 	leg->status = result.status;
 	free(leg->error);
 	leg->error = result.reason.n ? strndup(result.reason.p, result.reason.n) : NULL;
@@ -264,12 +281,24 @@ static void judge_peer(struct leg *leg, const struct inner_answer *a)
 	arena_fini(&arena);
 }
 
+static void judge_building(struct leg *leg, const struct inner_answer *a)
+{
+	enum delivery_state state = ready_judge(leg, a);
+
+	if (state == DELIVERY_SENT)
+		leg_park(leg, leg->pause_us);
+	else
+		conclude(leg, state, SPAN(""));
+}
+
 void deliver_judge(struct leg *leg, const struct inner_answer *a)
 {
-	if (leg->target->own)
+	if (leg->target->own && !leg->building)
 		leg->status = a->status;
 	if (!leg->target->own)
 		judge_peer(leg, a);
+	else if (leg->building)
+		judge_building(leg, a);
 	else if (leg->as == SEND_LOOK)
 		judge_look(leg, a);
 	else
@@ -282,7 +311,7 @@ static void execute(struct leg *leg)
 {
 	bool own = leg->target->own;
 	enum doubt doubt = own ? doubt_step(leg) : DOUBT_EXECUTE;
-	bool look = doubt == DOUBT_LOOK ||
+	bool look = leg->building || doubt == DOUBT_LOOK ||
 	            (own && leg->work->op->named && leg->work->op->kind == OPERATION_CREATE && !leg->asked);
 
 	if (doubt == DOUBT_STAYS) {

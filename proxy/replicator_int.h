@@ -6,6 +6,7 @@
  *	replicator_deliver.c  an operation that is admitted: at this site's application, or on its way to another site
  *	replicator_doubt.c    an operation that may have been executed already
  *	replicator_echo.c     what an admitting answer gives to the other sites' requests
+ *	replicator_ready.c    a create that its application is not done with
  *	replicator_send.c     the request of one leg, and the reading of what an application answered
  *	replicator_log.c      what is made durable
  *	replicator_load.c     what is read back at the start
@@ -38,6 +39,8 @@
 #define REPLICATOR_PATIENCE_US 5000000 /* a peer that delivers waits so long for its turn */
 #define REPLICATOR_REASON 512        /* bytes of what an application said of a refusal */
 
+#define REPLICATOR_NOT_READY "not-ready"   /* its application was at work on it for too long */
+#define REPLICATOR_BROKEN "build-failed"  /* or says that it will never be done */
 #define REPLICATOR_NOT_FOUND "find does not tell whether it was executed"
 #define REPLICATOR_OCCUPIED "occupied" /* the name that the client chose is another thing's there */
 
@@ -80,11 +83,13 @@ struct leg {
 	bool durable;                /* the state is in the store */
 	bool asked;                  /* what it makes was not there when it was looked at */
 	bool was_sent;               /* before a restart, or without a whole answer */
+	bool building;               /* executed, and the application is not done with it (replicator_ready.c) */
 	uint64_t ticket;             /* the list race: it may be making a resource; 0: not */
 	enum send_as as;             /* the request under way */
 	enum leg_place place;
 	unsigned attempts, status;
 	int64_t pause_us, due_us;    /* how long it is to be parked; parked until */
+	int64_t until_us;            /* building: for so long at most */
 	int64_t refused_us;          /* for the first time */
 	char *error;                 /* of the last attempt, or NULL */
 	struct buf fields, operation, place_of; /* of the request under way; the path that is looked at */
@@ -222,6 +227,13 @@ enum doubt_found doubt_judge(struct leg *leg, const struct inner_answer *a, stru
 /* ---- replicator_echo.c ---- */
 /* Of an admitted create: what its answer said goes into the content of its copies, where that is declared. */
 void echo_apply(struct work *k);
+
+/* ---- replicator_ready.c ---- */
+bool ready_is_declared(const struct work *k);
+/* It was executed, and is building: to be logged, and parked for leg->pause_us. */
+void ready_begin(struct leg *leg);
+/* Of an answer to a look at it: sent, it is building still; done; failed. */
+enum delivery_state ready_judge(struct leg *leg, const struct inner_answer *a);
 
 /* ---- replicator_send.c ---- */
 /* False: nothing was sent and nothing will be answered (no memory, or the worker stops). */

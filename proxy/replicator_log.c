@@ -209,6 +209,17 @@ bool log_sent(struct leg *leg, log_done *done)
 	return submit(k, leg, b, done);
 }
 
+/* What was said of the leg, where that is a reason. */
+static const char *reason_of(const struct leg *leg)
+{
+	static const char *const reasons[] = { REPLICATOR_OCCUPIED, REPLICA_BUILDING, REPLICATOR_NOT_READY, REPLICATOR_BROKEN };
+
+	for (size_t i = 0; leg->error && i < sizeof(reasons) / sizeof(reasons[0]); i++)
+		if (!strcmp(leg->error, reasons[i]))
+			return reasons[i];
+	return NULL;
+}
+
 /* Where the resource stands at a site, now that this leg is as it is. */
 static void put_standing(struct store_batch *b, const struct leg *leg, struct span site, struct span local)
 {
@@ -226,11 +237,10 @@ static void put_standing(struct store_batch *b, const struct leg *leg, struct sp
 	/* while others of its lane wait, it is not there yet */
 	const struct leg *next = leg->state == DELIVERY_DONE && leg->lane ? TAILQ_NEXT(leg, in_lane) : NULL;
 	bool more = next && next->work->phase == WORK_DELIVERING && !next->work->received;
-
-	bool occupied = leg->error && !strcmp(leg->error, REPLICATOR_OCCUPIED);
+	const char *said = reason_of(leg);
 
 	put_replica(b, k, site, local, more ? REPLICA_QUEUED : standing[leg->state].state,
-	            more ? "writes-wait" : occupied ? REPLICATOR_OCCUPIED : standing[leg->state].reason);
+	            more ? "writes-wait" : said ? said : standing[leg->state].reason);
 }
 
 /* A deleted resource has no standing any more; a weak one that was tried in vain no replica. */

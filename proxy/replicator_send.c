@@ -75,7 +75,7 @@ bool leg_send(struct leg *leg, enum send_as as)
 		operation_add_field(op, as == SEND_ADMISSION, &leg->operation);
 	if (as == SEND_LOOK) {
 		buf_fini(&leg->place_of);
-		if (!(op->named ? add_place(op, &leg->place_of) : doubt_add_target(k, &leg->place_of)))
+		if (!(op->named || leg->building ? add_place(op, &leg->place_of) : doubt_add_target(k, &leg->place_of)))
 			return false;
 		r.target = buf_span(&leg->place_of);
 	}

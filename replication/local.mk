@@ -35,6 +35,7 @@ replication_libreplication_a_SOURCES += \
 	replication/rules_learned.c \
 	replication/rules_location.c \
 	replication/rules_path.c \
+	replication/rules_ready.c \
 	replication/rules_scan.c \
 	replication/rules_shown.c
 # secrets

@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -47,6 +48,14 @@ enum rule_hidden { RULE_HIDDEN_NOT_FOUND, RULE_HIDDEN_ALIAS };
 enum rule_bulk { RULE_BULK_REFUSE, RULE_BULK_ALLOW };
 enum rule_in_doubt { RULE_IN_DOUBT_HOLD, RULE_IN_DOUBT_RETRY };
 
+/* Where a representation says how far its application is, and what that is when it is done, or will never be. */
+struct rule_ready {
+	struct span path;          /* "$.status"; empty: a create is done when it is answered */
+	struct span *ok, *failed;
+	size_t ok_count, failed_count;
+	int64_t within_us;         /* then it is taken for failed */
+};
+
 struct rule {
 	struct span collection;
 	struct span id_place;      /* "$.id", where representations have it; empty: only Location shows it ("location") */
@@ -63,6 +72,7 @@ struct rule {
 	size_t echo_count;
 	struct span find;          /* "/notes?uid={$.uid}", where a create of unknown outcome is looked up; empty: nowhere */
 	enum rule_in_doubt in_doubt;
+	struct rule_ready ready;
 	bool learned, pinned;      /* pinned: an operator stands behind what was learned, so it counts as declared */
 };
 
@@ -170,6 +180,10 @@ enum rule_find {
 /* content: the answer, an array or an object with one.  element_r is a span of it. */
 enum rule_find rule_find_judge(struct arena *arena, const struct rule *rule, struct span body, struct span content,
                                struct span *element_r, struct span *id_r);
+
+enum rule_readiness { RULE_BUILDING, RULE_READY, RULE_BROKEN };
+/* content: the representation; what is not there, or not known, is building. */
+enum rule_readiness rule_ready_judge(struct arena *arena, const struct rule *rule, struct span content);
 
 /* ---- learned rules ----------------------------------------------------------------------------------------------- */
 

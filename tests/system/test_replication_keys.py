@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 """What `resources:` says of an application (replication.md section 9): how a create of unknown outcome is found
-again, and what of a first answer the other sites are given."""
+again, and what of a first answer the other sites are given, and when a
+resource is ready."""
 import json
 import os
+import time
 
 import harness
 from harness import eq, group, wait_until
@@ -297,6 +299,161 @@ def test_a_signed_request_stays_as_it_is(bed):
     notes = echoing(bed)
     notes.made(headers={'Content-Digest': 'sha-256=:x:'})
     eq(asked(notes, 'dc2'), {'title': 'one'})
+
+
+# --- ready -----------------------------------------------------------------------------------------
+
+group(globals(), 'ready')
+
+
+def building(bed, names=('dc1', 'dc2'), within='60s', status=202, **more):
+    """Applications that answer a create with 202 and are at work on it until told otherwise; one create at all of them."""
+    rule = {**DECLARED, 'ready': {'path': '$.status', 'ok': ['active', 'running'], 'failed': ['killed'], 'within': within}}
+    notes = Notes(bed, names, resources=[rule], apps={'status': status}, **more)
+    r = notes.create(scope=names, status='building')
+    eq((r.status, replicas_of(r)), (status, [(names[0], str(status))] + [(n, 'queued') for n in names[1:]]))
+    return notes, r.get('x-scope-meta-id')
+
+
+def set_status(notes, meta, site, status):
+    wait_until(lambda: notes.at(meta, site, site).get('local_id'), f'{site} has it')
+    notes.note(site, meta)['status'] = status
+
+
+def wait_reason(notes, meta, there, state, reason, site='dc1'):
+    wait_until(lambda: (notes.at(meta, there, site).get('state'), notes.at(meta, there, site).get('reason')) == (state, reason),
+               lambda: f'{there} {state}, {reason}, as {site} shows it: {notes.replica(meta, site)}')
+
+
+def test_replicas_are_queued_until_they_are_ready(bed):
+    notes, meta = building(bed)
+    wait_reason(notes, meta, 'dc1', 'queued', 'building')
+    wait_reason(notes, meta, 'dc2', 'queued', 'building')
+    wait_reason(notes, meta, 'dc2', 'queued', 'building', 'dc2')
+    set_status(notes, meta, 'dc1', 'active')
+    notes.wait_replica(meta, 'dc1', 'synced')
+    wait_reason(notes, meta, 'dc2', 'queued', 'building')
+    set_status(notes, meta, 'dc2', 'running')
+    notes.wait_synced(meta, 'dc1', 'dc2')
+    notes.wait_idle()
+    eq([len(notes.apps[s].came('POST')) for s in ('dc1', 'dc2')], [1, 1])
+
+
+def test_an_answer_of_201_is_watched_as_well(bed):
+    notes, meta = building(bed, status=201)
+    for site in ('dc1', 'dc2'):
+        wait_reason(notes, meta, site, 'queued', 'building')
+        set_status(notes, meta, site, 'active')
+    notes.wait_synced(meta, 'dc1', 'dc2')
+
+
+def test_it_is_read_while_it_is_built(bed):
+    """Clients poll it as they would without us."""
+    notes, meta = building(bed)
+    wait_reason(notes, meta, 'dc2', 'queued', 'building', 'dc2')
+    for site in ('dc1', 'dc2'):
+        r = notes.read(site, meta)
+        eq((r.status, r.json()['status'], r.json()['id'], r.get('x-scope-served-by')), (200, 'building', meta, site))
+
+
+def test_it_is_looked_at_less_and_less_often(bed):
+    notes, meta = building(bed, ('dc1', 'dc2'))
+    looks = []
+    for n in range(1, 5):
+        wait_until(lambda: len(notes.apps['dc1'].came('GET')) >= n, f'{n} looks')
+        looks.append(time.monotonic())
+    assert looks[3] - looks[2] > 1.5 * (looks[1] - looks[0]), looks
+
+
+def test_later_writes_wait_for_it(bed):
+    notes, meta = building(bed)
+    set_status(notes, meta, 'dc1', 'active')
+    notes.wait_replica(meta, 'dc1', 'synced')
+    eq(notes.send('dc1', 'PUT', f'/notes/{meta}', {'title': 'two'}).status, 200)
+    wait_reason(notes, meta, 'dc2', 'queued', 'building')
+    eq(notes.apps['dc2'].came('PUT'), [])
+    set_status(notes, meta, 'dc2', 'active')
+    notes.wait_titles(['two'], 'dc1', 'dc2')
+    notes.wait_synced(meta, 'dc1', 'dc2')
+
+
+def test_a_write_that_enters_where_it_is_built_waits_there(bed):
+    notes, meta = building(bed)
+    wait_reason(notes, meta, 'dc1', 'queued', 'building')
+    w = Writer(notes, lambda n: ('dc1', 'PUT', f'/notes/{meta}', {'title': 'two'}, {}), 1)
+    wait_reason(notes, meta, 'dc2', 'queued', 'building')
+    eq((w.results, notes.apps['dc1'].came('PUT')), ([], []))
+    for site in ('dc1', 'dc2'):
+        set_status(notes, meta, site, 'active')
+    eq(w.finish()[0].status, 200)
+    notes.wait_titles(['two'], 'dc1', 'dc2')
+
+
+def test_what_will_never_be_is_failed(bed):
+    notes, meta = building(bed)
+    set_status(notes, meta, 'dc1', 'active')
+    set_status(notes, meta, 'dc2', 'killed')
+    wait_reason(notes, meta, 'dc2', 'failed', 'build-failed')
+    wait_reason(notes, meta, 'dc1', 'synced', None)
+    eq(notes.at(meta, 'dc2', 'dc2').get('reason'), 'build-failed')
+
+
+def test_what_is_not_ready_in_time_is_failed(bed):
+    notes, meta = building(bed, within='1s')
+    for site in ('dc1', 'dc2'):
+        wait_reason(notes, meta, site, 'failed', 'not-ready')
+    notes.wait_idle()
+
+
+def test_a_restart_goes_on_looking(bed):
+    """Neither is it in doubt, nor executed again."""
+    for_all = ('dc1', 'dc2')
+    notes, meta = building(bed)
+    for site in for_all:
+        wait_reason(notes, meta, site, 'queued', 'building', site)
+    for site in for_all:
+        notes.kill(site)
+    for site in for_all:
+        notes.start(site)
+    for site in for_all:
+        wait_reason(notes, meta, site, 'queued', 'building', site)
+        set_status(notes, meta, site, 'active')
+    notes.wait_synced(meta, *for_all)
+    eq([len(notes.apps[s].came('POST')) for s in for_all], [1, 1])
+
+
+def test_an_application_that_is_away_is_looked_at_again(bed):
+    notes, meta = building(bed)
+    wait_reason(notes, meta, 'dc2', 'queued', 'building', 'dc2')
+    notes.apps['dc2'].stop()
+    set_status(notes, meta, 'dc1', 'active')
+    notes.wait_replica(meta, 'dc1', 'synced')
+    set_status(notes, meta, 'dc2', 'active')
+    eq(notes.replica_state(meta, 'dc2', 'dc2'), 'queued')
+    notes.apps['dc2'].restart()
+    notes.wait_synced(meta, 'dc2', site='dc2')
+
+
+def test_weak_is_done_once_the_other_site_has_it(bed):
+    rule = {**DECLARED, 'consistency': 'weak', 'ready': {'path': '$.status', 'ok': ['active']}}
+    notes = Notes(bed, resources=[rule])
+    meta = notes.create(status='building').get('x-scope-meta-id')
+    wait_reason(notes, meta, 'dc2', 'queued', 'building', 'dc2')
+    notes.wait_replica(meta, 'dc2', 'synced')
+    set_status(notes, meta, 'dc2', 'active')
+    notes.wait_synced(meta, 'dc2', site='dc2')
+
+
+def test_what_was_found_is_watched_too(bed):
+    rule = {**FIND, 'ready': {'path': '$.status', 'ok': ['active']}}
+    notes = Notes(bed, resources=[rule])
+    notes.apps['dc2'].fail('drop-after', times=1, when=lambda r: r.method == 'POST')
+    meta = notes.create(text='a', status='building').get('x-scope-meta-id')
+    wait_reason(notes, meta, 'dc2', 'queued', 'building', 'dc2')
+    for site in ('dc1', 'dc2'):
+        set_status(notes, meta, site, 'active')
+    notes.wait_synced(meta, 'dc1', 'dc2')
+    eq(len(notes.apps['dc2'].came('POST')), 1)
 
 
 if __name__ == '__main__':

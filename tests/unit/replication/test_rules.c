@@ -769,6 +769,24 @@ static void what_a_search_shows(void **state)
 	arena_fini(&arena_of_find);
 }
 
+static void how_far_a_resource_is(void **state)
+{
+	struct span ok[] = { SPAN("active"), SPAN("7") }, failed[] = { SPAN("killed") };
+	struct rule r = rule_of("/notes", "$.id");
+
+	(void)state;
+	arena_init(&arena_of_find, NULL, 0, 0);
+	r.ready = (struct rule_ready){ SPAN("$.note.status"), ok, failed, 2, 1, 0 };
+	assert_int_equal(rule_ready_judge(&arena_of_find, &r, SPAN("{\"note\":{\"status\":\"active\"}}")), RULE_READY);
+	assert_int_equal(rule_ready_judge(&arena_of_find, &r, SPAN("{\"note\":{\"status\":7}}")), RULE_READY);
+	assert_int_equal(rule_ready_judge(&arena_of_find, &r, SPAN("{\"note\":{\"status\":\"killed\"}}")), RULE_BROKEN);
+	assert_int_equal(rule_ready_judge(&arena_of_find, &r, SPAN("{\"note\":{\"status\":\"x\"}}")), RULE_BUILDING);
+	assert_int_equal(rule_ready_judge(&arena_of_find, &r, SPAN("{\"note\":{\"status\":null}}")), RULE_BUILDING);
+	assert_int_equal(rule_ready_judge(&arena_of_find, &r, SPAN("{\"status\":\"active\"}")), RULE_BUILDING);
+	assert_int_equal(rule_ready_judge(&arena_of_find, &r, SPAN("<note>")), RULE_BUILDING);
+	arena_fini(&arena_of_find);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -793,6 +811,7 @@ int main(void)
 		cmocka_unit_test(what_one_answer_taught_the_next_is_read_by),
 		cmocka_unit_test(where_a_create_is_looked_for),
 		cmocka_unit_test(what_a_search_shows),
+		cmocka_unit_test(how_far_a_resource_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
