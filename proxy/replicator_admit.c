@@ -584,6 +584,16 @@ void admit_judge(struct leg *leg, const struct inner_answer *a)
 
 /* ---- the commit ------------------------------------------------------------------------------------------------------------- */
 
+/* What is shown may stand in the operation, which gives way to one with another name. */
+static bool keep_shown(struct work *k)
+{
+	if (!k->answer)
+		return false;
+	k->shown.id = arena_dup(&k->answer->arena, k->shown.id);
+	k->shown.collection = arena_dup(&k->answer->arena, k->shown.collection);
+	return k->shown.id.p && k->shown.collection.p;
+}
+
 /* The name under which it goes on: of a create what its answer showed, of a child one of its own. 0, ERR_NOMEM, ERR_BUSY. */
 static int name_it(struct work *k)
 {
@@ -594,6 +604,8 @@ static int name_it(struct work *k)
 
 	if (!k->creates || k->followed || k->is_named)
 		return 0;
+	if (!keep_shown(k))
+		return ERR_NOMEM;
 	key.collection = k->shown.collection;
 	if (k->op->kind == OPERATION_APPEND) {
 		rc = replication_new_meta(k->r->rep, k->op->meta_id, meta, &key.meta.n);

@@ -97,7 +97,8 @@ enum doubt_found doubt_judge(struct leg *leg, const struct inner_answer *a, stru
 	struct rule_match m;
 	struct rules *rules;
 
-	if (a->result != INNER_ANSWERED || a->status == 408 || a->status == 425 || a->status == 429 || a->status >= 500)
+	if (a->result != INNER_ANSWERED || a->status == 408 || a->status == 425 || a->status == 429 ||
+	    (a->status >= 500 && a->status != 501))
 		return DOUBT_NO_ANSWER;
 	if (a->status < 200 || a->status >= 300 || a->body_cut)
 		return DOUBT_UNCLEAR;
