@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "replication/spool.h"
 
@@ -50,6 +51,7 @@ static void settle(struct leg *leg)
 		leg_park(leg, leg->pause_us);
 	if (leg->target->own)
 		work_tell_peers(k, true);
+	fault_point("deliver-told");
 	work_unload(k);
 	work_end_if_over(k);
 }
@@ -59,6 +61,7 @@ static void on_leg_logged(struct work *k, struct leg *leg, int rc)
 {
 	bool made = leg->state == DELIVERY_DONE || leg->building;
 
+	fault_point(leg->target->own ? "deliver-recorded" : "hand-over-recorded");
 	if (rc) {
 		leg->building = false;
 		log_warn("operation %s at %.*s: %s cannot be recorded: %s", k->text, (int)leg->target->site_n, leg->target->site,
@@ -267,6 +270,12 @@ static void judge_peer(struct leg *leg, const struct inner_answer *a)
 		return;
 	}
 	target_reached(leg->target);
+	leg->wanted = span_eq(result.reason, SPAN(REPLICATOR_WANTED));
+	if (leg->wanted) {
+		leg_park(leg, 0);
+		arena_fini(&arena);
+		return;
+	}
 	if (leg->work->op->class == CLASS_WEAK && span_eq(result.reason, SPAN(REPLICA_BUILDING)))
 		result.state = DELIVERY_DONE; /* it has it */
 	leg->status = result.status;
@@ -293,6 +302,7 @@ static void judge_building(struct leg *leg, const struct inner_answer *a)
 
 void deliver_judge(struct leg *leg, const struct inner_answer *a)
 {
+	fault_point(leg->target->own ? "deliver-answered" : "hand-over-answered");
 	if (leg->target->own && !leg->building)
 		leg->status = a->status;
 	if (!leg->target->own)
@@ -307,6 +317,12 @@ void deliver_judge(struct leg *leg, const struct inner_answer *a)
 
 /* ---- its turn -------------------------------------------------------------------------------------------------------------- */
 
+/* A large body that may be at the other site already is not sent again before that is asked. */
+static bool may_be_there(const struct leg *leg)
+{
+	return !leg->target->own && leg->work->op->spool.n && !leg->wanted && (leg->attempts || leg->work->revived);
+}
+
 static void execute(struct leg *leg)
 {
 	bool own = leg->target->own;
@@ -319,7 +335,7 @@ static void execute(struct leg *leg)
 		conclude(leg, DELIVERY_IN_DOUBT, SPAN(""));
 		return;
 	}
-	if (!leg_send(leg, look ? SEND_LOOK : SEND_DELIVERY))
+	if (!leg_send(leg, look ? SEND_LOOK : may_be_there(leg) ? SEND_ASK : SEND_DELIVERY))
 		leg_park(leg, STORE_PAUSE_US);
 }
 
@@ -337,6 +353,7 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 {
 	if (!rc) {
 		k->logged = leg->durable = true;
+		fault_point("deliver-logged");
 		execute(leg);
 		return;
 	}
@@ -381,6 +398,7 @@ static void run_own(struct leg *leg)
 
 void deliver_run(struct leg *leg)
 {
+	fault_point(leg->target->own ? "deliver-log" : "hand-over");
 	if (leg->target->own)
 		run_own(leg);
 	else
@@ -412,6 +430,24 @@ static bool enter(struct work *k, struct leg *leg, size_t i)
 {
 	leg->target = target_of_site(k->r, k->op->sites[i]);
 	return leg->target && leg_enter(leg);
+}
+
+static void on_asked(struct work *k, struct leg *leg, int rc)
+{
+	leg = work_own_leg(k);
+	if (rc && leg) {
+		leg->state = DELIVERY_QUEUED;
+		say(leg, rc == ERR_NOT_FOUND ? REPLICATOR_WANTED : "the log cannot be read");
+	}
+	k->phase = WORK_OVER;
+	work_end_if_over(k);
+}
+
+void deliver_ask(struct work *k)
+{
+	k->received = true;
+	if (!log_ask(k, on_asked))
+		on_asked(k, NULL, ERR_NOMEM);
 }
 
 void deliver_begin(struct work *k)

@@ -42,6 +42,7 @@
 #define REPLICATOR_NOT_READY "not-ready"   /* its application was at work on it for too long */
 #define REPLICATOR_BROKEN "build-failed"  /* or says that it will never be done */
 #define REPLICATOR_NOT_FOUND "find does not tell whether it was executed"
+#define REPLICATOR_WANTED "content-wanted" /* what is asked of is not known here */
 #define REPLICATOR_OCCUPIED "occupied" /* the name that the client chose is another thing's there */
 
 struct leg;
@@ -71,7 +72,7 @@ struct target {
 	char site[OP_SITE_BYTES];
 };
 
-enum send_as { SEND_ADMISSION, SEND_DELIVERY, SEND_LOOK };
+enum send_as { SEND_ADMISSION, SEND_DELIVERY, SEND_LOOK, SEND_ASK };
 enum leg_place { LEG_NOWHERE, LEG_READY, LEG_PARKED };
 
 struct leg {
@@ -81,6 +82,7 @@ struct leg {
 	enum delivery_state state;
 	bool busy;                   /* being logged, loaded or executed */
 	bool durable;                /* the state is in the store */
+	bool wanted;                 /* the other site has said that it lacks the content */
 	bool asked;                  /* what it makes was not there when it was looked at */
 	bool was_sent;               /* before a restart, or without a whole answer */
 	bool building;               /* executed, and the application is not done with it (replicator_ready.c) */
@@ -206,6 +208,8 @@ void admit_commit(struct work *k);
 
 /* ---- replicator_deliver.c ---- */
 void deliver_begin(struct work *k);
+/* What is known here of an operation that is not under way. */
+void deliver_ask(struct work *k);
 void deliver_run(struct leg *leg);
 void deliver_judge(struct leg *leg, const struct inner_answer *a);
 
@@ -261,7 +265,7 @@ bool log_leg(struct leg *leg, struct span local, log_done *done) MUST_CHECK;
 bool log_load_content(struct leg *leg, log_done *done) MUST_CHECK;
 /* Everything that is not over; then r->loaded. */
 void log_load(struct replicator *r);
-/* What the store knows of an operation at this site, for a peer that delivers it once more. */
+/* What the store knows of an operation at this site, for a peer that delivers it once more. ERR_NOT_FOUND: nothing. */
 bool log_ask(struct work *k, log_done *done) MUST_CHECK;
 /* A kept answer to the Idempotency-Key of op: into k->answer. ERR_NOT_FOUND: none. */
 bool log_find_answer(struct work *k, const struct operation *op, log_done *done) MUST_CHECK;
