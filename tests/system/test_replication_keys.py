@@ -8,7 +8,7 @@ import time
 
 import harness
 from harness import eq, group, wait_until
-from notes_bed import DECLARED, Notes, Writer, both, replicas_of
+from notes_bed import CHILDREN, DECLARED, Notes, Writer, both, replicas_of
 
 # --- in_doubt: retry -------------------------------------------------------------------------------
 
@@ -163,6 +163,32 @@ def test_found_at_the_origin_while_the_daemon_runs(bed):
     notes.heal(('dc1', 'dc2'))
     eq(one_replica(notes), r.get('x-scope-meta-id'))
     eq([len(notes.apps[s].came('POST')) for s in ('dc1', 'dc2')], [1, 1])
+
+
+def test_a_child_is_looked_for_below_its_parent(bed):
+    child = {**CHILDREN, 'find': '/notes/{id}/items?n={$.name}'}
+    notes = Notes(bed, resources=[DECLARED, child])
+    meta = notes.made()
+    notes.apps['dc2'].fail('drop-after', times=1, when=lambda r: r.method == 'POST')
+    r = notes.send('dc1', 'POST', f'/notes/{meta}/items', {'name': 'nail'})
+    eq(r.status, 201)
+    notes.wait_synced(r.get('x-scope-meta-id'), 'dc1', 'dc2')
+    eq(len(notes.apps['dc2'].came('POST', '.*/items')), 1)
+    eq([g.path for g in notes.apps['dc2'].came('GET')], [f'/notes/{notes.local(meta, "dc2")}/items?n=nail'])
+
+
+def test_a_child_is_looked_for_where_it_was_to_be_admitted(bed):
+    child = {**CHILDREN, 'find': '/notes/{id}/items?n={$.name}'}
+    notes = Notes(bed, resources=[DECLARED, child])
+    meta = notes.made()
+    notes.cut(('dc1', 'dc2'))
+    notes.apps['dc1'].fail('drop-after', times=1, when=lambda r: r.method == 'POST')
+    eq(notes.send('dc1', 'POST', f'/notes/{meta}/items', {'name': 'nail'}).status, 504)
+    notes.heal(('dc1', 'dc2'))
+    wait_until(lambda: len(notes.replicas()) == 2, lambda: f'the child is known: {notes.replicas()}')
+    made = next(r['meta_id'] for r in notes.replicas() if r['meta_id'] != meta)
+    notes.wait_synced(made, 'dc1', 'dc2')
+    eq([len(notes.apps[s].came('POST', '.*/items')) for s in ('dc1', 'dc2')], [1, 1])
 
 
 def test_several_that_fit_leave_it_in_doubt(bed):
