@@ -421,7 +421,8 @@ static enum admission judge_write(struct work *k, const struct inner_answer *a)
 	}
 	if (op->named && op->kind == OPERATION_CREATE) { /* under the name that the client chose */
 		k->creates = true;
-		k->shown = (struct rules_id){ .id = op->key.meta, .collection = op->key.collection };
+		k->shown = (struct rules_id){ .id = keep(k->answer, op->key.meta),
+			.collection = keep(k->answer, op->key.collection) };
 		return ADMISSION_DONE;
 	}
 	return op->kind == OPERATION_APPEND ? ADMISSION_DONE : ADMISSION_PLAIN;
