@@ -174,8 +174,8 @@ void operation_add_field(const struct operation *op, enum operation_wish wish, s
 	op_id_format(&op->id, id);
 	for (size_t i = 0; i < op->site_count; i++)
 		json_array_append_new(sites, text_json(op->sites[i]));
-	doc = json_pack("{s:s,s:o,s:o,s:s,s:s,s:I,s:I,s:o,s:o,s:b,s:b,s:b,s:b,s:i,s:b,s:b}", "op", id, "meta", text_json(op->key.meta),
-	                "collection", text_json(op->key.collection), "kind", operation_kind_text(op->kind), "class",
+	doc = json_pack("{s:s,s:o,s:o,s:s,s:s,s:I,s:I,s:o,s:o,s:b,s:b,s:b,s:b,s:i,s:b,s:b}", "op", id, "meta",
+	                text_json(op->key.meta), "collection", text_json(op->key.collection), "kind", operation_kind_text(op->kind), "class",
 	                consistency_text(op->class), "clock", (json_int_t)op->clock, "created", (json_int_t)op->created_ms,
 	                "sites", sites, "admitted", op->admitted.n ? text_json(op->admitted) : json_null(), "named",
 	                op->named, "independent", op->independent, "declared", op->declared, "secret", op->secret,

@@ -324,7 +324,7 @@ void admit_revive(struct work *k, struct span at)
 		return;
 	}
 	for (size_t i = 0; i < k->leg_count; i++)
-		if (&k->legs[i] != own || !own->was_sent)
+		if (!own || &k->legs[i] != own || !own->was_sent)
 			k->legs[i].state = DELIVERY_QUEUED;
 	choose(k);
 	for (size_t c = 0; c < k->candidate_count; c++) /* who was asked is asked again: it knows the operation */

@@ -68,7 +68,7 @@ static void take_sealed_text(struct span text, struct span *fields_r, struct spa
 	const char *line = memmem(text.p, text.n, "\r\n\r\n", 4);
 
 	*fields_r = text;
-	body_r->p = NULL;
+	*body_r = span_make(NULL, 0);
 	if (!line)
 		return;
 	*fields_r = span_head(text, (size_t)(line - text.p) + 2);

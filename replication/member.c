@@ -206,11 +206,11 @@ bool member_set(struct span doc, struct span place, struct span raw, struct buf 
 		return false;
 	for (i = 0; i < count; i++, at = o.value) {
 		found = look(at, names[i], &o);
-		if (found == NO_OBJECT)
-			return false;
-		if (found == NOT_THERE)
+		if (found != THERE)
 			break;
 	}
+	if (found == NO_OBJECT)
+		return false;
 	if (found == THERE) {
 		buf_add(out, doc.p, (size_t)(at.p - doc.p));
 		buf_add_span(out, raw);
