@@ -17,6 +17,7 @@ static_assert(sizeof(struct conf_named) == sizeof(struct opt_pair) &&
 static_assert(sizeof(enum conf_log_format) == sizeof(int) && sizeof(enum log_level) == sizeof(int) &&
               sizeof(enum metaid_kind) == sizeof(int) && sizeof(enum consistency) == sizeof(int) &&
               sizeof(enum rule_hidden) == sizeof(int) && sizeof(enum rule_bulk) == sizeof(int) &&
+              sizeof(enum rule_in_doubt) == sizeof(int) &&
               sizeof(enum conf_queued_status) == sizeof(int), "words are read as int");
 static_assert(METAID_UUID == 0 && METAID_UUID4 == 1 && METAID_INTEGER == 2 && CLASS_WEAK == 0 && CLASS_EVENTUAL == 1 &&
               CLASS_QUORUM == 2 && CLASS_STRONG == 3, "words stand in the order of their values");
@@ -399,15 +400,27 @@ static const struct opt rows[] = {
 	  .doc = "update: may be executed again; append: once; replace: overwrites all of its target; delete: ends it." },
 	{ .path = OPERATION "independent", .type = &opt_bool, O_AT(independent), .value = "false",
 	  .doc = "Whether it may overtake other operations on the same resource." },
-	LATER(RESOURCE "echo", opt_text, "Values of the first answer that are given to the other sites' requests."),
-	LATER(RESOURCE "find", opt_text, "Path by which a create of unknown outcome is looked up."),
+	{ .path = RESOURCE "echo", .type = &conf_type_member, .flags = OPT_LIST, R_LIST_AT(echo, echo_count),
+	  .doc = "Places of the first answer to a create whose values are put at the same places of the other sites' requests: "
+		 "$.adminPass." },
+	{ .path = RESOURCE "find", .type = &conf_type_find, R_AT(find), .value = "",
+	  .doc = "Path by which a create of unknown outcome is looked up, with values of its request: /notes?uid={$.uid}." },
 	LATER(RESOURCE "refs", opt_text, "Places of short ids of other services' resources."),
 	{ .path = RESOURCE "volatile", .type = &conf_type_place, .flags = OPT_LIST, R_LIST_AT(volatile_, volatile_count),
 	  .doc = "Places whose values differ between replicas that count as equal." },
 	LATER(RESOURCE "copy", opt_text, "How a representation is taken from one site to another."),
-	LATER(RESOURCE "ready", opt_text, "How it is seen that an asynchronous create is done."),
+	{ .path = RESOURCE "ready.path", .type = &conf_type_member, R_AT(ready.path), .value = "",
+	  .doc = "Where a representation says how far its application is, $.status; empty: a create is done when it is answered." },
+	{ .path = RESOURCE "ready.ok", .type = &opt_text, .flags = OPT_LIST, R_LIST_AT(ready.ok, ready.ok_count),
+	  .doc = "What stands there when it is ready." },
+	{ .path = RESOURCE "ready.failed", .type = &opt_text, .flags = OPT_LIST, R_LIST_AT(ready.failed, ready.failed_count),
+	  .doc = "What stands there when it will never be." },
+	{ .path = RESOURCE "ready.within", .type = &opt_duration, R_AT(ready.within_us), .min = 1000 * MS, .max = 30 * DAY,
+	  .value = "10m", .doc = "When it is taken for failed if it is neither." },
 	LATER(RESOURCE "list", opt_text, "How the collection's pages are merged under `&`."),
-	LATER_WORD("in_doubt", "hold", "hold|retry", "What becomes of a create of unknown outcome after a restart."),
+	{ .path = RESOURCE "in_doubt", .type = &opt_word, R_AT(in_doubt), .words = "hold|retry", .value = "hold",
+	  .doc = "What becomes of an operation whose outcome is unknown and that is to be executed once: it waits for an "
+		 "operator, or is executed again." },
 	{ .path = RESOURCE "hidden", .type = &opt_word, R_AT(hidden), .words = "not-found|alias", .value = "not-found",
 	  .doc = "What a path gets that names a replica by its local id: 404, or the replica, for applications that call "
 		 "themselves by their own ids." },

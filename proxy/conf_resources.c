@@ -1,6 +1,7 @@
 /* services.NAME.resources (replication.md 9): the types that only its rows have, what concerns more than one of them,
  * and the rules that are made of them. */
 #include "proxy/conf_int.h"
+#include "replication/member.h"
 
 static int keep(struct opt_reader *r, struct span text, struct span *to)
 {
@@ -39,6 +40,21 @@ static int parse_place(struct opt_reader *r, const struct opt *o, struct span te
 	if ((text.n || !may_be_empty) && check_place(r, text, e))
 		return ERR_INVALID;
 	return keep(r, text, value);
+}
+
+static int parse_member(struct opt_reader *r, const struct opt *o, struct span text, void *value, struct err *e)
+{
+	bool may_be_empty = o->value && !o->value[0];
+
+	if ((text.n || !may_be_empty) && member_check_place(text, e))
+		return ERR_INVALID;
+	return keep(r, text, value);
+}
+
+static int parse_find(struct opt_reader *r, const struct opt *o, struct span text, void *value, struct err *e)
+{
+	(void)o;
+	return text.n && rule_check_find(text, e) ? ERR_INVALID : keep(r, text, value);
 }
 
 static int parse_id_place(struct opt_reader *r, const struct opt *o, struct span text, void *value, struct err *e)
@@ -103,6 +119,8 @@ const struct opt_type conf_type_collection = { "path", sizeof(struct span), pars
 const struct opt_type conf_type_place = { "place", sizeof(struct span), parse_place, print_text, NULL };
 const struct opt_type conf_type_id_place = { "place or location", sizeof(struct span), parse_id_place, print_id_place,
 	                                     NULL };
+const struct opt_type conf_type_member = { "place", sizeof(struct span), parse_member, print_text, NULL };
+const struct opt_type conf_type_find = { "path", sizeof(struct span), parse_find, print_text, NULL };
 const struct opt_type conf_type_request = { "method and path", sizeof(struct rule_request), parse_request, print_request,
 	                                    NULL };
 const struct opt_type conf_type_kind = { "word", sizeof(enum operation_kind), parse_kind, print_kind, NULL };
@@ -132,6 +150,17 @@ static void check_resource(struct opt_reader *r, const struct conf_service *s, s
 	}
 }
 
+static void check_ready(struct opt_reader *r, const struct rule *rule)
+{
+	const struct rule_ready *ready = &rule->ready;
+
+	if (ready->path.n && !ready->ok_count)
+		yaml_problem(r->yaml, opt_place(r, &ready->path), NULL, "ready: \"ok\" is missing: what is there when it is ready");
+	if (!ready->path.n && !opt_where(r, &ready->path) && (ready->ok_count || ready->failed_count))
+		yaml_problem(r->yaml, opt_place(r, ready->ok_count ? (const void *)&ready->ok : &ready->failed), NULL,
+		             "ready: \"path\" is missing: where the state is");
+}
+
 static int make_rules(struct opt_reader *r, struct conf_service *s)
 {
 	if (s->resource_count > RULES_DECLARED_MOST) {
@@ -149,7 +178,7 @@ int conf_check_resources(struct opt_reader *r, struct conf *conf)
 		int rc;
 
 		for (size_t j = 0; j < s->resource_count && j <= RULES_DECLARED_MOST; j++)
-			check_resource(r, s, j);
+			check_resource(r, s, j), check_ready(r, &s->resources[j]);
 		rc = make_rules(r, s);
 		if (rc)
 			return rc;

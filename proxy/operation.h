@@ -33,6 +33,7 @@ struct operation {
 	bool independent;          /* not in order with the resource's other operations */
 	bool ask;                  /* a peer asks what became of it, without its content */
 	bool only_here;            /* a peer asks this site to admit it: no other one is to be asked */
+	bool secret;               /* its content holds what an application said to its client alone: sealed in the store */
 	bool declared;             /* a create in a collection that is declared or pinned */
 	enum metaid_kind meta_id;  /* of what it creates, a child too */
 	struct span method, target; /* path and query */

@@ -31,12 +31,12 @@ static struct replicator_site site_of(struct replicator_answer *a, const struct 
 	const struct leg *leg = &k->legs[i];
 	struct replicator_site s = { .site = keep(a, k->op->sites[i]) };
 
-	if ((leg->state == DELIVERY_DONE || leg->moved) && leg->status)
+	if ((leg->state == DELIVERY_DONE || leg->building || leg->moved) && leg->status)
 		s.status = leg->status;
 	else
-		s.state = plain                          ? "not-replicated"
-		          : leg->state == DELIVERY_DONE ? delivery_state_text(DELIVERY_QUEUED)
-		                                         : delivery_state_text(leg->state);
+		s.state = plain ? "not-replicated"
+		          : leg->state == DELIVERY_DONE || leg->state == DELIVERY_SENT ? delivery_state_text(DELIVERY_QUEUED)
+		                                                                       : delivery_state_text(leg->state);
 	return s;
 }
 
@@ -139,7 +139,7 @@ static bool is_usable_here(const struct work *k)
 	if (k->op->kind == OPERATION_CREATE)
 		return true;
 	return where.kind && names_by_meta(k->r->rep->names, &where, key->meta, &name) && name.here && name.local_n &&
-	       name.state != REPLICA_QUEUED;
+	       (name.state != REPLICA_QUEUED || name_is_building(&name));
 }
 
 /* This site first, then by distance; those that are known not to answer last. */
@@ -197,12 +197,46 @@ static struct leg *doubtful(struct work *k)
 	return NULL;
 }
 
-/* What is harmless to do again goes forward, to every site; the rest is an operator's to settle. */
+static bool is_unknown(struct work *k)
+{
+	const struct leg *own = work_own_leg(k);
+
+	return k->unknown || (own && own->was_sent && operation_is_once(k->op));
+}
+
+/* The client is told that it is not known; who is to execute it is asked anew, as after a restart. */
+static bool admit_anew(struct work *k)
+{
+	struct leg *leg;
+
+	if (!k->answered)
+		work_answer(k, complete(k, ADMISSION_UNKNOWN));
+	replicator_answer_free(&k->answer);
+	k->phase = WORK_ADMITTING;
+	choose(k);
+	if (!k->candidate_count)
+		return false;
+	leg = &k->legs[k->candidate[0]];
+	leg->target = target_of_site(k->r, k->op->sites[k->candidate[0]]);
+	if (!leg->target || !leg_enter(leg))
+		work_again(k);
+	else if (leg->place == LEG_READY)
+		leg_park(leg, leg_pause_us(leg));
+	return true;
+}
+
+/* What is harmless to do again goes forward, to every site; the rest is looked for, or an operator's to settle. */
 static void stay_in_doubt(struct work *k)
 {
-	struct leg *leg = doubtful(k);
+	struct leg *leg = work_own_leg(k);
 
 	set_problem(k, 504, "outcome-unknown", "it is not known whether this was executed; /v1/replicas tells what becomes of it");
+	if (leg && leg->was_sent && doubt_goes_on(k)) {
+		if (admit_anew(k))
+			return;
+		leg->state = DELIVERY_IN_DOUBT; /* its resource is not here any more */
+	}
+	leg = doubtful(k);
 	if (!leg) {
 		k->creates = k->is_named = k->op->kind == OPERATION_CREATE; /* under the name that it has so far */
 		k->shown = (struct rules_id){ .id = SPAN("") };
@@ -215,7 +249,7 @@ static void stay_in_doubt(struct work *k)
 
 static void exhausted(struct work *k)
 {
-	if (k->unknown) {
+	if (is_unknown(k)) {
 		stay_in_doubt(k);
 		return;
 	}
@@ -346,7 +380,8 @@ void admit_revive(struct work *k, struct span at)
 		return;
 	}
 	for (size_t i = 0; i < k->leg_count; i++)
-		k->legs[i].state = DELIVERY_QUEUED;
+		if (!own || &k->legs[i] != own || !own->was_sent)
+			k->legs[i].state = DELIVERY_QUEUED;
 	choose(k);
 	for (size_t c = 0; c < k->candidate_count; c++) /* who was asked is asked again: it knows the operation */
 		if (span_eq(k->op->sites[k->candidate[c]], at)) {
@@ -393,10 +428,30 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 	}
 }
 
+/* It may have been executed, and there is no way to tell. */
+static void stays(struct leg *leg)
+{
+	leg->was_sent = false;
+	leg->state = DELIVERY_IN_DOUBT;
+	leg_leave(leg);
+	stay_in_doubt(leg->work);
+}
+
 void admit_run(struct leg *leg)
 {
 	struct work *k = leg->work;
 
+	switch (leg->target->own ? doubt_step(leg) : DOUBT_EXECUTE) {
+	case DOUBT_LOOK:
+		if (!leg_send(leg, SEND_LOOK))
+			leg_park(leg, leg_pause_us(leg));
+		return;
+	case DOUBT_STAYS:
+		stays(leg);
+		return;
+	case DOUBT_EXECUTE:
+		break;
+	}
 	fault_point("admit-log");
 	leg->state = !leg->target->own || operation_is_once(k->op) ? DELIVERY_SENT : DELIVERY_QUEUED;
 	if (!(k->logged ? log_sent(leg, on_logged) : log_begin(k, leg, on_logged)))
@@ -483,10 +538,14 @@ static void admitted_by_peer(struct work *k, struct leg *leg)
 
 static void unknown(struct work *k, struct leg *leg)
 {
-	k->unknown = true;
-	/* a peer that is asked once more knows the operation */
-	leg->state = leg->target->own && operation_is_once(k->op) ? DELIVERY_IN_DOUBT : DELIVERY_QUEUED;
+	bool once = leg->target->own && operation_is_once(k->op);
+	bool goes_on = once && doubt_goes_on(k);
+
 	leg->was_sent = leg->target->own;
+	leg->asked = false;
+	k->unknown |= !goes_on;
+	/* a peer that is asked once more knows the operation */
+	leg->state = goes_on ? DELIVERY_SENT : once ? DELIVERY_IN_DOUBT : DELIVERY_QUEUED;
 	replicator_answer_free(&k->answer);
 	next(k, leg);
 }
@@ -494,10 +553,51 @@ static void unknown(struct work *k, struct leg *leg)
 static void refused(struct work *k, struct leg *leg)
 {
 	leg->state = DELIVERY_DONE;
-	if (k->unknown) /* another one may hold it */
+	if (leg->was_sent && operation_is_once(k->op)) /* perhaps because it was executed before */
+		stays(leg);
+	else if (is_unknown(k)) /* another one may hold it */
 		stay_in_doubt(k);
 	else
 		forget(k, ADMISSION_REFUSED);
+}
+
+/* Of a create the application may be at work on it still. */
+static void executed(struct leg *leg)
+{
+	leg->state = DELIVERY_DONE;
+	if (leg->target->own && leg->work->creates && ready_is_declared(leg->work))
+		ready_begin(leg);
+}
+
+/* This site's application was asked whether it has executed it before. */
+static void judge_found(struct leg *leg, const struct inner_answer *a)
+{
+	struct work *k = leg->work;
+	struct span element;
+
+	k->answer = answer_new();
+	switch (k->answer ? doubt_judge(leg, a, &k->answer->arena, &element, &k->shown) : DOUBT_NO_ANSWER) {
+	case DOUBT_NO_ANSWER:
+		leg_set_error(leg, a);
+		leg_park(leg, leg_pause_us(leg));
+		break;
+	case DOUBT_NOT_EXECUTED:
+		leg->was_sent = false;
+		leg_park(leg, 0);
+		break;
+	case DOUBT_EXECUTED: /* what was found is what is left of its answer */
+		k->creates = true;
+		k->answer->status = leg->status = a->status;
+		k->answer->content = keep(k->answer, element);
+		executed(leg);
+		admit_commit(k);
+		return;
+	case DOUBT_UNCLEAR:
+		leg_set_error(leg, a);
+		stays(leg);
+		break;
+	}
+	replicator_answer_free(&k->answer);
 }
 
 void admit_judge(struct leg *leg, const struct inner_answer *a)
@@ -508,6 +608,10 @@ void admit_judge(struct leg *leg, const struct inner_answer *a)
 
 	fault_point("admit-answered");
 	replicator_answer_free(&k->answer);
+	if (leg->as == SEND_LOOK) {
+		judge_found(leg, a);
+		return;
+	}
 	k->answer = answer_new();
 	if (!k->answer || !answer_take(k->answer, a)) {
 		replicator_answer_free(&k->answer);
@@ -522,7 +626,7 @@ void admit_judge(struct leg *leg, const struct inner_answer *a)
 	leg->status = a->status;
 	switch (admission) {
 	case ADMISSION_DONE:
-		leg->state = DELIVERY_DONE;
+		executed(leg);
 		if (leg->target->own)
 			admit_commit(k);
 		else
@@ -550,6 +654,16 @@ void admit_judge(struct leg *leg, const struct inner_answer *a)
 
 /* ---- the commit ------------------------------------------------------------------------------------------------------------- */
 
+/* What is shown may stand in the operation, which gives way to one with another name. */
+static bool keep_shown(struct work *k)
+{
+	if (!k->answer)
+		return false;
+	k->shown.id = arena_dup(&k->answer->arena, k->shown.id);
+	k->shown.collection = arena_dup(&k->answer->arena, k->shown.collection);
+	return k->shown.id.p && k->shown.collection.p;
+}
+
 /* The name under which it goes on: of a create what its answer showed, of a child one of its own. 0, ERR_NOMEM, ERR_BUSY. */
 static int name_it(struct work *k)
 {
@@ -560,6 +674,8 @@ static int name_it(struct work *k)
 
 	if (!k->creates || k->followed || k->is_named)
 		return 0;
+	if (!keep_shown(k))
+		return ERR_NOMEM;
 	key.collection = k->shown.collection;
 	if (k->op->kind == OPERATION_APPEND) {
 		rc = replication_new_meta(k->r->rep, k->op->meta_id, meta, &key.meta.n);
@@ -578,7 +694,9 @@ static void begin_delivery(struct work *k, bool own_over)
 {
 	struct leg *own = work_own_leg(k);
 
-	if (own && own->lane && own_over)
+	if (own && own->lane && own->building)
+		leg_park(own, own->pause_us);
+	else if (own && own->lane && own_over)
 		leg_leave(own);
 	for (size_t i = 0; i < k->leg_count; i++)
 		if (k->legs[i].lane && &k->legs[i] != own)
@@ -632,6 +750,8 @@ void admit_commit(struct work *k)
 	}
 	if (k->answer)
 		k->answer->meta = keep(k->answer, k->op->key.meta);
+	if (!rc && k->creates)
+		echo_apply(k);
 	if (rc || !log_admitted(k, on_committed))
 		on_committed(k, NULL, rc ? rc : ERR_NOMEM);
 }

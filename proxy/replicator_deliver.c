@@ -65,16 +65,19 @@ static void settle(struct leg *leg)
 /* What cannot be recorded is asked again where that does no harm. */
 static void on_leg_logged(struct work *k, struct leg *leg, int rc)
 {
+	bool made = leg->state == DELIVERY_DONE || leg->building;
+
 	fault_point(leg->target->own ? "deliver-recorded" : "hand-over-recorded");
 	if (rc) {
+		leg->building = false;
 		log_warn("operation %s at %.*s: %s cannot be recorded: %s", k->text, (int)leg->target->site_n, leg->target->site,
 		         delivery_state_text(leg->state), err_text(rc));
-		if (leg->state == DELIVERY_DONE && rc == ERR_EXISTS) { /* its id is another replica's here */
+		if (made && rc == ERR_EXISTS) { /* its id is another replica's here */
 			leg->state = DELIVERY_FAILED;
 			if (log_leg(leg, SPAN(""), on_leg_logged))
 				return;
 		}
-		if (leg->target->own && operation_is_once(k->op) && leg->state == DELIVERY_DONE) {
+		if (leg->target->own && operation_is_once(k->op) && made) {
 			leg->state = DELIVERY_IN_DOUBT;
 		} else {
 			leg->state = DELIVERY_QUEUED;
@@ -104,15 +107,20 @@ static void say(struct leg *leg, const char *why)
 /* Once more, after a while; a weak one was tried. */
 static void again(struct leg *leg, int64_t pause_us)
 {
+	enum delivery_state state = DELIVERY_QUEUED;
+
 	if (leg->work->op->class == CLASS_WEAK && !leg->target->own) {
 		conclude(leg, DELIVERY_DROPPED, SPAN(""));
 		return;
 	}
 	leg->pause_us = pause_us > 0 ? pause_us : leg_pause_us(leg);
-	if (leg->state == DELIVERY_QUEUED && leg->durable && (leg->attempts & (leg->attempts - 1)))
+	/* what may have been executed once is looked for after a restart too */
+	if (leg->target->own && leg->was_sent && operation_is_once(leg->work->op))
+		state = DELIVERY_SENT;
+	if (leg->state == state && leg->durable && (leg->attempts & (leg->attempts - 1)))
 		settle(leg); /* the store has it so; the number of attempts is told now and then */
 	else
-		conclude(leg, DELIVERY_QUEUED, SPAN(""));
+		conclude(leg, state, SPAN(""));
 }
 
 /* ---- this site's application ------------------------------------------------------------------------------------------- */
@@ -149,8 +157,51 @@ static void judge_other(struct leg *leg, const struct inner_answer *a)
 		judge_refusal(leg, a);
 }
 
+/* It was executed, under this id. */
+static void made(struct leg *leg, struct span id)
+{
+	bool builds = ready_is_declared(leg->work);
+
+	say(leg, "");
+	if (builds)
+		ready_begin(leg);
+	conclude(leg, builds ? DELIVERY_SENT : DELIVERY_DONE, id);
+}
+
+/* Whether an application has executed a create already, that its outcome is not known of. */
+static void judge_found(struct leg *leg, const struct inner_answer *a)
+{
+	struct rules_id shown = { .id = SPAN("") };
+	struct span element;
+	struct arena arena;
+
+	arena_init(&arena, NULL, 0, 1 << 20);
+	switch (doubt_judge(leg, a, &arena, &element, &shown)) {
+	case DOUBT_NO_ANSWER:
+		leg_set_error(leg, a);
+		again(leg, send_retry_after_us(a));
+		break;
+	case DOUBT_NOT_EXECUTED:
+		leg->asked = true;
+		leg_park(leg, 0);
+		break;
+	case DOUBT_EXECUTED:
+		made(leg, shown.id);
+		break;
+	case DOUBT_UNCLEAR:
+		say(leg, REPLICATOR_NOT_FOUND);
+		conclude(leg, DELIVERY_IN_DOUBT, SPAN(""));
+		break;
+	}
+	arena_fini(&arena);
+}
+
 static void judge_look(struct leg *leg, const struct inner_answer *a)
 {
+	if (!leg->work->op->named) {
+		judge_found(leg, a);
+		return;
+	}
 	if (a->result != INNER_ANSWERED) {
 		leg_set_error(leg, a);
 		again(leg, 0);
@@ -158,10 +209,12 @@ static void judge_look(struct leg *leg, const struct inner_answer *a)
 		leg->asked = true;
 		leg_park(leg, 0);
 	} else if (a->status >= 200 && a->status < 300) {
-		if (!leg->was_sent)
-			say(leg, REPLICATOR_OCCUPIED);
-		conclude(leg, leg->was_sent ? DELIVERY_DONE : DELIVERY_FAILED,
-		         leg->was_sent ? leg->work->op->key.meta : SPAN(""));
+		if (leg->was_sent) {
+			made(leg, leg->work->op->key.meta);
+			return;
+		}
+		say(leg, REPLICATOR_OCCUPIED);
+		conclude(leg, DELIVERY_FAILED, SPAN(""));
 	} else {
 		leg_set_error(leg, a);
 		judge_other(leg, a);
@@ -177,9 +230,9 @@ static void judge_made(struct leg *leg, const struct inner_answer *a)
 
 	arena_init(&arena, NULL, 0, 4u << 20);
 	if (send_shown(k, &arena, a, &shown) == RULES_ONE) {
-		conclude(leg, DELIVERY_DONE, shown.id);
+		made(leg, shown.id);
 	} else if (k->op->named) {
-		conclude(leg, DELIVERY_DONE, k->op->key.meta);
+		made(leg, k->op->key.meta);
 	} else {
 		say(leg, "the answer shows no identifier");
 		conclude(leg, DELIVERY_FAILED, SPAN(""));
@@ -202,13 +255,13 @@ static void judge_own(struct leg *leg, const struct inner_answer *a)
 		return;
 	}
 	leg_set_error(leg, a);
-	if (unknown) { /* a name that the client chose shows whether it was made */
+	if (unknown) { /* a name that the client chose shows whether it was made, as does `find` */
 		leg->was_sent = true;
 		leg->asked = false;
 	}
 	if (a->result == INNER_NOT_EXECUTED)
 		again(leg, 0);
-	else if (unknown && operation_is_once(op))
+	else if (unknown && operation_is_once(op) && !doubt_goes_on(k))
 		conclude(leg, DELIVERY_IN_DOUBT, SPAN(""));
 	else if (op->kind == OPERATION_DELETE && (a->status == 404 || a->status == 410))
 		conclude(leg, DELIVERY_DONE, SPAN(""));
@@ -247,6 +300,8 @@ static void judge_peer(struct leg *leg, const struct inner_answer *a)
 		arena_fini(&arena);
 		return;
 	}
+	if (leg->work->op->class == CLASS_WEAK && span_eq(result.reason, SPAN(REPLICA_BUILDING)))
+		result.state = DELIVERY_DONE; /* it has it */
 	leg->status = result.status;
 	free(leg->error);
 	leg->error = result.reason.n ? strndup(result.reason.p, result.reason.n) : NULL;
@@ -259,13 +314,25 @@ static void judge_peer(struct leg *leg, const struct inner_answer *a)
 	arena_fini(&arena);
 }
 
+static void judge_building(struct leg *leg, const struct inner_answer *a)
+{
+	enum delivery_state state = ready_judge(leg, a);
+
+	if (state == DELIVERY_SENT)
+		leg_park(leg, leg->pause_us);
+	else
+		conclude(leg, state, SPAN(""));
+}
+
 void deliver_judge(struct leg *leg, const struct inner_answer *a)
 {
 	fault_point(leg->target->own ? "deliver-answered" : "hand-over-answered");
-	if (leg->target->own)
+	if (leg->target->own && !leg->building)
 		leg->status = a->status;
 	if (!leg->target->own)
 		judge_peer(leg, a);
+	else if (leg->building)
+		judge_building(leg, a);
 	else if (leg->as == SEND_LOOK)
 		judge_look(leg, a);
 	else
@@ -282,8 +349,16 @@ static bool may_be_there(const struct leg *leg)
 
 static void execute(struct leg *leg)
 {
-	bool look = leg->target->own && leg->work->op->named && leg->work->op->kind == OPERATION_CREATE && !leg->asked;
+	bool own = leg->target->own;
+	enum doubt doubt = own ? doubt_step(leg) : DOUBT_EXECUTE;
+	bool look = leg->building || doubt == DOUBT_LOOK ||
+	            (own && leg->work->op->named && leg->work->op->kind == OPERATION_CREATE && !leg->asked);
 
+	if (doubt == DOUBT_STAYS) {
+		say(leg, REPLICATOR_NOT_FOUND);
+		conclude(leg, DELIVERY_IN_DOUBT, SPAN(""));
+		return;
+	}
 	if (!leg_send(leg, look ? SEND_LOOK : may_be_there(leg) ? SEND_ASK : SEND_DELIVERY))
 		leg_park(leg, STORE_PAUSE_US);
 }

@@ -4,6 +4,9 @@
  *	replicator_lane.c     what may run: targets, lanes, pauses
  *	replicator_admit.c    an operation of this site's: who executes it first, and what that means
  *	replicator_deliver.c  an operation that is admitted: at this site's application, or on its way to another site
+ *	replicator_doubt.c    an operation that may have been executed already
+ *	replicator_echo.c     what an admitting answer gives to the other sites' requests
+ *	replicator_ready.c    a create that its application is not done with
  *	replicator_late.c     an update that comes after later ones
  *	replicator_send.c     the request of one leg, and the reading of what an application answered
  *	replicator_log.c      what is made durable
@@ -37,6 +40,9 @@
 #define REPLICATOR_PATIENCE_US 5000000 /* a peer that delivers waits so long for its turn */
 #define REPLICATOR_REASON 512        /* bytes of what an application said of a refusal */
 
+#define REPLICATOR_NOT_READY "not-ready"   /* its application was at work on it for too long */
+#define REPLICATOR_BROKEN "build-failed"  /* or says that it will never be done */
+#define REPLICATOR_NOT_FOUND "find does not tell whether it was executed"
 #define REPLICATOR_WANTED "content-wanted" /* what is asked of is not known here */
 #define REPLICATOR_OCCUPIED "occupied" /* the name that the client chose is another thing's there */
 
@@ -81,13 +87,15 @@ struct leg {
 	bool rerun;                  /* a late one came meanwhile: once more when its turn is over */
 	bool moved;                  /* its turn is over, and comes again behind a late one */
 	bool wanted;                 /* the other site has said that it lacks the content */
-	bool asked;                  /* what the client named was not there when it was looked at */
+	bool asked;                  /* what it makes was not there when it was looked at */
 	bool was_sent;               /* before a restart, or without a whole answer */
+	bool building;               /* executed, and the application is not done with it (replicator_ready.c) */
 	uint64_t ticket;             /* the list race: it may be making a resource; 0: not */
 	enum send_as as;             /* the request under way */
 	enum leg_place place;
 	unsigned attempts, status;
 	int64_t pause_us, due_us;    /* how long it is to be parked; parked until */
+	int64_t until_us;            /* building: for so long at most */
 	int64_t refused_us;          /* for the first time */
 	char *error;                 /* of the last attempt, or NULL */
 	struct buf fields, operation, place_of; /* of the request under way; the path that is looked at */
@@ -222,6 +230,32 @@ bool deliver_enter(struct work *k, struct leg *own) MUST_CHECK;
 void deliver_ask(struct work *k);
 void deliver_run(struct leg *leg);
 void deliver_judge(struct leg *leg, const struct inner_answer *a);
+
+/* ---- replicator_doubt.c ---- */
+/* The rules of its service, and which of them its request is of.  The caller's to rules_unref. */
+struct rules *work_rules(const struct work *k, struct rule_match *match_r);
+/* An unknown outcome of its does not end in doubt at once. */
+bool doubt_goes_on(const struct work *k);
+enum doubt { DOUBT_EXECUTE, DOUBT_LOOK, DOUBT_STAYS };
+/* What its turn is to begin with, at this site's application; its content is in memory. */
+enum doubt doubt_step(const struct leg *leg);
+/* What is asked for then. */
+bool doubt_add_target(const struct work *k, struct buf *out) MUST_CHECK;
+enum doubt_found { DOUBT_NO_ANSWER, DOUBT_NOT_EXECUTED, DOUBT_EXECUTED, DOUBT_UNCLEAR };
+/* Of an answer to that: what was found, and its id and collection. */
+enum doubt_found doubt_judge(struct leg *leg, const struct inner_answer *a, struct arena *arena, struct span *element_r,
+                             struct rules_id *shown_r);
+
+/* ---- replicator_echo.c ---- */
+/* Of an admitted create: what its answer said goes into the content of its copies, where that is declared. */
+void echo_apply(struct work *k);
+
+/* ---- replicator_ready.c ---- */
+bool ready_is_declared(const struct work *k);
+/* It was executed, and is building: to be logged, and parked for leg->pause_us. */
+void ready_begin(struct leg *leg);
+/* Of an answer to a look at it: sent, it is building still; done; failed. */
+enum delivery_state ready_judge(struct leg *leg, const struct inner_answer *a);
 
 /* ---- replicator_late.c ---- */
 /* True: what was executed before this update and is later is looked up first; its leg enters then. */

@@ -254,7 +254,7 @@ bool leg_is_stuck(const struct leg *leg)
 		return false;
 	if (first == leg)
 		return leg->target->due_us > clock_mono_us();
-	return !first->busy && first->place != LEG_READY;
+	return !first->busy && first->place != LEG_READY && !first->building;
 }
 
 /* ---- running ------------------------------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* What was not over when the process ended (replication.md 8): intents that were not sent are sent, what was sent and may
- * be executed again is, and what may not is in doubt until an operator settles it. */
+ * be executed again is, and what may not is looked for, or in doubt until an operator settles it (replicator_doubt.c). */
 #include "proxy/replicator_int.h"
 
 #include <limits.h>
@@ -174,6 +174,17 @@ static struct leg *leg_of(struct work *k, struct span site)
 	return NULL;
 }
 
+/* Its id is known here: the application has executed it. */
+static bool is_made(const struct work *k)
+{
+	const struct store_key_of *key = &k->op->key;
+	const struct names_where where = { .kind = names_kind(k->r->rep->names, key->service, key->collection) };
+	struct name name;
+
+	return k->op->kind == OPERATION_CREATE && where.kind &&
+	       names_by_meta(k->r->rep->names, &where, key->meta, &name) && name.local_n;
+}
+
 static int take_leg(struct work *k, const struct loaded_leg *from)
 {
 	struct leg *leg = leg_of(k, from->site);
@@ -188,7 +199,9 @@ static int take_leg(struct work *k, const struct loaded_leg *from)
 	if (!leg->target)
 		return ERR_NOMEM;
 	leg->was_sent = leg->state == DELIVERY_SENT;
-	if (leg->was_sent && leg->target->own && operation_is_once(k->op))
+	if (leg->was_sent && leg->target->own && is_made(k))
+		ready_begin(leg);
+	else if (leg->was_sent && leg->target->own && operation_is_once(k->op) && !doubt_goes_on(k))
 		leg->state = DELIVERY_IN_DOUBT; /* shown as sent in the store until somebody settles it */
 	return 0;
 }

@@ -53,18 +53,44 @@ static struct span site_of(const struct leg *leg)
 	return span_make(leg->target->site, leg->target->site_n);
 }
 
+/* What is sealed: the fields, and content that is secret, behind an empty line. */
+static void add_sealed_text(const struct operation *op, struct buf *out)
+{
+	buf_add_span(out, op->fields);
+	if (!op->secret)
+		return;
+	buf_add_z(out, "\r\n");
+	buf_add_span(out, op->body);
+}
+
+static void take_sealed_text(struct span text, struct span *fields_r, struct span *body_r)
+{
+	const char *line = memmem(text.p, text.n, "\r\n\r\n", 4);
+
+	*fields_r = text;
+	*body_r = span_make(NULL, 0);
+	if (!line)
+		return;
+	*fields_r = span_head(text, (size_t)(line - text.p) + 2);
+	*body_r = span_from(text, fields_r->n + 2);
+}
+
 static bool put_operation(struct store_batch *b, struct work *k)
 {
 	const struct operation *op = k->op;
 	struct span path = operation_path(op);
 	struct store_operation row = { .id = op->id, .key = op->key, .kind = op->kind, .clock = op->clock,
-		.method = op->method, .path = path, .query = span_from(op->target, path.n), .body = op->body,
+		.method = op->method, .path = path, .query = span_from(op->target, path.n),
+		.body = op->secret ? SPAN("") : op->body,
 		.spool = op->spool, .body_bytes = (int64_t)op->body_bytes, .created_ms = op->created_ms };
-	struct buf sealed;
+	struct buf plain, sealed;
 	bool good;
 
+	buf_init(&plain, NULL, 0);
 	buf_init(&sealed, NULL, 0);
-	good = !seal_add(k->r->rep->seal, op->fields, span_of(k->text), &sealed) && !sealed.failed;
+	add_sealed_text(op, &plain);
+	good = !plain.failed && !seal_add(k->r->rep->seal, buf_span(&plain), span_of(k->text), &sealed) && !sealed.failed;
+	seal_wipe(&plain);
 	row.headers = buf_span(&sealed);
 	if (good)
 		store_put_operation(b, &row);
@@ -195,6 +221,17 @@ bool log_sent(struct leg *leg, log_done *done)
 	return submit(k, leg, b, done);
 }
 
+/* What was said of the leg, where that is a reason. */
+static const char *reason_of(const struct leg *leg)
+{
+	static const char *const reasons[] = { REPLICATOR_OCCUPIED, REPLICA_BUILDING, REPLICATOR_NOT_READY, REPLICATOR_BROKEN };
+
+	for (size_t i = 0; leg->error && i < sizeof(reasons) / sizeof(reasons[0]); i++)
+		if (!strcmp(leg->error, reasons[i]))
+			return reasons[i];
+	return NULL;
+}
+
 /* Where the resource stands at a site, now that this leg is as it is. */
 static void put_standing(struct store_batch *b, const struct leg *leg, struct span site, struct span local)
 {
@@ -212,11 +249,10 @@ static void put_standing(struct store_batch *b, const struct leg *leg, struct sp
 	/* while others of its lane wait, it is not there yet */
 	const struct leg *next = leg->state == DELIVERY_DONE && leg->lane ? TAILQ_NEXT(leg, in_lane) : NULL;
 	bool more = next && next->work->phase == WORK_DELIVERING && !next->work->received;
-
-	bool occupied = leg->error && !strcmp(leg->error, REPLICATOR_OCCUPIED);
+	const char *said = reason_of(leg);
 
 	put_replica(b, k, site, local, more ? REPLICA_QUEUED : standing[leg->state].state,
-	            more ? "writes-wait" : occupied ? REPLICATOR_OCCUPIED : standing[leg->state].reason);
+	            more ? "writes-wait" : said ? said : standing[leg->state].reason);
 }
 
 /* A deleted resource has no standing any more; a weak one that was tried in vain no replica. */
@@ -348,6 +384,10 @@ static bool add_bare_fields(const struct work *k, struct buf *out)
 			buf_add_char(out, '\n');
 		}
 	}
+	if (k->op->secret) {
+		buf_add_z(out, "\r\n");
+		buf_add_span(out, k->op->body);
+	}
 	return any;
 }
 
@@ -363,7 +403,7 @@ static void put_forgotten(struct store_batch *b, const struct work *k)
 			return;
 	buf_init(&bare, NULL, 0);
 	buf_init(&sealed, NULL, 0);
-	if (!k->op->fields.n)
+	if (!k->op->fields.n && !k->op->secret)
 		store_set_headers(b, &k->op->id, SPAN(""));
 	else if (add_bare_fields(k, &bare) &&
 	         !seal_add(k->r->rep->seal, buf_span(&bare), span_of(k->text), &sealed) && !bare.failed && !sealed.failed)
@@ -407,19 +447,22 @@ static int read_content(struct store_reader *reader, void *arg)
 static int take_content(struct work *k, const struct store_operation *row)
 {
 	struct operation *op = k->op;
-	struct buf fields;
+	struct span fields, body;
+	struct buf text;
 	int rc;
 
-	buf_init(&fields, NULL, 0);
-	rc = row->headers.n ? seal_remove(k->r->rep->seal, row->headers, span_of(k->text), &fields) : 0;
+	buf_init(&text, NULL, 0);
+	rc = row->headers.n ? seal_remove(k->r->rep->seal, row->headers, span_of(k->text), &text) : 0;
 	if (!row->headers.n) /* forgotten, with the credentials in them */
-		buf_addf(&fields, "Host: %.*s\r\n", SPAN_ARG(op->key.service));
-	if (!rc && (!operation_keep(op, &op->fields, buf_span(&fields)) || !operation_keep(op, &op->body, row->body) ||
+		buf_addf(&text, "Host: %.*s\r\n", SPAN_ARG(op->key.service));
+	take_sealed_text(buf_span(&text), &fields, &body);
+	op->secret = body.p != NULL;
+	if (!rc && (!operation_keep(op, &op->fields, fields) || !operation_keep(op, &op->body, op->secret ? body : row->body) ||
 	            !operation_keep(op, &op->spool, row->spool)))
 		rc = ERR_NOMEM;
 	if (!rc)
 		k->r->content += op->fields.n + op->body.n;
-	seal_wipe(&fields);
+	seal_wipe(&text);
 	op->body_bytes = (uint64_t)row->body_bytes;
 	return rc;
 }

@@ -81,7 +81,7 @@ bool leg_send(struct leg *leg, enum send_as as)
 		                    &leg->operation);
 	if (as == SEND_LOOK) {
 		buf_fini(&leg->place_of);
-		if (!add_place(op, &leg->place_of))
+		if (!(op->named || leg->building ? add_place(op, &leg->place_of) : doubt_add_target(k, &leg->place_of)))
 			return false;
 		r.target = buf_span(&leg->place_of);
 	}
@@ -116,7 +116,7 @@ static void on_answer(void *arg, const struct inner_answer *a)
 	buf_fini(&leg->operation);
 	buf_fini(&leg->place_of);
 	leg->attempts++;
-	if (leg->as == SEND_ADMISSION)
+	if (k->phase == WORK_ADMITTING)
 		admit_judge(leg, a);
 	else
 		deliver_judge(leg, a);
@@ -204,7 +204,7 @@ int64_t send_retry_after_us(const struct inner_answer *a)
 /* "409: what the application said of it". */
 void leg_set_error(struct leg *leg, const struct inner_answer *a)
 {
-	size_t n = a->body.n < REPLICATOR_REASON ? a->body.n : REPLICATOR_REASON;
+	size_t most = leg->work->op->secret ? 0 : REPLICATOR_REASON, n = a->body.n < most ? a->body.n : most;
 	char text[REPLICATOR_REASON + 64];
 	int length;
 

@@ -1,6 +1,7 @@
 /* Where a request goes that names a resource with a mesh id (replication.md 2.2, 3).
  *
  *	replica here                        here, else the nearest live one
+ *	replica here, being built           here: the application says how far it is
  *	replica here, still on its way      the nearest live one, else 503 with Retry-After
  *	replica here, changes on their way  the nearest live one, else, to read, here: X-Scope-Stale
  *	replica elsewhere                   the nearest live one
@@ -202,7 +203,7 @@ static int still_on_its_way(struct exchange *x)
 bool rewrite_is_usable_here(const struct name *name)
 {
 	return name->here && name->local_n &&
-	       (name->state == REPLICA_SYNCED || name->state == REPLICA_CONFLICT || name->state == REPLICA_HELD);
+	       (name_is_building(name) || name->state == REPLICA_SYNCED || name->state == REPLICA_CONFLICT || name->state == REPLICA_HELD);
 }
 
 /* It has it, but not all that happened to it.  Between sites that is no answer: who asks may know a better place. */

@@ -25,14 +25,17 @@ replication_libreplication_a_SOURCES += \
 	replication/splice_json.c \
 	replication/splice_rules.c \
 	replication/splice_text.c
+replication_libreplication_a_SOURCES += replication/member.c replication/member.h
 # rules of resources: jansson for requests and for rules of our own, never for the bodies of applications' answers
 replication_libreplication_a_CFLAGS += $(JANSSON_CFLAGS)
 replication_libreplication_a_SOURCES += \
 	replication/rules.c replication/rules.h replication/rules_int.h \
+	replication/rules_find.c \
 	replication/rules_kind.c \
 	replication/rules_learned.c \
 	replication/rules_location.c \
 	replication/rules_path.c \
+	replication/rules_ready.c \
 	replication/rules_scan.c \
 	replication/rules_shown.c
 # secrets

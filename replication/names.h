@@ -33,6 +33,12 @@ struct name {
 	char meta[NAME_MOST], local[NAME_MOST];
 };
 
+/* Its application has it, and is still at work on it. */
+static inline bool name_is_building(const struct name *name)
+{
+	return name->state == REPLICA_QUEUED && span_eq(name->reason, SPAN(REPLICA_BUILDING));
+}
+
 struct names *names_new(void);
 void names_free(struct names **np);
 /* Room for so many without growing. */

@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -45,6 +46,15 @@ struct rule_operation {
 
 enum rule_hidden { RULE_HIDDEN_NOT_FOUND, RULE_HIDDEN_ALIAS };
 enum rule_bulk { RULE_BULK_REFUSE, RULE_BULK_ALLOW };
+enum rule_in_doubt { RULE_IN_DOUBT_HOLD, RULE_IN_DOUBT_RETRY };
+
+/* Where a representation says how far its application is, and what that is when it is done, or will never be. */
+struct rule_ready {
+	struct span path;          /* "$.status"; empty: a create is done when it is answered */
+	struct span *ok, *failed;
+	size_t ok_count, failed_count;
+	int64_t within_us;         /* then it is taken for failed */
+};
 
 struct rule {
 	struct span collection;
@@ -58,12 +68,18 @@ struct rule {
 	size_t operation_count;
 	struct span *volatile_;    /* places that differ between replicas that are equal */
 	size_t volatile_count;
+	struct span *echo;         /* places of an admitting answer whose values the other sites' requests are given */
+	size_t echo_count;
+	struct span find;          /* "/notes?uid={$.uid}", where a create of unknown outcome is looked up; empty: nowhere */
+	enum rule_in_doubt in_doubt;
+	struct rule_ready ready;
 	bool learned, pinned;      /* pinned: an operator stands behind what was learned, so it counts as declared */
 };
 
 /* Whether these are what they should be; e says what is wrong. 0; ERR_INVALID; ERR_NOMEM. */
 int rule_check_collection(struct span text, struct err *e) MUST_CHECK;
 int rule_check_place(struct span text, struct err *e) MUST_CHECK;
+int rule_check_find(struct span text, struct err *e) MUST_CHECK;
 /* Fills match_r with spans of the text. 0 or ERR_INVALID. */
 int rule_read_request(struct span text, struct rule_request *match_r, struct err *e) MUST_CHECK;
 
@@ -147,6 +163,27 @@ struct rules_id {
  * arena's limit, tells so.  Spans are the arena's or the answer's.  Takes some 4 ms for each MiB of body. */
 enum rules_shown rules_new_id(struct arena *arena, const struct rule_match *match, const struct rules_answer *answer,
                               struct rules_id *id_r);
+
+/* ---- whether a create was executed (rule->find) ------------------------------------------------------------------ */
+
+/* The target to ask for what this request made; {id} is the parent's in its path.  False: the body lacks a value, or no
+ * memory. */
+bool rule_find_target(struct arena *arena, const struct rule *rule, struct span path, struct span body,
+                      struct buf *out) MUST_CHECK;
+
+enum rule_find {
+	RULE_FIND_NONE,    /* certainly not */
+	RULE_FIND_ONE,     /* as this, under this id */
+	RULE_FIND_UNCLEAR, /* several, another one, or not to be read */
+};
+
+/* content: the answer, an array or an object with one.  element_r is a span of it. */
+enum rule_find rule_find_judge(struct arena *arena, const struct rule *rule, struct span body, struct span content,
+                               struct span *element_r, struct span *id_r);
+
+enum rule_readiness { RULE_BUILDING, RULE_READY, RULE_BROKEN };
+/* content: the representation; what is not there, or not known, is building. */
+enum rule_readiness rule_ready_judge(struct arena *arena, const struct rule *rule, struct span content);
 
 /* ---- learned rules ----------------------------------------------------------------------------------------------- */
 

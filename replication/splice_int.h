@@ -41,6 +41,9 @@ static inline int splice_hex(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/* The names of a place that means one member: no ".*", no "[*]". 0, ERR_SYNTAX, ERR_LIMIT, with a text. */
+int splice_place_members(struct span place, struct span names[SPLICE_DEPTH], size_t *count_r, struct err *e) MUST_CHECK;
+
 /* The text between the quotes, unescaped into UTF-8; false when it is longer than the room, or malformed. */
 bool splice_unescape(struct span raw, char room[SPLICE_ID_BYTES], size_t *bytes_r);
 

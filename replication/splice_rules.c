@@ -76,6 +76,22 @@ static int read_steps(struct span place, struct steps *steps, struct err *e)
 	return 0;
 }
 
+int splice_place_members(struct span place, struct span names[SPLICE_DEPTH], size_t *count_r, struct err *e)
+{
+	struct steps steps = { .count = 0 };
+	int rc = read_steps(place, &steps, e);
+
+	*count_r = 0;
+	for (size_t i = 0; !rc && i < steps.count; i++) {
+		if (steps.kind[i] != STEP_NAMED)
+			return err_set(e, ERR_SYNTAX, "\"%.*s\" means more than one member; expected something like $.id",
+			               SPAN_ARG(place));
+		names[i] = steps.name[i];
+	}
+	*count_r = steps.count;
+	return rc;
+}
+
 static int add_steps(struct splice_rules *rules, const struct steps *steps, unsigned rule, struct err *e)
 {
 	struct splice_place *p = &rules->places[rules->place_count];

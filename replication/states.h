@@ -17,6 +17,8 @@
 	X(REPLICA_CONFLICT, "conflict") \
 	X(REPLICA_FAILED, "failed")
 
+#define REPLICA_BUILDING "building" /* a reason of queued: the application has it, and is not done with it */
+
 /* An operation on its way to one site.  The site's own application is a target like any other: "sent" is durable
  * before its first byte goes out. */
 #define DELIVERY_STATES(X) \

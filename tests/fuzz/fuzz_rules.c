@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "replication/member.h"
 #include "replication/rules.h"
 
 #define REQUIRE(x) \
@@ -65,6 +66,45 @@ static void answer_holds(struct arena *arena, const struct rules *rules, struct 
 	}
 }
 
+/* What is put at a place is found there, and the rest of the document is as it was. */
+static void member_holds(struct span doc, const char *place)
+{
+	struct span before, after, value = SPAN("[7]");
+	bool there = member_find(doc, span_of(place), &before);
+	struct buf out;
+
+	buf_init(&out, NULL, 0);
+	if (member_set(doc, span_of(place), value, &out)) {
+		REQUIRE(member_find(buf_span(&out), span_of(place), &after) && span_eq(after, value));
+		REQUIRE(!there || buf_len(&out) == doc.n - before.n + value.n);
+	} else {
+		REQUIRE(!there && !buf_len(&out));
+	}
+	buf_fini(&out);
+}
+
+static void members_hold(struct arena *arena, const struct rules *rules, struct span path, struct span body)
+{
+	const struct rule *rule = rules_get(rules, 0);
+	struct span element, id, first;
+	struct buf target;
+	size_t count;
+
+	member_holds(body, "$.id");
+	member_holds(body, "$.server.id");
+	member_holds(body, "$.a['b c'].d");
+	if (member_list(body, &first, &count) && count)
+		REQUIRE(first.n && first.p >= body.p && first.p + first.n <= body.p + body.n);
+	buf_init(&target, NULL, 0);
+	if (rule_find_target(arena, rule, path, body, &target))
+		for (size_t i = 0; i < buf_len(&target); i++)
+			REQUIRE((unsigned char)buf_span(&target).p[i] > ' ' && (unsigned char)buf_span(&target).p[i] < 0x7f);
+	buf_fini(&target);
+	if (rule_find_judge(arena, rule, body, body, &element, &id) == RULE_FIND_ONE)
+		REQUIRE(id.n && element.n);
+	(void)rule_ready_judge(arena, rule, body);
+}
+
 static void texts_hold(struct arena *arena, struct span text)
 {
 	const struct rules_request request = { SPAN("PATCH"), SPAN("application/json-patch+json"), text };
@@ -76,6 +116,7 @@ static void texts_hold(struct arena *arena, struct span text)
 	(void)!rule_of_json(arena, SPAN("/a"), text, false, &rule, NULL);
 	(void)!rule_check_collection(text, NULL);
 	(void)!rule_check_place(text, NULL);
+	(void)!rule_check_find(text, NULL);
 	(void)!rule_read_request(text, &m, NULL);
 	(void)rules_kind(&none, &request, &independent);
 }
@@ -83,7 +124,8 @@ static void texts_hold(struct arena *arena, struct span text)
 static struct rules *make_rules(void)
 {
 	const struct rule declared[] = {
-		{ .collection = SPAN("/d"), .id_place = SPAN("$.server.id"), .class = CLASS_EVENTUAL },
+		{ .collection = SPAN("/d"), .id_place = SPAN("$.server.id"), .class = CLASS_EVENTUAL,
+		  .find = SPAN("/d?name={$.name}&id={$.server.id}"), .ready = { .path = SPAN("$.server.status") } },
 		{ .collection = SPAN("/l"), .id_place = SPAN(""), .class = CLASS_EVENTUAL },
 	};
 	const struct rule learned = { .collection = SPAN("/n/{id}/items"), .id_place = SPAN("$.uuid"), .class = CLASS_EVENTUAL };
@@ -113,6 +155,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	answer.path = span_head(in, span_find(in, '\n'));
 	answer.body = span_from(in, answer.path.n + 1);
 	answer_holds(&arena, rules, &answer);
+	members_hold(&arena, rules, answer.path, answer.body);
 	arena_fini(&arena);
 	return 0;
 }

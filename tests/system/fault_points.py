@@ -6,7 +6,7 @@ import os
 
 import harness
 from harness import group
-from notes_bed import Notes, both
+from notes_bed import CHILDREN, DECLARED, Notes, both
 
 os.environ['SCOPEMESH_FAULT_FILE'] = 'fault'    # in the folder of each daemon
 
@@ -48,7 +48,7 @@ class Faulty(Notes):
 
 def write(notes, kind, meta):
     """The answer, or None when the site died before it."""
-    what = {'create': ('POST', '/notes', {'title': 'made'}, both()),
+    what = {'create': ('POST', '/notes', {'title': 'made', 'text': 'made', 'status': 'active'}, both()),
             'named': ('PUT', '/notes/my-name', {'title': 'made'}, both()),
             'update': ('PUT', f'/notes/{meta}', {'title': 'new'}, {}),
             'append': ('POST', f'/notes/{meta}/actions', {'do': 'it'}, {}),
@@ -90,8 +90,16 @@ def judge(notes, kind, meta, answer):
     return None
 
 
-def run(bed, kind, site, point, away=False):
-    notes = Faulty(bed, apps={'upsert': True})
+def judge_sure(notes, kind, meta, answer):
+    """The same where nothing may be left to an operator."""
+    counts = [executed(notes, s, kind, meta) for s in ('dc1', 'dc2')]
+    if notes.stuck() or counts not in ([0, 0], [1, 1]):
+        return f'executed {counts} times, stuck: {notes.stuck()}'
+    return judge(notes, kind, meta, answer)
+
+
+def run(bed, kind, site, point, away=False, **rule):
+    notes = Faulty(bed, apps={'upsert': True}, resources=[{**DECLARED, **rule}, CHILDREN])
     meta = None
     if kind in ('update', 'append', 'delete'):
         meta = notes.made(title='old')
@@ -107,16 +115,16 @@ def run(bed, kind, site, point, away=False):
         notes.kill(site)
         notes.start(site)
     notes.wait_settled(30)
-    return reached, judge(notes, kind, meta, answer)
+    return reached, (judge_sure if rule else judge)(notes, kind, meta, answer)
 
 
-def matrix(bed, rows, away=False):
+def matrix(bed, rows, away=False, kinds=KINDS, **rule):
     wrong, reached_count, count = [], 0, 0
-    for kind in KINDS:
+    for kind in kinds:
         for site, point in rows:
             inner = harness.Bed(f'{bed.name}-{kind}-{site}-{point}')
             try:
-                reached, what = run(inner, kind, site, point, away)
+                reached, what = run(inner, kind, site, point, away, **rule)
             except AssertionError as e:
                 reached, what = True, str(e)
             finally:
@@ -144,6 +152,17 @@ def test_the_other_site(bed):
 
 def test_another_site_admits(bed):
     matrix(bed, ASKED, away=True)
+
+
+FOUND = {'find': '/notes?text={$.text}', 'ready': {'path': '$.status', 'ok': ['active']}}
+
+
+def test_creates_that_can_be_found_are_never_in_doubt(bed):
+    matrix(bed, [('dc1', p) for p in ORIGIN] + [('dc2', p) for p in TARGET], kinds=('create',), **FOUND)
+
+
+def test_nor_where_another_site_admits(bed):
+    matrix(bed, ASKED, away=True, kinds=('create',), **FOUND)
 
 
 if __name__ == '__main__':

@@ -194,17 +194,25 @@ static const struct bad bad[] = {
 	{ RESOURCES("collection: /a, list: {items: $.x}"), "2:72: list: this needs a later version",
 	  "leave it out, or empty" },
 	{ RESOURCES("collection: /a, copy: [{get: /}]"), "2:72: copy: this needs", NULL },
-	{ RESOURCES("collection: /a, ready: {path: $.s}"), "2:73: ready: this needs", NULL },
 	{ RESOURCES("collection: /a, refs: {$.x: a}"), "2:72: refs: this needs", NULL },
-	{ RESOURCES("collection: /a, find: '/a?x={$.x}'"), "2:72: find: this needs", NULL },
-	{ RESOURCES("collection: /a, echo: [$.pass]"), "2:72: echo: this needs", NULL },
 	{ RESOURCES("collection: /a, conflict: keep-all"), "2:76: conflict: this needs", NULL },
-	{ RESOURCES("collection: /a, in_doubt: retry"), "2:76: in_doubt: this needs", NULL },
 	{ RESOURCES("collection: /a, order: site"), "2:73: order: this needs", NULL },
 	{ RESOURCES("collection: /a, consistency: quorum"), "2:79: consistency: \"quorum\" needs a later version",
 	  "leave it out" },
 	{ RESOURCES("collection: /a, consistency: strong"), "2:79: consistency: \"strong\" needs", NULL },
 	/* resources */
+	{ RESOURCES("collection: /a, echo: [pass]"), "2:73: echo: \"pass\" is no place: expected", NULL },
+	{ RESOURCES("collection: /a, echo: ['$.a[*].b']"), "2:73: echo: \"$.a[*].b\" means more than one member", NULL },
+	{ RESOURCES("collection: /a, ready: {path: $.s}"), "2:80: ready: \"ok\" is missing", NULL },
+	{ RESOURCES("collection: /a, ready: {ok: [a]}"), "2:78: ready: \"path\" is missing", NULL },
+	{ RESOURCES("collection: /a, ready: {path: s, ok: a}"), "2:80: path: \"s\" is no place", NULL },
+	{ RESOURCES("collection: /a, ready: {within: 1ms}"), "2:82: within: 1ms is too small", NULL },
+	{ RESOURCES("collection: /a, find: a"), "2:72: find: \"a\" is no path; expected e.g.", NULL },
+	{ RESOURCES("collection: /a, find: '/a?x=1'"), "2:72: find: \"/a?x=1\" takes nothing from the request", NULL },
+	{ RESOURCES("collection: /a, find: '/a?x={$.x'"), "2:72: find: \"/a?x={$.x\": a brace is not closed", NULL },
+	{ RESOURCES("collection: /a, find: '/a?x={$.x[*]}'"), "2:72: find: \"$.x[*]\" means more than one member", NULL },
+	{ RESOURCES("collection: /a, find: '/a? {$.x}'"), "2:72: find: \"/a? {$.x}\" is no path and query", NULL },
+	{ RESOURCES("collection: /a, in_doubt: again"), "2:76: in_doubt: \"again\" is none of hold, retry", NULL },
 	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, resources: [x]}}\n",
 	  "2:49: expected a map of keys and values", NULL },
 	{ "site: dc1\nservices: {a: {listen: 127.0.0.1:1, resources: x}}\n", "2:48: expected a map of keys and values",
@@ -461,8 +469,9 @@ static const char everything[] =
 	"        operations:\n"
 	"          - {match: 'PUT /{id}/file', kind: replace, independent: true}\n"
 	"          - {match: POST /reindex, kind: update}\n"
-	"        conflict: lww\n        in_doubt: hold\n        order: resource\n        echo: []\n        find: ''\n"
-	"        refs: {}\n        copy: []\n        ready: {}\n        list: {}\n"
+	"        conflict: lww\n        in_doubt: retry\n        order: resource\n        echo: [$.pass, \"$.s['a b']\"]\n"
+	"        find: '/v2/images?name={$.name}'\n"
+	"        refs: {}\n        copy: []\n        ready: {path: $.s, ok: a, failed: [b, c], within: 1h}\n        list: {}\n"
 	"      - {collection: '/v2/images/{id}/members', id: location, meta_id: integer}\n"
 	"      - collection: /v2/tasks\n"
 	"  on: {listen: '127.0.0.1:0', sites: none}\n"
@@ -497,7 +506,11 @@ static void check_resources(const struct conf_service *s)
 	image = m.rule;
 	assert_true(span_eq(image->id_place, SPAN("$.id")) && span_eq(image->assign, SPAN("$.id")));
 	assert_true(image->meta_id == METAID_UUID4 && image->class == CLASS_WEAK && image->hidden == RULE_HIDDEN_ALIAS &&
-	            image->bulk == RULE_BULK_ALLOW && !image->learned);
+	            image->bulk == RULE_BULK_ALLOW && image->in_doubt == RULE_IN_DOUBT_RETRY && !image->learned);
+	assert_true(span_eq(image->ready.path, SPAN("$.s")) && image->ready.ok_count == 1 && image->ready.failed_count == 2 &&
+	            span_eq(image->ready.failed[1], SPAN("c")) && image->ready.within_us == INT64_C(3600) * 1000000);
+	assert_true(image->echo_count == 2 && span_eq(image->echo[1], SPAN("$.s['a b']")));
+	assert_true(span_eq(image->find, SPAN("/v2/images?name={$.name}")));
 	assert_int_equal(image->operation_count, 2);
 	assert_true(span_eq(image->operations[0].match.method, SPAN("PUT")) &&
 	            span_eq(image->operations[0].match.path, SPAN("/{id}/file")) &&

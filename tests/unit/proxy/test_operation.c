@@ -17,7 +17,7 @@ static struct operation *some(void)
 	op->class = CLASS_EVENTUAL;
 	op->clock = 1234567;
 	op->created_ms = 1700000000000;
-	op->named = op->declared = true;
+	op->named = op->declared = op->secret = true;
 	op->meta_id = METAID_INTEGER;
 	assert_true(operation_keep(op, &op->key.meta, SPAN("4503599627370497")));
 	assert_true(operation_keep(op, &op->key.collection, SPAN("/v2/\"images\"")));
@@ -41,6 +41,7 @@ static void test_a_field_comes_back(void **state)
 	assert_false(field.failed);
 	assert_int_equal(operation_of_field(back, buf_span(&field), &admit), 0);
 	assert_true(admit && !back->ask && back->only_here && back->named && back->declared && !back->independent);
+	assert_true(back->secret);
 	assert_true(op_id_eq(&op->id, &back->id));
 	assert_int_equal(back->clock, op->clock);
 	assert_int_equal(back->created_ms, op->created_ms);

@@ -3,3 +3,9 @@ tests_unit_replication_test_rules_SOURCES = tests/unit/replication/test_rules.c 
 tests_unit_replication_test_rules_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_replication_test_rules_LDADD = replication/libreplication.a base/libbase.a $(JANSSON_LIBS) $(CMOCKA_LIBS)
 TESTS += tests/unit/replication/test_rules
+
+check_PROGRAMS += tests/unit/replication/test_member
+tests_unit_replication_test_member_SOURCES = tests/unit/replication/test_member.c
+tests_unit_replication_test_member_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_replication_test_member_LDADD = replication/libreplication.a base/libbase.a $(JANSSON_LIBS) $(CMOCKA_LIBS)
+TESTS += tests/unit/replication/test_member

@@ -11,6 +11,8 @@
 #include "replication/rules.h"
 #include "tests/unit/replication/rules_rows.h"
 
+static struct arena arena_of_find;
+
 static struct rule_request request_of(const char *text)
 {
 	struct rule_request m;
@@ -699,6 +701,92 @@ static void what_one_answer_taught_the_next_is_read_by(void **state)
 	arena_fini(&arena);
 }
 
+/* ---- whether a create was executed ---- */
+
+static const char *find_of(const struct rule *r, const char *path, const char *body)
+{
+	static struct buf out;
+
+	buf_fini(&out);
+	buf_init(&out, NULL, 0);
+	return rule_find_target(&arena_of_find, r, span_of(path), span_of(body), &out) ? buf_cstr(&out) : NULL;
+}
+
+static void where_a_create_is_looked_for(void **state)
+{
+	struct rule r = rule_of("/notes", "$.id"), child = rule_of("/notes/{id}/items", "$.id");
+
+	(void)state;
+	arena_init(&arena_of_find, NULL, 0, 0);
+	r.find = SPAN("/notes?uid={$.uid}&in={$.in.it}");
+	child.find = SPAN("/notes/{id}/items?n={$.n}");
+	assert_string_equal(find_of(&r, "/notes", "{\"uid\":\"a &1\",\"in\":{\"it\":7}}"), "/notes?uid=a%20%261&in=7");
+	assert_null(find_of(&r, "/notes", "{\"uid\":\"a\"}"));
+	assert_null(find_of(&r, "/notes", "{\"uid\":\"\",\"in\":{\"it\":7}}"));
+	assert_null(find_of(&r, "/notes", ""));
+	assert_string_equal(find_of(&child, "/notes/31/items", "{\"n\":\"x\"}"), "/notes/31/items?n=x");
+	arena_fini(&arena_of_find);
+}
+
+static const struct {
+	const char *content;
+	enum rule_find want;
+	const char *id;
+} looked[] = {
+	{ "[]", RULE_FIND_NONE, NULL },
+	{ "{\"notes\":[],\"count\":0}", RULE_FIND_NONE, NULL },
+	{ "[{\"id\":17,\"uid\":\"a\"}]", RULE_FIND_ONE, "17" },
+	{ "{\"notes\":[{\"id\":\"x\"}]}", RULE_FIND_ONE, "x" },
+	{ "[{\"id\":17,\"uid\":\"b\"}]", RULE_FIND_UNCLEAR, NULL },
+	{ "[{\"id\":17},{\"id\":18}]", RULE_FIND_UNCLEAR, NULL },
+	{ "[{\"name\":17}]", RULE_FIND_UNCLEAR, NULL },
+	{ "[{\"id\":null}]", RULE_FIND_UNCLEAR, NULL },
+	{ "{\"id\":17}", RULE_FIND_UNCLEAR, NULL },
+	{ "{\"a\":[],\"b\":[]}", RULE_FIND_UNCLEAR, NULL },
+	{ "none", RULE_FIND_UNCLEAR, NULL },
+	{ "", RULE_FIND_UNCLEAR, NULL },
+};
+
+static void what_a_search_shows(void **state)
+{
+	struct rule r = rule_of("/notes", "$.id");
+	struct span element, id;
+
+	(void)state;
+	arena_init(&arena_of_find, NULL, 0, 0);
+	r.find = SPAN("/notes?uid={$.uid}");
+	for (size_t i = 0; i < sizeof(looked) / sizeof(looked[0]); i++) {
+		enum rule_find got = rule_find_judge(&arena_of_find, &r, SPAN("{\"uid\":\"a\"}"), span_of(looked[i].content),
+		                                     &element, &id);
+
+		if (got != looked[i].want || (looked[i].id && !span_eq(id, span_of(looked[i].id))))
+			fail_msg("%s: %d", looked[i].content, (int)got);
+	}
+	r.id_place = SPAN("$.server.id");
+	assert_int_equal(rule_find_judge(&arena_of_find, &r, SPAN("{}"), SPAN("{\"servers\":[{\"id\":\"y\"}]}"), &element, &id),
+	                 RULE_FIND_ONE);
+	assert_true(span_eq(id, SPAN("y")));
+	arena_fini(&arena_of_find);
+}
+
+static void how_far_a_resource_is(void **state)
+{
+	struct span ok[] = { SPAN("active"), SPAN("7") }, failed[] = { SPAN("killed") };
+	struct rule r = rule_of("/notes", "$.id");
+
+	(void)state;
+	arena_init(&arena_of_find, NULL, 0, 0);
+	r.ready = (struct rule_ready){ SPAN("$.note.status"), ok, failed, 2, 1, 0 };
+	assert_int_equal(rule_ready_judge(&arena_of_find, &r, SPAN("{\"note\":{\"status\":\"active\"}}")), RULE_READY);
+	assert_int_equal(rule_ready_judge(&arena_of_find, &r, SPAN("{\"note\":{\"status\":7}}")), RULE_READY);
+	assert_int_equal(rule_ready_judge(&arena_of_find, &r, SPAN("{\"note\":{\"status\":\"killed\"}}")), RULE_BROKEN);
+	assert_int_equal(rule_ready_judge(&arena_of_find, &r, SPAN("{\"note\":{\"status\":\"x\"}}")), RULE_BUILDING);
+	assert_int_equal(rule_ready_judge(&arena_of_find, &r, SPAN("{\"note\":{\"status\":null}}")), RULE_BUILDING);
+	assert_int_equal(rule_ready_judge(&arena_of_find, &r, SPAN("{\"status\":\"active\"}")), RULE_BUILDING);
+	assert_int_equal(rule_ready_judge(&arena_of_find, &r, SPAN("<note>")), RULE_BUILDING);
+	arena_fini(&arena_of_find);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -721,6 +809,9 @@ int main(void)
 		cmocka_unit_test(learned_rules_come_back_from_json),
 		cmocka_unit_test(what_is_no_rule_in_json),
 		cmocka_unit_test(what_one_answer_taught_the_next_is_read_by),
+		cmocka_unit_test(where_a_create_is_looked_for),
+		cmocka_unit_test(what_a_search_shows),
+		cmocka_unit_test(how_far_a_resource_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
