@@ -158,7 +158,7 @@ static int coordinate(struct exchange *x, const struct name *name)
 /* What lacks a write that others have, or may, is read elsewhere; its next writes can be taken all the same. */
 static bool is_writable_here(const struct name *name)
 {
-	return name->here && name->local_n && name->state != REPLICA_QUEUED;
+	return name->here && name->local_n && (name->state != REPLICA_QUEUED || name_is_building(name));
 }
 
 static int write_known(struct exchange *x)
