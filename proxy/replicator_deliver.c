@@ -244,7 +244,8 @@ static void judge_own(struct leg *leg, const struct inner_answer *a)
 {
 	struct work *k = leg->work;
 	const struct operation *op = k->op;
-	bool unknown = a->result == INNER_UNKNOWN || a->status == 500 || a->status == 502 || a->status == 504;
+	bool unknown = a->result == INNER_UNKNOWN ||
+	               (a->result == INNER_ANSWERED && (a->status == 500 || a->status == 502 || a->status == 504));
 
 	if (a->result == INNER_ANSWERED && ((a->status >= 200 && a->status < 300) || a->status == 303)) {
 		say(leg, "");
@@ -259,14 +260,12 @@ static void judge_own(struct leg *leg, const struct inner_answer *a)
 		leg->was_sent = true;
 		leg->asked = false;
 	}
-	if (a->result == INNER_NOT_EXECUTED)
-		again(leg, 0);
-	else if (unknown && operation_is_once(op) && !doubt_goes_on(k))
+	if (unknown && operation_is_once(op) && !doubt_goes_on(k))
 		conclude(leg, DELIVERY_IN_DOUBT, SPAN(""));
+	else if (a->result != INNER_ANSWERED)
+		again(leg, 0);
 	else if (op->kind == OPERATION_DELETE && (a->status == 404 || a->status == 410))
 		conclude(leg, DELIVERY_DONE, SPAN(""));
-	else if (a->result == INNER_UNKNOWN)
-		again(leg, 0);
 	else
 		judge_other(leg, a); /* one that answers 500 for ever is not asked for ever */
 }
