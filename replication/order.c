@@ -73,7 +73,7 @@ static enum order_verdict look(struct order *o, const struct order_op *op)
 		return ORDER_LATER;
 	if (op->kind == OPERATION_CREATE && op->clock < o->options.oldest && o->life == ORDER_NOTHING && !o->past.count)
 		return ORDER_QUARANTINE;
-	if (strange && is_repeatable(op) && op->clock < o->stable_clock)
+	if (strange && (o->stable_deletes || (is_repeatable(op) && op->clock < o->stable_clock)))
 		return ORDER_RECALL;
 	if (strange && op->kind != OPERATION_DELETE)
 		o->net = "recalled";
@@ -91,6 +91,7 @@ int order_arrive(struct order *o, const struct order_op *op, enum order_verdict 
 	if (!entries_reserve(&o->pending, 2) || !(e = entry_new(op)))
 		return ERR_NOMEM;
 	entries_insert(&o->pending, e);
+	o->restamped |= !op_id_eq(&op->id, &op->stamp.dot);
 	see_clock(o, op->clock);
 	return 0;
 }
@@ -107,8 +108,14 @@ void order_recall(struct order *o)
 {
 	vector_fini(&o->stable);
 	o->stable_clock = 0;
+	o->stable_deletes = false;
 	if (!o->net)
 		o->net = "recalled"; /* what the store has dropped since cannot be put in order */
+}
+
+int order_lost(struct order *o, const struct op_id *dot)
+{
+	return vector_add(&o->past, dot);
 }
 
 /* ---- the end of a step -------------------------------------------------------------------------------------------- */
@@ -162,6 +169,7 @@ static void resolve(struct order *o, const struct entry *e)
 			continue;
 		x->state = ORDER_SKIPPED;
 		o->branches--;
+		o->net = "resolved"; /* what the other branch alone wrote is still here, or lacks */
 	}
 	if (!o->branches)
 		vector_fini(&o->known);
@@ -183,6 +191,14 @@ static void take_effect(struct order *o, struct entry *e, enum order_state state
 		begin_life(o, e, executed ? ORDER_DONE : state);
 }
 
+/* The same operation, under other dots, is not executed once more. */
+static void mark_siblings(struct order *o, const struct entry *e, enum order_before before)
+{
+	for (size_t i = o->pending.gone; i < o->pending.end && o->restamped && !entry_repeats(e); i++)
+		if (op_id_eq(&o->pending.all[i]->id, &e->id))
+			o->pending.all[i]->before = before;
+}
+
 /* e, in no list, is over. There is room. */
 static void put_over(struct order *o, struct entry *e, enum order_state state)
 {
@@ -202,6 +218,8 @@ static void put_over(struct order *o, struct entry *e, enum order_state state)
 		struct vector past = o->past;
 
 		take_effect(o, e, state);
+		if (e->executed || state == ORDER_IN_DOUBT)
+			mark_siblings(o, e, e->executed ? ORDER_EXECUTED : ORDER_MAYBE);
 		if (o->branches)
 			resolve(o, e);
 		o->past = o->next;
@@ -352,6 +370,8 @@ static int may_admit(const struct order *o, const struct order_op *op)
 		return ERR_BUSY;
 	if (op->clock <= o->clock || vector_has(&o->past, &op->stamp.dot))
 		return ERR_INVALID;
+	if (op->resolves)
+		return 0;
 	if (op->kind == OPERATION_CREATE)
 		return o->life == ORDER_ALIVE && !op->named ? ERR_EXISTS : 0;
 	if (o->life == ORDER_DELETED)
@@ -383,6 +403,7 @@ int order_admit(struct order *o, const struct order_op *op, const struct vector 
 	}
 	o->running = e;
 	o->admitting = true;
+	o->restamped |= !op_id_eq(&op->id, &op->stamp.dot);
 	see_clock(o, op->clock);
 	*past_r = &e->past;
 	return 0;
@@ -413,6 +434,10 @@ void order_ran(struct order *o, const struct op_id *dot, enum order_outcome outc
 	if (outcome == ORDER_RAN_NOT || (outcome == ORDER_RAN_DOUBT && (entry_repeats(e) || e->kind == OPERATION_DELETE))) {
 		if (admitting)
 			entries_insert(&o->pending, e);
+		return;
+	}
+	if (admitting && outcome == ORDER_RAN_DOUBT) {
+		entry_free(&e);
 		return;
 	}
 	if (!admitting)

@@ -92,8 +92,8 @@ enum order_verdict {
 	ORDER_KNOWN,      /* this dot is here already */
 	ORDER_LATER,      /* too much is pending */
 	ORDER_QUARANTINE, /* too old a create */
-	ORDER_RECALL,     /* it belongs before something that was pruned: order_recall, order_load what the store still has of
-	                     later clocks, order_loaded, and again */
+	ORDER_RECALL,     /* it belongs before, or beside, something that was pruned: order_recall, order_load what the store still has,
+	                     order_loaded, and again */
 };
 
 /* An admitted operation, from another site or after a restart.  Everything that is there is to be given before order_next
@@ -102,13 +102,16 @@ int order_arrive(struct order *o, const struct order_op *op, enum order_verdict 
 /* What it named has come. */
 void order_release(struct order *o, const struct op_id *dot);
 void order_recall(struct order *o);
+/* No member has this dot any more, since its site's database was set back: nothing waits for it. 0, ERR_NOMEM, ERR_LIMIT. */
+int order_lost(struct order *o, const struct op_id *dot) MUST_CHECK;
 
 /* This site is to be the first to execute it. op->stamp.dot is given, and op->clock is later than order_clock; its past is
  * what past_r says (valid until the next call), and is made durable with it before anything is sent.
  * 0: it runs; end it with order_ran or order_withdraw. ERR_BUSY: not now, something is pending. ERR_CLOSED: deleted.
  * ERR_NOT_FOUND: no replica is here. ERR_INVALID: its clock. ERR_NOMEM, ERR_LIMIT. */
 int order_admit(struct order *o, const struct order_op *op, const struct vector **past_r) MUST_CHECK;
-/* The operation under admission was not executed here, or is another site's to admit: as if it had not been. */
+/* The operation under admission was not executed here, or may have been and once is enough, or is another site's to admit:
+ * as if it had not been.  What turns out to have been executed is admitted anew, under another dot. */
 void order_withdraw(struct order *o, const struct op_id *dot);
 
 /* ---- what to do ---- */
@@ -143,7 +146,8 @@ int order_next(struct order *o, struct order_step *step_r) MUST_CHECK;
 enum order_outcome {
 	ORDER_RAN_DONE,
 	ORDER_RAN_REFUSED,  /* for good; dropped; expired */
-	ORDER_RAN_DOUBT,    /* nobody knows.  What is harmless to execute again is pending again */
+	ORDER_RAN_DOUBT,    /* nobody knows.  What is harmless to execute again is pending again; an admission of what is
+	                       not is withdrawn */
 	ORDER_RAN_NOT,      /* not yet: pending again */
 };
 
@@ -166,7 +170,7 @@ size_t order_held(const struct order *o);
 bool order_conflict(const struct order *o);
 
 /* The safety net (4.4): representations are to be compared when the logs are equal. NULL: no; else why: "append-met-update",
- * "refused", "in-doubt", "recalled". */
+ * "refused", "in-doubt", "recalled", "resolved". */
 const char *order_net(const struct order *o);
 void order_compared(struct order *o);
 

@@ -42,9 +42,11 @@ struct order {
 	struct vector next;     /* the past once what runs is over */
 	struct vector stable;   /* what was pruned */
 	uint64_t stable_clock, clock;
+	bool stable_deletes;    /* a delete was pruned */
 	enum order_life life;
 	struct op_ids deletes;  /* that are over, and not pruned */
 	struct op_ids again, resolved; /* of the step */
+	bool restamped;         /* an operation came whose id is not its dot: it may come under several */
 	size_t appends, writes, branches; /* that are over: executed appends, executed other writes, branches */
 	const char *net;
 };

@@ -62,6 +62,7 @@ int order_load(struct order *o, const struct order_op *op, enum order_state stat
 	}
 	if (op->clock > o->clock)
 		o->clock = op->clock;
+	o->restamped |= !op_id_eq(&op->id, &op->stamp.dot);
 	return 0;
 }
 
@@ -219,6 +220,7 @@ static void forget(struct order *o, struct entry *x)
 		o->stable_clock = x->clock;
 	if (x->kind == OPERATION_DELETE)
 		forget_delete(o, &x->dot);
+	o->stable_deletes |= x->kind == OPERATION_DELETE;
 	o->appends -= x->executed && x->kind == OPERATION_APPEND;
 	o->writes -= x->executed && entry_repeats(x);
 	entry_free(&x);
