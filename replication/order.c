@@ -91,6 +91,7 @@ int order_arrive(struct order *o, const struct order_op *op, enum order_verdict 
 	if (!entries_reserve(&o->pending, 2) || !(e = entry_new(op)))
 		return ERR_NOMEM;
 	entries_insert(&o->pending, e);
+	o->pending_deletes += op->kind == OPERATION_DELETE;
 	o->restamped |= !op_id_eq(&op->id, &op->stamp.dot);
 	see_clock(o, op->clock);
 	return 0;
@@ -122,6 +123,7 @@ int order_lost(struct order *o, const struct op_id *dot)
 
 static void take_from_pending(struct order *o, struct entry *e)
 {
+	o->pending_deletes -= e->kind == OPERATION_DELETE;
 	entries_remove(&o->pending, entries_find(&o->pending, e));
 }
 
@@ -320,12 +322,29 @@ static int prepare(struct order *o, const struct entry *e, enum order_act act)
 	return act == ORDER_RUN || act == ORDER_AGAIN ? prepare_again(o, e) : 0;
 }
 
+/* A delete comes before what is concurrent to it, all of which it outdoes: whether it was executed may be unknown, and then
+ * a write would meet what is gone. In keep-all this site's own come before others' for the same reason: one that may have
+ * been executed when it was admitted is of this branch. */
+static int rank(const struct order *o, const struct entry *e)
+{
+	if (o->options.keep_all && e->own)
+		return 0;
+	return e->kind == OPERATION_DELETE ? 1 : 2;
+}
+
 static struct entry *first_ready(const struct order *o)
 {
-	for (size_t i = o->pending.gone; i < o->pending.end; i++)
-		if (order_is_ready(o, o->pending.all[i]))
-			return o->pending.all[i];
-	return NULL;
+	struct entry *first = NULL;
+
+	for (size_t i = o->pending.gone; i < o->pending.end; i++) {
+		struct entry *e = o->pending.all[i];
+
+		if ((!first || rank(o, e) < rank(o, first)) && order_is_ready(o, e))
+			first = e;
+		if (first && !o->options.keep_all && !o->pending_deletes)
+			break;
+	}
+	return first;
 }
 
 static const enum order_state over_as[] = {
@@ -366,8 +385,6 @@ int order_next(struct order *o, struct order_step *step_r)
 
 static int may_admit(const struct order *o, const struct order_op *op)
 {
-	if (o->running || first_ready(o))
-		return ERR_BUSY;
 	if (op->clock <= o->clock || vector_has(&o->past, &op->stamp.dot))
 		return ERR_INVALID;
 	if (op->resolves)
@@ -379,7 +396,7 @@ static int may_admit(const struct order *o, const struct order_op *op)
 	return o->life == ORDER_ALIVE ? 0 : ERR_NOT_FOUND;
 }
 
-int order_admit(struct order *o, const struct order_op *op, const struct vector **past_r)
+static int new_own(struct order *o, const struct order_op *op, struct entry **e_r)
 {
 	struct order_op own = *op;
 	int rc = may_admit(o, op);
@@ -389,23 +406,56 @@ int order_admit(struct order *o, const struct order_op *op, const struct vector 
 		return rc;
 	own.stamp.past = o->past;
 	own.held = false;
+	own.own = true;
 	e = entry_new(&own);
 	if (!e)
 		return ERR_NOMEM;
 	rc = op->resolves ? vector_merge(&e->past, &o->known) : 0;
-	if (!rc)
-		rc = prepare(o, e, ORDER_RUN);
-	if (!rc && !entries_reserve(&o->pending, 1))
+	if (!rc && !entries_reserve(&o->pending, 2))
 		rc = ERR_NOMEM;
+	if (rc) {
+		entry_free(&e);
+		return rc;
+	}
+	*e_r = e;
+	return 0;
+}
+
+static void begin_own(struct order *o, const struct entry *e, const struct vector **past_r)
+{
+	o->restamped |= !op_id_eq(&e->id, &e->dot);
+	see_clock(o, e->clock);
+	*past_r = &e->past;
+}
+
+int order_admit(struct order *o, const struct order_op *op, const struct vector **past_r)
+{
+	struct entry *e;
+	int rc = o->running || first_ready(o) ? ERR_BUSY : new_own(o, op, &e);
+
+	if (rc)
+		return rc;
+	rc = prepare(o, e, ORDER_RUN);
 	if (rc) {
 		entry_free(&e);
 		return rc;
 	}
 	o->running = e;
 	o->admitting = true;
-	o->restamped |= !op_id_eq(&op->id, &op->stamp.dot);
-	see_clock(o, op->clock);
-	*past_r = &e->past;
+	begin_own(o, e, past_r);
+	return 0;
+}
+
+int order_readmit(struct order *o, const struct order_op *op, const struct vector **past_r)
+{
+	struct entry *e;
+	int rc = new_own(o, op, &e);
+
+	if (rc)
+		return rc;
+	entries_insert(&o->pending, e);
+	o->pending_deletes += e->kind == OPERATION_DELETE;
+	begin_own(o, e, past_r);
 	return 0;
 }
 
@@ -432,8 +482,10 @@ void order_ran(struct order *o, const struct op_id *dot, enum order_outcome outc
 	o->running = NULL;
 	o->admitting = false;
 	if (outcome == ORDER_RAN_NOT || (outcome == ORDER_RAN_DOUBT && (entry_repeats(e) || e->kind == OPERATION_DELETE))) {
-		if (admitting)
+		if (admitting) {
 			entries_insert(&o->pending, e);
+			o->pending_deletes += e->kind == OPERATION_DELETE;
+		}
 		return;
 	}
 	if (admitting && outcome == ORDER_RAN_DOUBT) {

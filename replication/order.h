@@ -49,6 +49,7 @@ struct order_op {
 	uint64_t clock;
 	enum operation_kind kind;
 	bool named;             /* a create under the client's name: executing it again is harmless */
+	bool own;               /* its dot is this site's */
 	bool resolves;          /* of order_admit: it follows other branches too */
 	bool held;              /* until order_release: the past of a resource that it names is not here */
 	enum order_before before;
@@ -110,6 +111,10 @@ int order_lost(struct order *o, const struct op_id *dot) MUST_CHECK;
  * 0: it runs; end it with order_ran or order_withdraw. ERR_BUSY: not now, something is pending. ERR_CLOSED: deleted.
  * ERR_NOT_FOUND: no replica is here. ERR_INVALID: its clock. ERR_NOMEM, ERR_LIMIT. */
 int order_admit(struct order *o, const struct order_op *op, const struct vector **past_r) MUST_CHECK;
+/* After a restart, of what was logged for admission and may have been executed, and is harmless to execute again or a
+ * delete: it is admitted, and pending, whatever else is.  A new dot and a new clock: nobody knows the old ones, and in a
+ * database that was set back the old dot may stand for what others have not.  As order_admit, but for ERR_BUSY. */
+int order_readmit(struct order *o, const struct order_op *op, const struct vector **past_r) MUST_CHECK;
 /* The operation under admission was not executed here, or may have been and once is enough, or is another site's to admit:
  * as if it had not been.  What turns out to have been executed is admitted anew, under another dot. */
 void order_withdraw(struct order *o, const struct op_id *dot);

@@ -11,7 +11,7 @@ struct entry {
 	enum operation_kind kind;
 	enum order_state state;
 	enum order_before before;
-	bool named, held;
+	bool named, held, own;
 	bool executed;     /* at least once, here */
 	bool old;          /* of a life that a delete has ended */
 	bool fresh;        /* loaded, and order_loaded is to come */
@@ -34,6 +34,7 @@ struct op_ids {
 struct order {
 	struct order_options options;
 	struct entries pending, over;
+	size_t pending_deletes;
 	struct entry *running;  /* in pending; under admission: in neither list */
 	bool admitting;
 	bool settled;           /* order_loaded was called */

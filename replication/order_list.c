@@ -12,7 +12,7 @@ struct entry *entry_new(const struct order_op *op)
 	if (!e)
 		return NULL;
 	*e = (struct entry){ .id = op->id, .dot = op->stamp.dot, .clock = op->clock, .kind = op->kind, .before = op->before,
-		.named = op->named, .held = op->held, .target_n = op->target.n };
+		.named = op->named, .held = op->held, .own = op->own, .target_n = op->target.n };
 	if (op->target.n)
 		memcpy(e->target, op->target.p, op->target.n);
 	if (vector_copy(&e->past, &op->stamp.past))

@@ -35,6 +35,7 @@ static int insert(struct order *o, struct entry *e)
 	if (!entries_reserve(pending ? &o->pending : &o->over, 2 + entries_count(&o->pending)))
 		return ERR_NOMEM;
 	entries_insert(pending ? &o->pending : &o->over, e);
+	o->pending_deletes += pending && e->kind == OPERATION_DELETE;
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /* The rule: what becomes of an operation whose turn it is.
  *
  *	its past is not here, or something outside holds it               it waits
- *	executed here before, and once is enough                          skip: duplicate; uncertain: doubt
  *	keep-all, and it does not follow what was executed here           branch
+ *	executed here before, and once is enough                          skip: duplicate; uncertain: doubt
  *	a delete that is over is not in its past                          skip: deleted        (a delete itself is executed)
  *	nothing lives here                                                skip: deleted, no-replica; a create begins a life
  *	a later replace of its target was executed                        skip: covered        (never an append)
@@ -130,12 +130,12 @@ enum order_act order_judge(const struct order *o, const struct entry *e, const c
 		return is_covered(o, e) ? skip("covered", why_r) : ORDER_AGAIN;
 	if (is_known(o, &e->dot)) /* it came twice, with two clocks */
 		return skip("duplicate", why_r);
+	if (is_branch(o, e))
+		return ORDER_BRANCH;
 	if (!entry_repeats(e) && e->before == ORDER_EXECUTED)
 		return skip("duplicate", why_r);
 	if (!entry_repeats(e) && e->kind != OPERATION_DELETE && e->before == ORDER_MAYBE)
 		return ORDER_DOUBT;
-	if (is_branch(o, e))
-		return ORDER_BRANCH;
 	if (e->kind == OPERATION_CREATE && order_is_deleted_for(o, e))
 		return skip("deleted", why_r);
 	act = judge_life(o, e, why_r);

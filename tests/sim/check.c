@@ -83,6 +83,12 @@ static void expect(const struct world *w, struct expected *x)
 		x->fields[f] = best[f] < 0 ? -1 : (int)w->ops[best[f]].root;
 }
 
+/* Its application refused the create: nothing is there until it is repaired. */
+static bool has_replica(const struct world *w, unsigned s)
+{
+	return order_life(w->sites[s].machine) != ORDER_NO_REPLICA && !w->sites[s].tainted;
+}
+
 static bool has_row(const struct world *w, unsigned s, enum row row, bool writes)
 {
 	for (unsigned k = 0; k < w->op_count; k++)
@@ -130,9 +136,9 @@ static void check_appends(struct world *w, unsigned s, const struct expected *x)
 			continue;
 		if (site->app.appends[op->root] > 1)
 			world_fail(w, "site %u: append %u was executed %d times", s, op->root, site->app.appends[op->root]);
-		if (row == ROW_DOUBT || row == ROW_FAILED || row == ROW_ASIDE)
+		if (row == ROW_DOUBT || row == ROW_FAILED || row == ROW_ASIDE || (w->keep_all && !has(w->resolving, k)))
 			continue;
-		if (!site->app.appends[op->root] && x->alive && !(x->deletes & ~op->past & ~w->lost))
+		if (!site->app.appends[op->root] && x->alive && has_replica(w, s) && !(x->deletes & ~op->past & ~w->lost))
 			world_fail(w, "site %u: append %u was not executed (row %d)", s, op->root, (int)row);
 	}
 	for (unsigned i = 0; i < site->app.order_count; i++)
@@ -198,8 +204,7 @@ static void check_resolved(struct world *w)
 		if (order_conflict(w->sites[s].machine))
 			world_fail(w, "site %u: the conflict is still there", s);
 		for (int f = 0; f < FIELDS; f++)
-			if (fields >> f & 1 && !w->sites[0].tainted && !w->sites[s].tainted &&
-			    w->sites[s].app.fields[f] != w->sites[0].app.fields[f])
+			if (fields >> f & 1 && has_replica(w, 0) && has_replica(w, s) && w->sites[s].app.fields[f] != w->sites[0].app.fields[f])
 				world_fail(w, "sites 0 and %u differ in field %d after the conflict was resolved", s, f);
 	}
 }
@@ -219,7 +224,7 @@ void check_end(struct world *w)
 		if (failed && !order_net(w->sites[s].machine))
 			world_fail(w, "site %u: refused, and no comparison asked for", s);
 		check_appends(w, s, &x);
-		if (!failed && !w->sites[s].tainted && !w->keep_all)
+		if (!failed && has_replica(w, s) && !w->keep_all)
 			check_state(w, s, &x);
 		check_rows(w, s);
 	}

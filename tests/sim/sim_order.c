@@ -143,10 +143,8 @@ static void event(struct world *w)
 static void run_all(struct world *w)
 {
 	for (unsigned s = 0; s < w->site_count; s++)
-		for (unsigned i = 0; i < 4 * OPS; i++) {
-			site_step(w, s);
-			if (w->sites[s].running < 0)
-				break;
+		for (bool more = true; more;) {
+			more = site_step(w, s) || w->sites[s].running >= 0;
 			site_answer(w, s);
 		}
 }

@@ -125,6 +125,7 @@ static struct order_op order_of(const struct world *w, unsigned s, unsigned k)
 
 	op.stamp.past = w->ops[k].vector;
 	op.before = before_of(w, s, k);
+	op.own = w->ops[k].admitter == s;
 	return op;
 }
 
@@ -200,6 +201,38 @@ static bool new_record(struct world *w, unsigned s, int as, struct op *op)
 	return true;
 }
 
+static void log_record(struct world *w, unsigned s, const struct op *op, const struct vector *past, enum row row)
+{
+	unsigned k = w->op_count++;
+
+	w->sites[s].number++;
+	w->counts->admissions++;
+	w->ops[k] = *op;
+	w->ops[k].past = over_set(w, s, op->order.resolves);
+	must(vector_copy(&w->ops[k].vector, past));
+	check_admission(w, s, past);
+	write_row(w, s, k, row);
+	world_log(w, "site %u admits %u (%s, root %u, fields %x, target %s)", s, k, operation_kind_text(op->order.kind), op->root,
+	          op->fields, op->order.target.p);
+}
+
+/* What may have been executed before a crash, and is harmless to execute again. False: no more. */
+static bool readmit(struct world *w, unsigned s, unsigned k)
+{
+	const struct vector *past;
+	struct op op;
+	int rc;
+
+	if (!new_record(w, s, (int)k, &op))
+		return false;
+	rc = order_readmit(w->sites[s].machine, &op.order, &past);
+	if (rc == ERR_INVALID)
+		world_fail(w, "site %u may not admit at its clock", s);
+	if (!rc)
+		log_record(w, s, &op, past, ROW_NEW);
+	return true;
+}
+
 bool site_admit(struct world *w, unsigned s, int as, enum order_before before)
 {
 	struct site *site = &w->sites[s];
@@ -215,18 +248,9 @@ bool site_admit(struct world *w, unsigned s, int as, enum order_before before)
 		world_fail(w, "site %u may not admit at its clock", s);
 	if (rc)
 		return false;
-	site->number++;
-	w->counts->admissions++;
-	op.past = over_set(w, s, op.order.resolves);
-	must(vector_copy(&op.vector, past));
-	w->ops[k] = op;
-	w->op_count++;
-	check_admission(w, s, past);
-	write_row(w, s, k, ROW_INTENT);
+	log_record(w, s, &op, past, ROW_INTENT);
 	site->running = (int)k;
 	site->admitting = true;
-	world_log(w, "site %u admits %u (%s, root %u, fields %x, target %s)", s, k, operation_kind_text(op.order.kind), op.root,
-	          op.fields, op.order.target.p);
 	if (before == ORDER_EXECUTED) { /* it was found to have been */
 		site->running = -1;
 		site->admitting = false;
@@ -345,21 +369,21 @@ static void end_without(struct world *w, unsigned s, unsigned k, const struct or
 	write_resolved(w, s);
 }
 
-void site_step(struct world *w, unsigned s)
+bool site_step(struct world *w, unsigned s)
 {
 	struct site *site = &w->sites[s];
 	struct order_step step;
 	unsigned k;
 
 	if (!site->machine || site->running >= 0)
-		return;
+		return false;
 	must(order_next(site->machine, &step));
 	if (step.act == ORDER_WAIT)
-		return;
+		return false;
 	k = find_op(w, &step.dot, true);
 	if (step.act != ORDER_RUN && step.act != ORDER_AGAIN) {
 		end_without(w, s, k, &step);
-		return;
+		return true;
 	}
 	check_execution(w, s, k);
 	for (size_t i = 0; i < step.again_count; i++) {
@@ -371,6 +395,7 @@ void site_step(struct world *w, unsigned s)
 	world_log(w, "site %u runs %u, %zu again", s, k, step.again_count);
 	site->running = (int)k;
 	site->admitting = false;
+	return true;
 }
 
 /* ---- what comes in -------------------------------------------------------------------------------------------------- */
@@ -441,7 +466,7 @@ void site_start(struct world *w, unsigned s)
 	for (unsigned k = 0; k < w->op_count; k++) {
 		enum row *row = &site->db.rows[k];
 
-		if (*row == ROW_INTENT) /* its stamp is known to nobody: what may be repeated is admitted anew */
+		if (*row == ROW_INTENT)
 			*row = ROW_ASIDE;
 		else if (*row == ROW_SENT)
 			*row = w->ops[k].order.kind == OPERATION_DELETE ? ROW_NEW : ROW_DOUBT;
@@ -453,9 +478,15 @@ void site_start(struct world *w, unsigned s)
 	if (order_clock(site->machine) > site->hlc.last && !hlc_see(&site->hlc, order_clock(site->machine)))
 		abort();
 	world_log(w, "site %u starts", s);
+	for (unsigned k = 0, count = w->op_count; k < count; k++)
+		if (site->db.rows[k] == ROW_ASIDE && (op_repeats(&w->ops[k]) || w->ops[k].order.kind == OPERATION_DELETE)) {
+			if (!readmit(w, s, k))
+				site->tainted = true; /* the schedule has no room for it */
+			site->db.rows[k] = ROW_NONE;
+		}
 }
 
-/* An admission whose end nobody knows: repeated where that is harmless, else settled by who looked at the application. */
+/* An admission whose end nobody knows is settled by who looks at the application. */
 void site_settle(struct world *w, unsigned s)
 {
 	struct site *site = &w->sites[s];
@@ -463,26 +494,26 @@ void site_settle(struct world *w, unsigned s)
 
 	for (unsigned k = 0; k < count && site->machine; k++) {
 		const struct op *op = &w->ops[k];
-		bool once = !op_repeats(op) && op->order.kind != OPERATION_DELETE, elsewhere = false;
+		bool elsewhere = false;
 
 		if (site->db.rows[k] != ROW_ASIDE)
 			continue;
 		for (unsigned j = 0; j < count; j++)
 			for (unsigned t = 0; t < w->site_count; t++)
 				elsewhere |= w->ops[j].root == op->root && row_is_known(w->sites[t].db.rows[j]);
-		if (elsewhere && once) {
+		if (elsewhere) {
 			for (unsigned j = 0; j < count; j++) /* it came from who admitted it */
 				if (w->ops[j].root == op->root && row_is_known(site->db.rows[j]))
 					site->db.rows[k] = ROW_NONE;
 			continue;
 		}
-		if (once && !(op->order.kind == OPERATION_CREATE ? site->app.alive : site->app.appends[op->root])) {
+		if (!(op->order.kind == OPERATION_CREATE ? site->app.alive : site->app.appends[op->root])) {
 			site->db.rows[k] = ROW_NONE;
-		} else if (site_admit(w, s, (int)k, once ? ORDER_EXECUTED : ORDER_UNTRIED)) {
+		} else if (site_admit(w, s, (int)k, ORDER_EXECUTED)) {
 			site->db.rows[k] = ROW_NONE;
 			return;
 		} else if (order_life(site->machine) == ORDER_DELETED || w->op_count >= OPS) {
-			site->tainted |= once;
+			site->tainted = true;
 			site->db.rows[k] = ROW_NONE;
 		}
 	}
@@ -497,8 +528,11 @@ void site_resolve(struct world *w, unsigned s)
 		for (unsigned t = 0; t < w->site_count; t++)
 			if (w->sites[s].db.rows[k] == ROW_DONE && w->sites[t].db.rows[k] == ROW_BRANCH)
 				kept |= UINT64_C(1) << k;
+	for (unsigned k = 0; k < count && !kept; k++) /* no site has executed what conflicts: anything that follows it will do */
+		if (w->sites[s].db.rows[k] == ROW_DONE)
+			kept = UINT64_C(1) << k;
 	world_log(w, "site %u resolves", s);
-	for (unsigned k = 1; k < count && !w->failure[0]; k++) {
+	for (unsigned k = 0; k < count && !w->failure[0]; k++) {
 		if (!(kept >> k & 1))
 			continue;
 		w->resolving |= UINT64_C(1) << 63;

@@ -91,7 +91,8 @@ bool site_admit(struct world *w, unsigned s, int as, enum order_before before);
 void site_resolve(struct world *w, unsigned s);
 /* What the application does with what runs, and what is heard of it. */
 void site_answer(struct world *w, unsigned s);
-void site_step(struct world *w, unsigned s);
+/* False: there is nothing to do. */
+bool site_step(struct world *w, unsigned s);
 void site_receive(struct world *w, unsigned s, unsigned k);
 void site_crash(struct world *w, unsigned s);
 void site_start(struct world *w, unsigned s);
