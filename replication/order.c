@@ -31,6 +31,7 @@ void order_free(struct order **op)
 	vector_fini(&o->next);
 	vector_fini(&o->stable);
 	free(o->deletes.all);
+	free(o->lost.all);
 	free(o->again.all);
 	free(o->resolved.all);
 	free(o);
@@ -116,7 +117,7 @@ void order_recall(struct order *o)
 
 int order_lost(struct order *o, const struct op_id *dot)
 {
-	return vector_add(&o->past, dot);
+	return op_ids_add(&o->lost, dot) ? 0 : ERR_NOMEM;
 }
 
 /* ---- the end of a step -------------------------------------------------------------------------------------------- */
@@ -191,6 +192,8 @@ static void take_effect(struct order *o, struct entry *e, enum order_state state
 		end_life(o, e);
 	else if (e->kind == OPERATION_CREATE && (executed || state != ORDER_SKIPPED))
 		begin_life(o, e, executed ? ORDER_DONE : state);
+	else if (e->kind == OPERATION_CREATE && o->life == ORDER_NOTHING)
+		o->life = ORDER_DELETED; /* it was passed over for a delete that is to come */
 }
 
 /* The same operation, under other dots, is not executed once more. */

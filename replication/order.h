@@ -103,7 +103,8 @@ int order_arrive(struct order *o, const struct order_op *op, enum order_verdict 
 /* What it named has come. */
 void order_release(struct order *o, const struct op_id *dot);
 void order_recall(struct order *o);
-/* No member has this dot any more, since its site's database was set back: nothing waits for it. 0, ERR_NOMEM, ERR_LIMIT. */
+/* No member has this dot any more, since its site's database was set back: nothing waits for it.  Every member has been
+ * asked, and what they have of that incarnation has arrived here. 0, ERR_NOMEM. */
 int order_lost(struct order *o, const struct op_id *dot) MUST_CHECK;
 
 /* This site is to be the first to execute it. op->stamp.dot is given, and op->clock is later than order_clock; its past is

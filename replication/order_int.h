@@ -45,6 +45,7 @@ struct order {
 	uint64_t stable_clock, clock;
 	bool stable_deletes;    /* a delete was pruned */
 	enum order_life life;
+	struct op_ids lost;     /* dots that are waited for no more */
 	struct op_ids deletes;  /* that are over, and not pruned */
 	struct op_ids again, resolved; /* of the step */
 	bool restamped;         /* an operation came whose id is not its dot: it may come under several */

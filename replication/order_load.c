@@ -99,10 +99,11 @@ static void find_life(struct order *o)
 	for (size_t i = o->over.gone; i < o->over.end; i++) {
 		const struct entry *e = o->over.all[i];
 
-		if (e->kind != OPERATION_CREATE || e->state == ORDER_SKIPPED || e->state == ORDER_BRANCHED ||
-		    order_is_deleted_for(o, e))
+		if (e->kind != OPERATION_CREATE || e->state == ORDER_BRANCHED || order_is_deleted_for(o, e))
 			continue;
 		found = true;
+		if (e->state == ORDER_SKIPPED)
+			continue;
 		if (e->executed)
 			life = ORDER_ALIVE;
 		else if (life != ORDER_ALIVE)
@@ -139,7 +140,7 @@ static bool drop_old_again(struct order *o)
 {
 	size_t kept = o->pending.gone;
 
-	if (!entries_reserve(&o->over, entries_count(&o->pending)))
+	if (!entries_reserve(&o->over, 1 + 2 * entries_count(&o->pending))) /* what runs keeps its room */
 		return false;
 	for (size_t i = o->pending.gone; i < o->pending.end; i++) {
 		struct entry *e = o->pending.all[i];

@@ -2,9 +2,11 @@
  *
  *	its past is not here, or something outside holds it               it waits
  *	keep-all, and it does not follow what was executed here           branch
+ *	a delete that does not follow it was executed here before         skip: deleted        (the database was set back)
  *	executed here before, and once is enough                          skip: duplicate; uncertain: doubt
  *	a delete that is over is not in its past                          skip: deleted        (a delete itself is executed)
- *	nothing lives here                                                skip: deleted, no-replica; a create begins a life
+ *	nothing lives here                                                skip: deleted, no-replica; a create begins a life;
+ *	                                                                  a delete runs where a create is pending
  *	a later replace of its target was executed                        skip: covered        (never an append)
  *	else                                                              run; then the updates later than it, again
  *
@@ -22,12 +24,28 @@ static bool is_known(const struct order *o, const struct op_id *dot)
 	return vector_has(&o->past, dot) || vector_has(&o->known, dot);
 }
 
+/* It is lost, and nothing before it of the same incarnation is pending. */
+static bool is_lost(const struct order *o, const struct op_id *dot)
+{
+	bool lost = false;
+
+	for (size_t i = 0; i < o->lost.count && !lost; i++)
+		lost = op_id_eq(&o->lost.all[i], dot);
+	for (size_t i = o->pending.gone; i < o->pending.end && lost; i++) {
+		const struct entry *e = o->pending.all[i];
+
+		lost = e->executed || e->dot.incarnation != dot->incarnation || e->dot.number > dot->number ||
+		       strcmp(e->dot.site, dot->site) != 0;
+	}
+	return lost;
+}
+
 static bool has_past(const struct order *o, const struct vector *past)
 {
-	if (!o->known.count)
+	if (!o->known.count && !o->lost.count)
 		return vector_covers(&o->past, past);
 	for (uint32_t i = 0; i < past->count; i++)
-		if (!is_known(o, &past->entries[i]))
+		if (!is_known(o, &past->entries[i]) && !is_lost(o, &past->entries[i]))
 			return false;
 	return true;
 }
@@ -43,7 +61,9 @@ bool order_is_ready(const struct order *o, const struct entry *e)
 		return true;
 	if (e->held || !has_past(o, &e->past))
 		return false;
-	return e->kind == OPERATION_CREATE || (o->life != ORDER_NOTHING && o->life != ORDER_UNCERTAIN);
+	if (e->kind == OPERATION_CREATE)
+		return true;
+	return o->life != ORDER_UNCERTAIN && (o->life != ORDER_NOTHING || e->kind == OPERATION_DELETE);
 }
 
 bool order_is_deleted_for(const struct order *o, const struct entry *e)
@@ -68,6 +88,18 @@ static bool has_cover(const struct entries *list, const struct entry *e)
 	for (size_t i = entries_after(list, e); i < list->end; i++)
 		if (covers(list->all[i], e))
 			return true;
+	return false;
+}
+
+/* A delete that is to come was, or may have been, executed here before this database was set back. */
+static bool is_gone(const struct order *o, const struct entry *e)
+{
+	for (size_t i = o->pending.gone; i < o->pending.end && o->pending_deletes; i++) {
+		const struct entry *d = o->pending.all[i];
+
+		if (d->kind == OPERATION_DELETE && d != e && d->before != ORDER_UNTRIED && !vector_has(&e->past, &d->dot))
+			return true;
+	}
 	return false;
 }
 
@@ -108,6 +140,15 @@ static enum order_act skip(const char *why, const char **why_r)
 	return ORDER_SKIP;
 }
 
+/* A create that is pending may have been executed, when it was admitted or by an attempt whose end nobody knows. */
+static bool may_be_there(const struct order *o)
+{
+	for (size_t i = o->pending.gone; i < o->pending.end; i++)
+		if (o->pending.all[i]->kind == OPERATION_CREATE && !o->pending.all[i]->executed)
+			return true;
+	return false;
+}
+
 static enum order_act judge_life(const struct order *o, const struct entry *e, const char **why_r)
 {
 	bool lives = o->life == ORDER_ALIVE;
@@ -116,7 +157,7 @@ static enum order_act judge_life(const struct order *o, const struct entry *e, c
 		return o->life == ORDER_NOTHING || o->life == ORDER_DELETED || e->named ? ORDER_RUN : skip("duplicate", why_r);
 	if (e->kind != OPERATION_DELETE && order_is_deleted_for(o, e))
 		return skip("deleted", why_r);
-	if (!lives)
+	if (!lives && !(e->kind == OPERATION_DELETE && (e->before != ORDER_UNTRIED || may_be_there(o))))
 		return skip(o->life == ORDER_NO_REPLICA ? "no-replica" : "deleted", why_r);
 	return ORDER_RUN;
 }
@@ -132,7 +173,9 @@ enum order_act order_judge(const struct order *o, const struct entry *e, const c
 		return skip("duplicate", why_r);
 	if (is_branch(o, e))
 		return ORDER_BRANCH;
-	if (!entry_repeats(e) && e->before == ORDER_EXECUTED)
+	if (e->kind != OPERATION_DELETE && is_gone(o, e))
+		return skip("deleted", why_r);
+	if (!entry_repeats(e) && e->kind != OPERATION_DELETE && e->before == ORDER_EXECUTED)
 		return skip("duplicate", why_r);
 	if (!entry_repeats(e) && e->kind != OPERATION_DELETE && e->before == ORDER_MAYBE)
 		return ORDER_DOUBT;

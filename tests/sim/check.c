@@ -106,7 +106,8 @@ static void check_state(struct world *w, unsigned s, const struct expected *x)
 	for (int f = 0; f < FIELDS; f++)
 		if (app->fields[f] != x->fields[f])
 			world_fail(w, "site %u: field %d is of %d, should be of %d", s, f, app->fields[f], x->fields[f]);
-	if (app->risen)
+	/* a site that was set back before its own delete writes until it is told, by members that it may not reach */
+	if (app->risen && !w->sites[s].restored)
 		world_fail(w, "site %u: a write came to what was deleted", s);
 }
 

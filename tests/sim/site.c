@@ -111,9 +111,10 @@ static enum order_before before_of(const struct world *w, unsigned s, unsigned k
 	for (unsigned j = 0; j < w->op_count; j++) {
 		if (j == k || w->ops[j].root != w->ops[k].root)
 			continue;
-		if (db->rows[j] == ROW_DONE)
+		if (db->rows[j] == ROW_DONE || db->before[j] || w->sites[s].history[j] == 2)
 			return ORDER_EXECUTED;
-		if (db->rows[j] == ROW_DOUBT || db->rows[j] == ROW_ASIDE || db->rows[j] == ROW_SENT)
+		if (db->rows[j] == ROW_DOUBT || db->rows[j] == ROW_ASIDE || db->rows[j] == ROW_SENT ||
+		    w->sites[s].history[j] == 1)
 			before = ORDER_MAYBE;
 	}
 	return before;
@@ -269,6 +270,8 @@ static void hand_over(struct world *w, unsigned s, unsigned k)
 		if (t != s && !w->cut[s][t] && w->sites[t].machine && !row_is_known(w->sites[t].db.rows[k]) &&
 		    before_of(w, t, k) == ORDER_UNTRIED && site_admit(w, t, (int)k, ORDER_UNTRIED)) {
 			w->counts->handovers++;
+			w->asked[w->ops[k].root] |= 1u << t;
+			w->sites[t].db.told[w->op_count - 1][s] = 1; /* it may have been executed where it comes from */
 			return;
 		}
 }
@@ -414,6 +417,8 @@ void site_receive(struct world *w, unsigned s, unsigned k)
 	}
 	if (site->restored && w->ops[k].admitter == s)
 		site->db.before[k] = true;
+	if (site->restored && w->asked[w->ops[k].root] >> s & 1 && !site->history[k])
+		site->history[k] = 1;
 	op = order_of(w, s, k);
 	must(order_arrive(site->machine, &op, &verdict));
 	if (verdict == ORDER_RECALL) {
@@ -503,7 +508,7 @@ void site_settle(struct world *w, unsigned s)
 				elsewhere |= w->ops[j].root == op->root && row_is_known(w->sites[t].db.rows[j]);
 		if (elsewhere) {
 			for (unsigned j = 0; j < count; j++) /* it came from who admitted it */
-				if (w->ops[j].root == op->root && row_is_known(site->db.rows[j]))
+				if (w->ops[j].root == op->root && row_is_over(site->db.rows[j]))
 					site->db.rows[k] = ROW_NONE;
 			continue;
 		}
@@ -560,7 +565,7 @@ void site_restore(struct world *w, unsigned s)
 		for (unsigned t = 0; t < w->site_count; t++) {
 			elsewhere |= t != s && row_is_known(w->sites[t].db.rows[k]);
 			if (t != s && op->admitter == t && row_is_known(w->sites[t].db.rows[k])) { /* the handshake */
-				site->history[k] = w->sites[t].db.told[k][s];
+				site->history[k] = w->sites[t].db.told[k][s] == 3 ? 1 : w->sites[t].db.told[k][s];
 				w->sites[t].db.told[k][s] = 0;
 			}
 		}

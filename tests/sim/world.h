@@ -33,7 +33,7 @@ struct op {
 struct database {
 	enum row rows[OPS];
 	bool before[OPS];     /* executed before, by the word of a peer */
-	unsigned char told[OPS][SITES]; /* 0: not sent, 1: sent, 2: it says it is over there */
+	unsigned char told[OPS][SITES]; /* 0: not sent, 1: sent, 2: executed or passed over there, 3: in doubt, refused */
 	struct vector past;
 	uint64_t clock;
 };
@@ -71,6 +71,7 @@ struct world {
 	struct { unsigned to, k; } late[LATE];
 	unsigned late_count;
 	int64_t now_ms;
+	unsigned char asked[OPS]; /* by root: the sites that were asked to admit it, unknown at the first */
 	uint64_t lost;        /* operations that no site has any more */
 	uint64_t resolving;   /* those that settle a conflict */
 	char failure[256];
