@@ -63,7 +63,8 @@ bool order_is_ready(const struct order *o, const struct entry *e)
 		return false;
 	if (e->kind == OPERATION_CREATE)
 		return true;
-	return o->life != ORDER_UNCERTAIN && (o->life != ORDER_NOTHING || e->kind == OPERATION_DELETE);
+	/* without a life a write waits for the create, unless that is lost */
+	return o->life != ORDER_UNCERTAIN && (o->life != ORDER_NOTHING || e->kind == OPERATION_DELETE || o->lost.count);
 }
 
 bool order_is_deleted_for(const struct order *o, const struct entry *e)
@@ -101,6 +102,19 @@ static bool is_gone(const struct order *o, const struct entry *e)
 			return true;
 	}
 	return false;
+}
+
+/* A delete that was executed here before this database was set back: known, or seen by a create after it. */
+static bool was_executed(const struct order *o, const struct entry *d)
+{
+	bool was = d->before == ORDER_EXECUTED;
+
+	for (size_t i = o->pending.gone; i < o->pending.end && d->before == ORDER_MAYBE && !was; i++) {
+		const struct entry *c = o->pending.all[i];
+
+		was = c->kind == OPERATION_CREATE && c->before != ORDER_UNTRIED && vector_has(&c->past, &d->dot);
+	}
+	return was;
 }
 
 static bool is_covered(const struct order *o, const struct entry *e)
@@ -158,7 +172,7 @@ static enum order_act judge_life(const struct order *o, const struct entry *e, c
 	if (e->kind != OPERATION_DELETE && order_is_deleted_for(o, e))
 		return skip("deleted", why_r);
 	if (!lives && !(e->kind == OPERATION_DELETE && (e->before != ORDER_UNTRIED || may_be_there(o))))
-		return skip(o->life == ORDER_NO_REPLICA ? "no-replica" : "deleted", why_r);
+		return skip(o->life == ORDER_DELETED ? "deleted" : "no-replica", why_r);
 	return ORDER_RUN;
 }
 
@@ -175,7 +189,7 @@ enum order_act order_judge(const struct order *o, const struct entry *e, const c
 		return ORDER_BRANCH;
 	if (e->kind != OPERATION_DELETE && is_gone(o, e))
 		return skip("deleted", why_r);
-	if (!entry_repeats(e) && e->kind != OPERATION_DELETE && e->before == ORDER_EXECUTED)
+	if (e->kind == OPERATION_DELETE ? was_executed(o, e) : !entry_repeats(e) && e->before == ORDER_EXECUTED)
 		return skip("duplicate", why_r);
 	if (!entry_repeats(e) && e->kind != OPERATION_DELETE && e->before == ORDER_MAYBE)
 		return ORDER_DOUBT;

@@ -36,6 +36,17 @@ static bool is_to_be_sent(const struct world *w, unsigned from, unsigned to, uns
 	return op->admitter == to && w->sites[to].restored && !row_is_known(w->sites[to].db.rows[k]);
 }
 
+/* A member tells a site whose database was set back all that it has for it. */
+static void tell_all(struct world *w, unsigned from, unsigned to)
+{
+	if (!(w->sites[to].recovering >> from & 1) || w->cut[from][to] || !w->sites[from].machine || !w->sites[to].machine)
+		return;
+	for (unsigned k = 0; k < w->op_count; k++)
+		if (is_to_be_sent(w, from, to, k))
+			site_receive(w, to, k);
+	w->sites[to].recovering &= ~(1u << from);
+}
+
 static void deliver_some(struct world *w)
 {
 	unsigned from = sim_below(&w->random, w->site_count), to = sim_below(&w->random, w->site_count);
@@ -43,6 +54,7 @@ static void deliver_some(struct world *w)
 
 	if (!w->op_count)
 		return;
+	tell_all(w, from, to);
 	start = sim_below(&w->random, w->op_count);
 	for (unsigned i = 0; i < w->op_count && burst; i++) {
 		unsigned k = (start + i) % w->op_count;
@@ -164,6 +176,9 @@ static void settle_creates(struct world *w, unsigned s)
 
 static void exchange(struct world *w)
 {
+	for (unsigned from = 0; from < w->site_count; from++)
+		for (unsigned to = 0; to < w->site_count; to++)
+			tell_all(w, from, to);
 	for (unsigned from = 0; from < w->site_count; from++)
 		for (unsigned to = 0; to < w->site_count; to++)
 			for (unsigned k = 0; k < w->op_count; k++)

@@ -39,6 +39,8 @@ static void apply(struct world *w, unsigned s, unsigned k)
 	world_log(w, "  site %u executes %u (%s)", s, k, operation_kind_text(op->order.kind));
 	if (op->order.kind == OPERATION_DELETE) {
 		app->alive = false;
+		memset(app->appends, 0, sizeof(app->appends));
+		app->order_count = 0;
 		for (int f = 0; f < FIELDS; f++)
 			app->fields[f] = -1;
 		return;
@@ -187,6 +189,8 @@ static bool new_record(struct world *w, unsigned s, int as, struct op *op)
 		*op = w->ops[as];
 		op->vector = (struct vector){ 0 };
 	} else {
+		if (k >= (w->keep_all ? OPS / 2 : OPS - 15)) /* room for what is admitted anew */
+			return false;
 		if (life == ORDER_DELETED ? !w->named : k == 0 ? s != 0 : life != ORDER_ALIVE)
 			return false;
 		choose_content(w, op, life != ORDER_ALIVE);
@@ -242,7 +246,7 @@ bool site_admit(struct world *w, unsigned s, int as, enum order_before before)
 	struct op op;
 	int rc;
 
-	if (!site->machine || site->running >= 0 || !new_record(w, s, as, &op))
+	if (!site->machine || site->running >= 0 || site->recovering || !new_record(w, s, as, &op))
 		return false;
 	rc = order_admit(site->machine, &op.order, &past);
 	if (rc == ERR_INVALID)
@@ -378,7 +382,7 @@ bool site_step(struct world *w, unsigned s)
 	struct order_step step;
 	unsigned k;
 
-	if (!site->machine || site->running >= 0)
+	if (!site->machine || site->running >= 0 || site->recovering)
 		return false;
 	must(order_next(site->machine, &step));
 	if (step.act == ORDER_WAIT)
@@ -512,7 +516,9 @@ void site_settle(struct world *w, unsigned s)
 					site->db.rows[k] = ROW_NONE;
 			continue;
 		}
-		if (!(op->order.kind == OPERATION_CREATE ? site->app.alive : site->app.appends[op->root])) {
+		for (unsigned j = 0; j < count; j++) /* it was of a life that is over */
+			elsewhere |= w->ops[j].order.kind == OPERATION_DELETE && row_is_over(site->db.rows[j]) && !(op->past >> j & 1);
+		if (elsewhere || !(op->order.kind == OPERATION_CREATE ? site->app.alive : site->app.appends[op->root])) {
 			site->db.rows[k] = ROW_NONE;
 		} else if (site_admit(w, s, (int)k, ORDER_EXECUTED)) {
 			site->db.rows[k] = ROW_NONE;
@@ -564,7 +570,7 @@ void site_restore(struct world *w, unsigned s)
 
 		for (unsigned t = 0; t < w->site_count; t++) {
 			elsewhere |= t != s && row_is_known(w->sites[t].db.rows[k]);
-			if (t != s && op->admitter == t && row_is_known(w->sites[t].db.rows[k])) { /* the handshake */
+			if (t != s && op->admitter == t && w->sites[t].db.rows[k] != ROW_NONE) { /* the handshake */
 				site->history[k] = w->sites[t].db.told[k][s] == 3 ? 1 : w->sites[t].db.told[k][s];
 				w->sites[t].db.told[k][s] = 0;
 			}
@@ -574,6 +580,7 @@ void site_restore(struct world *w, unsigned s)
 	}
 	copy_database(&site->db, &site->older);
 	site->restored = true;
+	site->recovering = ((1u << w->site_count) - 1) & ~(1u << s);
 }
 
 void site_prune(struct world *w, unsigned s)

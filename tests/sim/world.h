@@ -50,6 +50,7 @@ struct site {
 	struct order *machine; /* NULL: down */
 	struct database db, older;
 	bool has_older, restored, tainted;
+	unsigned recovering;  /* members that have not told yet what they hold: nothing is executed before */
 	unsigned char history[OPS]; /* what peers had told of before the database was set back */
 	struct hlc hlc;
 	int64_t offset_ms;
