@@ -21,7 +21,8 @@ static void try_deliver(struct world *w, unsigned from, unsigned to, unsigned k)
 	}
 	site_receive(w, to, k);
 	if (w->ops[k].admitter == from && row_is_over(w->sites[to].db.rows[k]) && (w->healed || sim_chance(&w->random, 80)))
-		*told = w->sites[to].db.rows[k] == ROW_DOUBT || w->sites[to].db.rows[k] == ROW_FAILED ? 3 : 2;
+		*told = w->sites[to].db.rows[k] == ROW_DONE || w->sites[to].db.rows[k] == ROW_AGAIN ? 2
+		        : w->sites[to].db.rows[k] == ROW_SKIPPED ? 4 : 3;
 }
 
 /* Who admitted it delivers it; to whom the database was set back, its own come back from all who have them. */

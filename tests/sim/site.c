@@ -111,7 +111,7 @@ static enum order_before before_of(const struct world *w, unsigned s, unsigned k
 	if (w->sites[s].history[k] == 1 || db->rows[k] == ROW_ASIDE)
 		before = ORDER_MAYBE;
 	for (unsigned j = 0; j < w->op_count; j++) {
-		if (j == k || w->ops[j].root != w->ops[k].root)
+		if (j == k || !op_id_eq(&w->ops[j].order.id, &w->ops[k].order.id))
 			continue;
 		if (db->rows[j] == ROW_DONE || db->before[j] || w->sites[s].history[j] == 2)
 			return ORDER_EXECUTED;
@@ -268,11 +268,21 @@ bool site_admit(struct world *w, unsigned s, int as, enum order_before before)
 
 /* ---- what the application says ------------------------------------------------------------------------------------- */
 
+/* A delete that only t knows: what its client meant is gone there. */
+static bool is_gone_at(const struct world *w, unsigned t, unsigned s)
+{
+	for (unsigned k = 0; k < w->op_count; k++)
+		if (w->ops[k].order.kind == OPERATION_DELETE && row_is_over(w->sites[t].db.rows[k]) &&
+		    !row_is_over(w->sites[s].db.rows[k]))
+			return true;
+	return false;
+}
+
 static void hand_over(struct world *w, unsigned s, unsigned k)
 {
 	for (unsigned t = 0; t < w->site_count; t++)
 		if (t != s && !w->cut[s][t] && w->sites[t].machine && !row_is_known(w->sites[t].db.rows[k]) &&
-		    before_of(w, t, k) == ORDER_UNTRIED && site_admit(w, t, (int)k, ORDER_UNTRIED)) {
+		    before_of(w, t, k) == ORDER_UNTRIED && !is_gone_at(w, t, s) && site_admit(w, t, (int)k, ORDER_UNTRIED)) {
 			w->counts->handovers++;
 			w->asked[w->ops[k].root] |= 1u << t;
 			w->sites[t].db.told[w->op_count - 1][s] = 1; /* it may have been executed where it comes from */
@@ -558,6 +568,7 @@ void site_resolve(struct world *w, unsigned s)
 /* The database of some time ago; the application is as it was. */
 void site_restore(struct world *w, unsigned s)
 {
+	static const unsigned char told_before[] = { 0, 1, 2, 1, 0 };
 	struct site *site = &w->sites[s];
 
 	if (site->machine || !site->has_older || site->restored)
@@ -571,7 +582,7 @@ void site_restore(struct world *w, unsigned s)
 		for (unsigned t = 0; t < w->site_count; t++) {
 			elsewhere |= t != s && row_is_known(w->sites[t].db.rows[k]);
 			if (t != s && op->admitter == t && w->sites[t].db.rows[k] != ROW_NONE) { /* the handshake */
-				site->history[k] = w->sites[t].db.told[k][s] == 3 ? 1 : w->sites[t].db.told[k][s];
+				site->history[k] = told_before[w->sites[t].db.told[k][s]];
 				w->sites[t].db.told[k][s] = 0;
 			}
 		}

@@ -33,7 +33,7 @@ struct op {
 struct database {
 	enum row rows[OPS];
 	bool before[OPS];     /* executed before, by the word of a peer */
-	unsigned char told[OPS][SITES]; /* 0: not sent, 1: sent, 2: executed or passed over there, 3: in doubt, refused */
+	unsigned char told[OPS][SITES]; /* 0: not sent, 1: sent, 2: executed there, 3: in doubt, refused, 4: passed over */
 	struct vector past;
 	uint64_t clock;
 };
