@@ -43,6 +43,7 @@ replication_libreplication_a_SOURCES += \
 	replication/order_list.c \
 	replication/order_load.c \
 	replication/order_rule.c \
+	replication/quorum.c replication/quorum.h \
 	replication/vector.c replication/vector.h
 # bodies
 replication_libreplication_a_SOURCES += \

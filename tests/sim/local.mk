@@ -4,6 +4,7 @@ noinst_PROGRAMS += tests/sim/sim
 tests_sim_sim_SOURCES = tests/sim/sim.c tests/sim/sim.h \
 	tests/sim/check.c \
 	tests/sim/sim_order.c \
+	tests/sim/sim_quorum.c \
 	tests/sim/site.c \
 	tests/sim/world.c tests/sim/world.h
 tests_sim_sim_LDADD = replication/libreplication.a base/libbase.a

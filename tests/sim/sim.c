@@ -18,7 +18,7 @@ struct machine {
 	const char *(*run)(uint64_t seed, bool log, struct sim_counts *counts);
 };
 
-static const struct machine machines[] = { { "order", sim_order }, };
+static const struct machine machines[] = { { "order", sim_order }, { "quorum", sim_quorum } };
 
 /* Schedules that once broke a promise, or what the simulator had wrong about it. */
 static const struct { const char *machine; uint64_t seed; } regressions[] = {
