@@ -105,15 +105,19 @@ static void enter_aborting(struct quorum *q)
 
 static void step_aborting(struct quorum *q)
 {
+	bool all = true, tried = true;
+
 	if (heard(q, QUORUM_EXECUTED)) {
 		enter_forwarding(q);
 		return;
 	}
-	for (unsigned i = 0; i < q->count; i++)
-		if (!is_gone(q->peers[i].heard))
-			return;
-	give_answer(q, QUORUM_UNAVAILABLE);
-	q->phase = QUORUM_OVER;
+	for (unsigned i = 0; i < q->count; i++) {
+		all &= is_gone(q->peers[i].heard);
+		tried &= is_gone(q->peers[i].heard) || !q->peers[i].tried;
+	}
+	if (all || (tried && q->ending != QUORUM_OPEN))
+		give_answer(q, q->ending == QUORUM_OPEN ? QUORUM_UNAVAILABLE : q->ending);
+	over_if(q, all);
 }
 
 static void enter_asking(struct quorum *q)
@@ -156,10 +160,10 @@ static bool next_admitter(struct quorum *q)
 	return false;
 }
 
-/* Nobody was asked to admit, or all that were have said that they did not. */
+/* Nobody was asked to admit, or all that were have said that they did not: the answer waits for them to accept. */
 static void abort_with(struct quorum *q, enum quorum_answer answer)
 {
-	give_answer(q, answer);
+	q->ending = answer;
 	enter_aborting(q);
 	step_aborting(q);
 }
@@ -228,6 +232,8 @@ static bool outdoes(enum quorum_reply was, enum quorum_reply reply)
 		return false;
 	if (was == QUORUM_EXECUTED)
 		return reply == QUORUM_UNDONE;
+	if (reply == QUORUM_DECLINED) /* it was repeated, and has since prepared */
+		return was == QUORUM_SILENT;
 	return true;
 }
 

@@ -12,8 +12,9 @@
  *
  * Who recovers what a lost coordinator left begins at ASKING.  What holds, whoever and how many coordinate:
  *  1. After QUORUM_OK of strong every member has it, of quorum a majority, and it is never undone.
- *  2. After QUORUM_UNAVAILABLE and QUORUM_REFUSAL nothing is there and nothing will be: no member was asked to admit, or
- *     each that was has said for certain that it did not execute, or all have accepted to abort, or have undone it.
+ *  2. After QUORUM_UNAVAILABLE and QUORUM_REFUSAL nothing is there and nothing will be: each member that was asked to admit
+ *     has refused or accepted to abort, or all have undone it.  That it did not execute is not enough: the request to admit
+ *     may come once more, late.
  *  3. A member that accepted to abort does not admit; it does execute what was executed elsewhere. So abort is decided once
  *     all have accepted.
  *  4. Undoing outdoes forward: a member that has undone it never executes it.
@@ -81,7 +82,7 @@ struct quorum {
 	enum consistency class;   /* CLASS_QUORUM, CLASS_STRONG */
 	bool undoable;            /* a create, or `undo` is declared */
 	enum quorum_phase phase;
-	enum quorum_answer answer;
+	enum quorum_answer answer, ending; /* ending: once abort is sure */
 	unsigned count, admitter;
 	struct quorum_peer peers[QUORUM_MEMBERS];
 };

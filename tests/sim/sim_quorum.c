@@ -159,7 +159,7 @@ static void settle(struct net *n, unsigned i)
 {
 	struct member *m = &n->m[i];
 
-	if (m->state == QUORUM_M_DOUBT && !n->again)
+	if (m->state == QUORUM_M_DOUBT && (!n->again || m->refuses))
 		m->state = m->there ? QUORUM_M_EXECUTED : QUORUM_M_ABORTED;
 }
 
