@@ -104,7 +104,7 @@ static bool is_gone(const struct order *o, const struct entry *e)
 	return false;
 }
 
-/* A delete that was executed here before this database was set back: known, or seen by a create after it. */
+/* A delete that was executed here before this database was set back: known, or seen by what was executed after it. */
 static bool was_executed(const struct order *o, const struct entry *d)
 {
 	bool was = d->before == ORDER_EXECUTED;
@@ -112,7 +112,7 @@ static bool was_executed(const struct order *o, const struct entry *d)
 	for (size_t i = o->pending.gone; i < o->pending.end && d->before == ORDER_MAYBE && !was; i++) {
 		const struct entry *c = o->pending.all[i];
 
-		was = c->kind == OPERATION_CREATE && c->before != ORDER_UNTRIED && vector_has(&c->past, &d->dot);
+		was = c->before == ORDER_EXECUTED && vector_has(&c->past, &d->dot);
 	}
 	return was;
 }

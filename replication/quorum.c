@@ -327,7 +327,8 @@ enum quorum_reply quorum_member_hear(enum quorum_state *state, enum quorum_messa
                                      enum quorum_run *run_r)
 {
 	*run_r = QUORUM_RUN_NOTHING;
-	if (message == QUORUM_UNDO)
+	/* what was to be undone is undone, whoever asks what: who decided it may be lost */
+	if (message == QUORUM_UNDO || *state == QUORUM_M_UNDOING)
 		return hear_undo(state, again, run_r);
 	/* what may have been executed, and can be repeated, goes forward whatever was asked */
 	if (*state == QUORUM_M_DOUBT && again && message != QUORUM_PREPARE)

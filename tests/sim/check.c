@@ -145,7 +145,7 @@ static void check_appends(struct world *w, unsigned s, const struct expected *x,
 		if (!site->app.appends[op->root] && x->alive && whole && !(x->deletes & ~op->past & ~w->lost))
 			world_fail(w, "site %u: append %u was not executed (row %d)", s, op->root, (int)row);
 	}
-	for (unsigned i = 0; i < site->app.order_count; i++)
+	for (unsigned i = 0; i < site->app.order_count && !site->tainted; i++)
 		for (unsigned j = i + 1; j < site->app.order_count; j++)
 			if (has(w->ops[site->app.order[i]].past, (unsigned)site->app.order[j]))
 				world_fail(w, "site %u: append %d before %d, its past", s, site->app.order[i], site->app.order[j]);

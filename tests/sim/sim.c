@@ -22,7 +22,13 @@ static const struct machine machines[] = { { "order", sim_order }, { "quorum", s
 
 /* Schedules that once broke a promise, or what the simulator had wrong about it. */
 static const struct { const char *machine; uint64_t seed; } regressions[] = {
-	{ "order", 1 },
+	{ "order", 14 }, { "order", 183 }, { "order", 259 }, { "order", 286 }, { "order", 313 }, { "order", 745 },
+	{ "order", 1235 }, { "order", 5872 }, { "order", 7382 }, { "order", 7532 }, { "order", 7648 }, { "order", 8381 },
+	{ "order", 8822 }, { "order", 9929 }, { "order", 11215 }, { "order", 14791 }, { "order", 18139 }, { "order", 29678 },
+	{ "order", 45621 }, { "order", 107832 }, { "order", 180832 }, { "order", 187396 }, { "order", 202242 },
+	{ "order", 209456 }, { "order", 266996 }, { "order", 269732 }, { "order", 342359 }, { "order", 355054 },
+	{ "order", 538253 }, { "quorum", 81 }, { "quorum", 6790 }, { "quorum", 9337 }, { "quorum", 9776 },
+	{ "quorum", 52873 }, { "quorum", 67832 }, { "quorum", 337376 },
 };
 
 struct options {

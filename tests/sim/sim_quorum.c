@@ -271,6 +271,7 @@ static void heal(struct net *n)
 		crash(n, MEMBERS);
 	for (int round = 0; round < 60 && !n->failure[0]; round++) {
 		for (unsigned i = 0; i < n->count; i++) {
+			finish(n, i);
 			settle(n, i);
 			recover(n, i);
 		}

@@ -268,21 +268,23 @@ bool site_admit(struct world *w, unsigned s, int as, enum order_before before)
 
 /* ---- what the application says ------------------------------------------------------------------------------------- */
 
-/* A delete that only t knows: what its client meant is gone there. */
-static bool is_gone_at(const struct world *w, unsigned t, unsigned s)
+/* t has what the entry site had, and no delete besides: else it is another resource, or an older one, that it would write to. */
+static bool may_take_over(const struct world *w, unsigned t, unsigned k)
 {
-	for (unsigned k = 0; k < w->op_count; k++)
-		if (w->ops[k].order.kind == OPERATION_DELETE && row_is_over(w->sites[t].db.rows[k]) &&
-		    !row_is_over(w->sites[s].db.rows[k]))
-			return true;
-	return false;
+	for (unsigned j = 0; j < w->op_count; j++) {
+		bool over = row_is_over(w->sites[t].db.rows[j]), past = w->ops[k].past >> j & 1;
+
+		if ((past && !over) || (over && !past && w->ops[j].order.kind == OPERATION_DELETE))
+			return false;
+	}
+	return true;
 }
 
 static void hand_over(struct world *w, unsigned s, unsigned k)
 {
 	for (unsigned t = 0; t < w->site_count; t++)
 		if (t != s && !w->cut[s][t] && w->sites[t].machine && !row_is_known(w->sites[t].db.rows[k]) &&
-		    before_of(w, t, k) == ORDER_UNTRIED && !is_gone_at(w, t, s) && site_admit(w, t, (int)k, ORDER_UNTRIED)) {
+		    before_of(w, t, k) == ORDER_UNTRIED && may_take_over(w, t, k) && site_admit(w, t, (int)k, ORDER_UNTRIED)) {
 			w->counts->handovers++;
 			w->asked[w->ops[k].root] |= 1u << t;
 			w->sites[t].db.told[w->op_count - 1][s] = 1; /* it may have been executed where it comes from */
