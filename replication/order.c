@@ -24,6 +24,8 @@ void order_free(struct order **op)
 		return;
 	if (o->admitting)
 		entry_free(&o->running);
+	free(o->replaces.all);
+	free(o->moved.all);
 	entries_fini(&o->pending);
 	entries_fini(&o->over);
 	vector_fini(&o->past);
@@ -135,6 +137,7 @@ static void end_life(struct order *o, const struct entry *d)
 
 	o->deletes.all[o->deletes.count++] = d->dot;
 	o->life = ORDER_DELETED;
+	o->replaces.end = o->replaces.gone;
 	for (size_t i = o->over.gone; i < o->over.end; i++)
 		if (o->over.all[i]->kind != OPERATION_DELETE && o->over.all[i]->state != ORDER_BRANCHED)
 			o->over.all[i]->old = true;
@@ -187,6 +190,8 @@ static void take_effect(struct order *o, struct entry *e, enum order_state state
 		e->executed = true;
 		o->appends += e->kind == OPERATION_APPEND;
 		o->writes += entry_repeats(e);
+		if (e->kind == OPERATION_REPLACE)
+			entries_insert(&o->replaces, e);
 	}
 	if (e->kind == OPERATION_DELETE)
 		end_life(o, e);
@@ -256,7 +261,7 @@ static int prepare_again(struct order *o, const struct entry *e)
 			if (!op_ids_add(&o->again, &o->over.all[i]->id))
 				return ERR_NOMEM;
 		}
-	return count && !entries_reserve(&o->pending, count) ? ERR_NOMEM : 0;
+	return count && (!entries_reserve(&o->pending, count) || !entries_reserve(&o->moved, count)) ? ERR_NOMEM : 0;
 }
 
 static void move_again(struct order *o, const struct entry *e)
@@ -271,12 +276,14 @@ static void move_again(struct order *o, const struct entry *e)
 
 		if (is_later_write(x)) {
 			x->state = ORDER_PENDING_AGAIN;
-			entries_insert(&o->pending, x);
+			o->moved.all[o->moved.end++] = x;
 		} else {
 			o->over.all[kept++] = x;
 		}
 	}
 	o->over.end = kept;
+	entries_merge(&o->pending, o->moved.all, o->moved.end);
+	o->moved.end = 0;
 }
 
 static int prepare_resolved(struct order *o, const struct entry *e)
@@ -304,7 +311,7 @@ static bool reserve_over(struct order *o, const struct entry *e)
 {
 	size_t more = e->kind == OPERATION_DELETE ? entries_count(&o->pending) : 0;
 
-	return entries_reserve(&o->over, 1 + more) && op_ids_reserve(&o->deletes);
+	return entries_reserve(&o->over, 1 + more) && op_ids_reserve(&o->deletes) && entries_reserve(&o->replaces, 1);
 }
 
 static int prepare(struct order *o, const struct entry *e, enum order_act act)

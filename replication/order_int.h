@@ -34,6 +34,8 @@ struct op_ids {
 struct order {
 	struct order_options options;
 	struct entries pending, over;
+	struct entries replaces; /* of both: those that were executed, of the life that is */
+	struct entries moved;   /* empty but while a step is prepared */
 	size_t pending_deletes;
 	struct entry *running;  /* in pending; under admission: in neither list */
 	bool admitting;
@@ -72,6 +74,8 @@ bool entries_reserve(struct entries *list, size_t more) MUST_CHECK;
 void entries_insert(struct entries *list, struct entry *e);
 /* The first place whose entry is later than e. */
 size_t entries_after(const struct entries *list, const struct entry *e);
+/* Puts others, which are in order, among them. There is room. */
+void entries_merge(struct entries *list, struct entry *const *others, size_t count);
 void entries_remove(struct entries *list, size_t at);
 size_t entries_find(const struct entries *list, const struct entry *e);
 struct entry *entries_find_dot(const struct entries *list, const struct op_id *dot);

@@ -100,6 +100,19 @@ void entries_insert(struct entries *list, struct entry *e)
 	list->end++;
 }
 
+void entries_merge(struct entries *list, struct entry *const *others, size_t count)
+{
+	size_t at = list->end + count, i = list->end;
+
+	assert(at <= list->room);
+	list->end = at;
+	while (count) {
+		bool own = i > list->gone && entry_compare(list->all[i - 1], others[count - 1]) > 0;
+
+		list->all[--at] = own ? list->all[--i] : others[--count];
+	}
+}
+
 void entries_remove(struct entries *list, size_t at)
 {
 	if (at == list->gone) {

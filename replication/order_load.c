@@ -78,7 +78,7 @@ static bool take_deletes(struct order *o)
 	return true;
 }
 
-static void take_one(struct order *o, struct entry *e)
+static bool take_one(struct order *o, struct entry *e)
 {
 	e->old = e->kind != OPERATION_DELETE && e->executed && order_is_deleted_for(o, e);
 	o->appends += e->executed && e->kind == OPERATION_APPEND;
@@ -88,6 +88,12 @@ static void take_one(struct order *o, struct entry *e)
 		o->net = "refused";
 	else if (e->state == ORDER_IN_DOUBT && !o->net)
 		o->net = "in-doubt";
+	if (e->kind != OPERATION_REPLACE || !e->executed || e->old)
+		return true;
+	if (!entries_reserve(&o->replaces, 2)) /* what runs keeps its room */
+		return false;
+	entries_insert(&o->replaces, e);
+	return true;
 }
 
 /* Of the creates that no delete ended, the best. */
@@ -172,11 +178,11 @@ int order_loaded(struct order *o)
 	if (!take_deletes(o))
 		return ERR_NOMEM;
 	for (size_t i = o->over.gone; i < o->over.end; i++)
-		if (o->over.all[i]->fresh)
-			take_one(o, o->over.all[i]);
+		if (o->over.all[i]->fresh && !take_one(o, o->over.all[i]))
+			return ERR_NOMEM;
 	for (size_t i = o->pending.gone; i < o->pending.end; i++)
-		if (o->pending.all[i]->fresh)
-			take_one(o, o->pending.all[i]);
+		if (o->pending.all[i]->fresh && !take_one(o, o->pending.all[i]))
+			return ERR_NOMEM;
 	if (!o->settled)
 		find_life(o);
 	if (!o->net && met(o))
@@ -223,6 +229,8 @@ static void forget(struct order *o, struct entry *x)
 	if (x->kind == OPERATION_DELETE)
 		forget_delete(o, &x->dot);
 	o->stable_deletes |= x->kind == OPERATION_DELETE;
+	if (x->kind == OPERATION_REPLACE && x->executed && !x->old)
+		entries_remove(&o->replaces, entries_find(&o->replaces, x));
 	o->appends -= x->executed && x->kind == OPERATION_APPEND;
 	o->writes -= x->executed && entry_repeats(x);
 	entry_free(&x);

@@ -78,18 +78,9 @@ bool order_is_deleted_for(const struct order *o, const struct entry *e)
 /* The target of a replace is all of a target below it too. */
 static bool covers(const struct entry *r, const struct entry *e)
 {
-	if (r->kind != OPERATION_REPLACE || !r->executed || r->old || r->state == ORDER_FAILED || e->target_n < r->target_n ||
-	    (r->target_n && memcmp(r->target, e->target, r->target_n)))
+	if (r->state == ORDER_FAILED || e->target_n < r->target_n || (r->target_n && memcmp(r->target, e->target, r->target_n) != 0))
 		return false;
 	return !r->target_n || e->target_n == r->target_n || e->target[r->target_n] == '/';
-}
-
-static bool has_cover(const struct entries *list, const struct entry *e)
-{
-	for (size_t i = entries_after(list, e); i < list->end; i++)
-		if (covers(list->all[i], e))
-			return true;
-	return false;
 }
 
 /* A delete that is to come was, or may have been, executed here before this database was set back. */
@@ -121,7 +112,10 @@ static bool is_covered(const struct order *o, const struct entry *e)
 {
 	if (e->kind != OPERATION_UPDATE && e->kind != OPERATION_REPLACE)
 		return false;
-	return has_cover(&o->over, e) || has_cover(&o->pending, e);
+	for (size_t i = entries_after(&o->replaces, e); i < o->replaces.end; i++)
+		if (covers(o->replaces.all[i], e))
+			return true;
+	return false;
 }
 
 /* Of two concurrent ones, in keep-all: appends go together. */
