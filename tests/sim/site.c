@@ -431,7 +431,10 @@ void site_receive(struct world *w, unsigned s, unsigned k)
 		w->counts->duplicates++;
 		return;
 	}
-	if (site->restored && w->ops[k].admitter == s)
+	/* its own come back: an append was executed when it was admitted; a delete may have been of unknown end */
+	if (site->restored && w->ops[k].admitter == s && w->ops[k].order.kind == OPERATION_DELETE && !site->history[k])
+		site->history[k] = 1;
+	else if (site->restored && w->ops[k].admitter == s)
 		site->db.before[k] = true;
 	if (site->restored && w->asked[w->ops[k].root] >> s & 1 && !site->history[k])
 		site->history[k] = 1;
