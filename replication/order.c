@@ -499,11 +499,17 @@ void order_ran(struct order *o, const struct op_id *dot, enum order_outcome outc
 		return;
 	}
 	if (admitting && outcome == ORDER_RAN_DOUBT) {
+		mark_siblings(o, e, ORDER_MAYBE);
 		entry_free(&e);
 		return;
 	}
 	if (!admitting)
 		take_from_pending(o, e);
+	if (outcome == ORDER_RAN_REFUSED && e->executed && e->kind == OPERATION_CREATE) {
+		put_over(o, e, ORDER_DONE); /* it is there all the same */
+		o->net = "refused";
+		return;
+	}
 	put_over(o, e, states[outcome]);
 }
 

@@ -151,7 +151,7 @@ int order_next(struct order *o, struct order_step *step_r) MUST_CHECK;
 
 enum order_outcome {
 	ORDER_RAN_DONE,
-	ORDER_RAN_REFUSED,  /* for good; dropped; expired */
+	ORDER_RAN_REFUSED,  /* for good; dropped; expired. A create that is refused when it is executed again is done */
 	ORDER_RAN_DOUBT,    /* nobody knows.  What is harmless to execute again is pending again; an admission of what is
 	                       not is withdrawn */
 	ORDER_RAN_NOT,      /* not yet: pending again */

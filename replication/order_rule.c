@@ -95,15 +95,16 @@ static bool is_gone(const struct order *o, const struct entry *e)
 	return false;
 }
 
-/* A delete that was executed here before this database was set back: known, or seen by what was executed after it. */
+/* A delete that was executed here before this database was set back: known, or seen by an append
+ * that was executed after it. What else came after it is executed again. */
 static bool was_executed(const struct order *o, const struct entry *d)
 {
 	bool was = d->before == ORDER_EXECUTED;
 
-	for (size_t i = o->pending.gone; i < o->pending.end && d->before == ORDER_MAYBE && !was; i++) {
+	for (size_t i = o->pending.gone; i < o->pending.end && !was; i++) {
 		const struct entry *c = o->pending.all[i];
 
-		was = c->before == ORDER_EXECUTED && vector_has(&c->past, &d->dot);
+		was = c->kind == OPERATION_APPEND && c->before == ORDER_EXECUTED && vector_has(&c->past, &d->dot);
 	}
 	return was;
 }

@@ -86,20 +86,6 @@ static void expect(const struct world *w, struct expected *x)
 		x->fields[f] = best[f] < 0 ? -1 : (int)w->ops[best[f]].root;
 }
 
-/* Its application refused the create: nothing is there until it is repaired. */
-static bool has_replica(const struct world *w, unsigned s)
-{
-	return order_life(w->sites[s].machine) != ORDER_NO_REPLICA && !w->sites[s].tainted;
-}
-
-static bool has_row(const struct world *w, unsigned s, enum row row, bool writes)
-{
-	for (unsigned k = 0; k < w->op_count; k++)
-		if (w->sites[s].db.rows[k] == row && (!writes || w->ops[k].order.kind != OPERATION_APPEND))
-			return true;
-	return false;
-}
-
 static void check_state(struct world *w, unsigned s, const struct expected *x)
 {
 	const struct application *app = &w->sites[s].app;
@@ -174,11 +160,30 @@ static void check_rows(struct world *w, unsigned s)
 
 	site->machine = NULL;
 	site_start(w, s);
-	if (order_pending(was) != order_pending(site->machine) || order_life(was) != order_life(site->machine) ||
-	    order_conflict(was) != order_conflict(site->machine) ||
-	    vector_compare(order_past(was), order_past(site->machine)) != VECTOR_EQUAL)
-		world_fail(w, "site %u: a restart makes another machine", s);
+	if (order_pending(was) != order_pending(site->machine))
+		world_fail(w, "site %u: after a restart %zu are pending, not %zu", s, order_pending(site->machine), order_pending(was));
+	if (order_life(was) != order_life(site->machine))
+		world_fail(w, "site %u: after a restart life is %d, not %d", s, (int)order_life(site->machine), (int)order_life(was));
+	if (order_conflict(was) != order_conflict(site->machine))
+		world_fail(w, "site %u: after a restart the conflict is another", s);
+	if (vector_compare(order_past(was), order_past(site->machine)) != VECTOR_EQUAL)
+		world_fail(w, "site %u: after a restart the past is another", s);
 	order_free(&was);
+}
+
+static bool has_row(const struct world *w, unsigned s, enum row row, bool writes)
+{
+	for (unsigned k = 0; k < w->op_count; k++)
+		if (w->sites[s].db.rows[k] == row && (!writes || w->ops[k].order.kind != OPERATION_APPEND))
+			return true;
+	return false;
+}
+
+/* Its application has refused nothing, and nothing is in doubt there: else representations are compared, or it is repaired. */
+static bool is_whole(const struct world *w, unsigned s)
+{
+	return order_life(w->sites[s].machine) != ORDER_NO_REPLICA && !w->sites[s].tainted && !has_row(w, s, ROW_FAILED, true) &&
+	       !has_row(w, s, ROW_DOUBT, true);
 }
 
 /* keep-all, before it is resolved: no site mixes branches. */
@@ -208,7 +213,7 @@ static void check_resolved(struct world *w)
 		if (order_conflict(w->sites[s].machine))
 			world_fail(w, "site %u: the conflict is still there", s);
 		for (int f = 0; f < FIELDS; f++)
-			if (fields >> f & 1 && has_replica(w, 0) && has_replica(w, s) && w->sites[s].app.fields[f] != w->sites[0].app.fields[f])
+			if (fields >> f & 1 && is_whole(w, 0) && is_whole(w, s) && w->sites[s].app.fields[f] != w->sites[0].app.fields[f])
 				world_fail(w, "sites 0 and %u differ in field %d after the conflict was resolved", s, f);
 	}
 }
@@ -227,8 +232,8 @@ void check_end(struct world *w)
 		w->counts->nets += order_net(w->sites[s].machine) != NULL;
 		if (failed && !order_net(w->sites[s].machine))
 			world_fail(w, "site %u: refused, and no comparison asked for", s);
-		check_appends(w, s, &x, !failed && has_replica(w, s));
-		if (!failed && has_replica(w, s) && !w->keep_all)
+		check_appends(w, s, &x, is_whole(w, s));
+		if (is_whole(w, s) && !w->keep_all)
 			check_state(w, s, &x);
 		check_rows(w, s);
 	}

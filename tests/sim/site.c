@@ -333,7 +333,7 @@ static void end_execution(struct world *w, unsigned s, unsigned k, enum order_ou
 		return;
 	}
 	w->counts->doubts += outcome == ORDER_RAN_DOUBT;
-	write_row(w, s, k, rows[outcome]);
+	write_row(w, s, k, site->db.rows[k] == ROW_AGAIN && op->order.kind == OPERATION_CREATE ? ROW_DONE : rows[outcome]);
 	write_resolved(w, s);
 }
 
