@@ -10,4 +10,4 @@ tests_sim_sim_SOURCES = tests/sim/sim.c tests/sim/sim.h \
 tests_sim_sim_LDADD = replication/libreplication.a base/libbase.a
 # in `make check`: those schedules that once failed, and some thousands more
 TESTS += tests/sim/check.sh
-EXTRA_DIST += tests/sim/check.sh
+EXTRA_DIST += tests/sim/check.sh tests/model
