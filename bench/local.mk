@@ -14,13 +14,17 @@ bench_bench_splice_LDADD = replication/libreplication.a base/libbase.a
 
 # Against HAProxy and nginx, unpacked below the build folder; outside make check, since it takes minutes.
 EXTRA_DIST += bench/README.md bench/run bench/rig.py bench/soak.py bench/origin.c bench/floor.c bench/report.lua \
-	bench/scope.lua bench/correlation bench/correlation.lua
+	bench/scope.lua bench/correlation bench/correlation.lua bench/replicate bench/replicate.lua
 .PHONY: bench soak
 bench: scopemeshd
 	$(PYTHON3) $(srcdir)/bench/run --build .
 # Ten minutes of everything going wrong; ends in "passed" or says what did not hold.
 soak: scopemeshd
 	$(PYTHON3) $(srcdir)/bench/soak.py --build .
+# Creates and updates at two and three sites.
+.PHONY: bench-replicate
+bench-replicate: scopemeshd
+	$(PYTHON3) $(srcdir)/bench/replicate --build .
 # A million mappings: start, look-ups, memory, commits.
 EXTRA_PROGRAMS += bench/bench_store
 bench_bench_store_SOURCES = bench/bench_store.c

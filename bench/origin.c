@@ -3,6 +3,7 @@
  *
  *	GET /...           200 and a body of 150 bytes
  *	GET /bulk/N        200 and N bytes
+ *	POST /...          201 and as long a body, with an id that is new
  *	any with a body    read and thrown away, then as above
  *
  * It trusts its clients: it is no server for anything else.  A request head has to fit into HEAD_BYTES, bodies come
@@ -30,6 +31,7 @@ struct connection {
 	int fd;
 	bool writing;          /* EPOLLOUT is asked for */
 	bool answer_after;     /* a body is being read, its answer follows */
+	bool creates;          /* it is a POST */
 	uint64_t body_left;    /* of the request */
 	uint64_t send_left;    /* of the response's body */
 	uint64_t want;         /* bytes of the response that is due */
@@ -39,6 +41,7 @@ struct connection {
 
 static char block[BLOCK_BYTES];
 static int loop;
+static unsigned long long created;
 
 static void hang_up(struct connection *c)
 {
@@ -77,15 +80,23 @@ static bool send_body(struct connection *c)
 
 static bool answer(struct connection *c)
 {
-	char head[512];
+	char head[512], small[SMALL_BYTES + 1];
 	int n = snprintf(head, sizeof(head),
-	                 "HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
+	                 "HTTP/1.1 %s\r\nServer: origin\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
 	                 "Content-Type: application/json\r\nContent-Length: %llu\r\n"
 	                 "X-Request-Id: req-0d0a2f6c-5a58-4b2e-8a39-5e6c7f1f6b1c\r\n\r\n",
-	                 (unsigned long long)c->want);
+	                 c->creates ? "201 Created" : "200 OK", (unsigned long long)c->want);
 	size_t body = c->want < BLOCK_BYTES ? (size_t)c->want : BLOCK_BYTES;
 	struct iovec iov[2] = { { head, (size_t)n }, { block, body } };
-	ssize_t sent = writev(c->fd, iov, 2);
+	ssize_t sent;
+
+	if (c->creates) {
+		created++;
+		snprintf(small, sizeof(small), "{\"id\": \"%08llx-%04x-4000-8000-%012llx\", \"name\": \"%.*s\"}",
+		         created & 0xffffffff, (unsigned)getpid() & 0xffff, created, SMALL_BYTES - 58, block);
+		iov[1].iov_base = small;
+	}
+	sent = writev(c->fd, iov, 2);
 
 	if (sent < n)
 		return false; /* a head fits into an empty socket buffer */
@@ -118,6 +129,7 @@ static bool take_request(struct connection *c, bool *more)
 	length = field(c->head, "\r\ncontent-length: ");
 	c->body_left = length ? strtoull(length, NULL, 10) : 0;
 	c->want = SMALL_BYTES;
+	c->creates = !strncmp(c->head, "POST ", 5);
 	if (!strncmp(c->head, "GET /bulk/", 10))
 		c->want = strtoull(c->head + 10, NULL, 10);
 	if (c->body_left <= left) {

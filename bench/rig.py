@@ -1,5 +1,5 @@
-"""What the benchmark and the soak run: pinned processes, the origin, and the packages of the peers, which are
-unpacked from Debian's below the build folder, never installed."""
+"""What the benchmarks and the soak run: pinned processes, the origin, and the packages of the peers, which are
+unpacked from Debian's below the build folder, never installed; and how their tables are printed."""
 import os
 import re
 import shutil
@@ -126,3 +126,14 @@ def wait_for_port(port, process):
                 break
             time.sleep(0.05)
     sys.exit(f'bench: {process.name} does not listen; see its log')
+
+
+def print_rows(title, lines):
+    """A table that is Markdown and can be read as it is."""
+    wide = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    print(f'\n**{title}**\n')
+    for i, line in enumerate(lines):
+        print('| ' + ' | '.join(c.ljust(w) if j == 0 else c.rjust(w) for j, (c, w) in enumerate(zip(line, wide))) + ' |')
+        if i == 0:
+            print('|' + '|'.join('-' * (w + 2) if j == 0 else '-' * (w + 1) + ':' for j, w in enumerate(wide)) + '|')
+    sys.stdout.flush()

@@ -89,6 +89,7 @@ size_t http_skip_blank_lines(struct span s);
 	X(HTTP_X_SCOPE, "x-scope") \
 	X(HTTP_X_SCOPEMESH_ERROR, "x-scopemesh-error") \
 	X(HTTP_X_SCOPEMESH_OPERATION, "x-scopemesh-operation") \
+	X(HTTP_X_SCOPEMESH_REPLICATE, "x-scopemesh-replicate") \
 	X(HTTP_X_SCOPEMESH_SCOPE, "x-scopemesh-scope") \
 	X(HTTP_X_SCOPEMESH_SERVICE, "x-scopemesh-service") \
 	X(HTTP_X_SCOPEMESH_TRACE, "x-scopemesh-trace")

@@ -114,11 +114,12 @@ static json_t *site_json(const struct exchange *x, size_t i)
 	const struct registry *reg = x->view->reg;
 	const struct registry_site *site = &reg->sites[i];
 	int64_t seen = atomic_load_explicit(&site->live->last_seen_ms, memory_order_relaxed);
-	json_t *o = json_pack("{s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:i,s:o}", "name", admin_text_json(site->name), "state",
+	size_t queued = replication_queued(replication_of(x->w), site->name);
+	json_t *o = json_pack("{s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:o}", "name", admin_text_json(site->name), "state",
 	                      admin_state_text(reg, i), "rtt_ms", admin_rtt_json(reg, i), "labels", labels_of(site),
 	                      "services", services_of(x, i), "mesh",
 	                      site->has_mesh ? admin_text_json(site->mesh_text) : json_null(), "last_seen",
-	                      admin_time_json(i == reg->local ? x->wall_ms : seen), "queued", 0, "fenced_by",
+	                      admin_time_json(i == reg->local ? x->wall_ms : seen), "queued", (json_int_t)queued, "fenced_by",
 	                      fenced_by(x, i));
 
 	if (o)

@@ -38,6 +38,9 @@ struct conf_health {
 
 enum conf_sites_rule { CONF_SITES_ALL, CONF_SITES_LIST, CONF_SITES_NONE };
 
+/* Of the answer to a write that is executed at one site and queued for others. */
+enum conf_queued_status { CONF_QUEUED_FIRST, CONF_QUEUED_202 };
+
 struct conf_service {
 	struct span name;
 	struct addr *listen;
@@ -59,6 +62,7 @@ struct conf_service {
 	bool upstream_verify;
 	unsigned *fallback_on;   /* statuses */
 	size_t fallback_on_count;
+	enum conf_queued_status queued_status;
 	struct rule *resources;  /* as the file has them */
 	size_t resource_count;
 	struct rules *rules;     /* the same, to look paths up in; never NULL once loaded, a reference of the configuration's */

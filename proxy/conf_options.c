@@ -16,7 +16,8 @@ static_assert(sizeof(struct conf_named) == sizeof(struct opt_pair) &&
               "named locations are read as pairs");
 static_assert(sizeof(enum conf_log_format) == sizeof(int) && sizeof(enum log_level) == sizeof(int) &&
               sizeof(enum metaid_kind) == sizeof(int) && sizeof(enum consistency) == sizeof(int) &&
-              sizeof(enum rule_hidden) == sizeof(int) && sizeof(enum rule_bulk) == sizeof(int), "words are read as int");
+              sizeof(enum rule_hidden) == sizeof(int) && sizeof(enum rule_bulk) == sizeof(int) &&
+              sizeof(enum conf_queued_status) == sizeof(int), "words are read as int");
 static_assert(METAID_UUID == 0 && METAID_UUID4 == 1 && METAID_INTEGER == 2 && CLASS_WEAK == 0 && CLASS_EVENTUAL == 1 &&
               CLASS_QUORUM == 2 && CLASS_STRONG == 3, "words stand in the order of their values");
 static_assert(offsetof(struct rule, collection) == 0 && offsetof(struct rule_operation, match.text) == 0,
@@ -371,8 +372,8 @@ static const struct opt rows[] = {
 	{ .path = "services.*.fallback_on", .type = &opt_uint, .flags = OPT_LIST, .min = 400, .max = 599,
 	  S_LIST_AT(fallback_on, fallback_on_count),
 	  .doc = "Statuses of responses on which `;` moves on, beside failures." },
-	{ .path = "services.*.queued_status", .type = &opt_text, .flags = OPT_LATER, .value = "first",
-	  .doc = "Answer to a replicated write that is queued somewhere." },
+	{ .path = "services.*.queued_status", .type = &opt_word, S_AT(queued_status), .words = "first|202", .value = "first",
+	  .doc = "Status of the answer to a write that is queued for some site: the first replica's, or 202." },
 	{ .path = "services.*.resources.[]", .type = &opt_items, S_LIST_AT(resources, resource_count),
 	  .element = sizeof(struct rule), .doc = "Collections whose resources are replicated, at most 64. Others are "
 						     "learned from answers of 201." },

@@ -1,9 +1,10 @@
 /* The request machine.
  *
  *	ROUTE [-> GATHER] -> PICK -> CONNECT -> SEND -> AWAIT -> RELAY -> END
- *	   \      |  ^                        |               ^
- *	    \     |  +--- the next site ------+               |
- *	     +----+----------> REPLY (an own answer) ---------+
+ *	   |      |  ^                        |               ^
+ *	   |      |  +--- the next site ------+               |
+ *	   +------+----------> REPLY (an own answer) ---------+
+ *	   +-> REPLICATE (front.h) --^
  *
  * A callback (exchange_on_*) records what happened and runs the machine; steps decide and return NEXT,
  * WAIT or DONE.  Every WAIT has a timer: the session's while the client is awaited, the upstream's while the
@@ -24,6 +25,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "proxy/front.h"
 #include "proxy/inner.h"
 #include "proxy/io_tls.h"
 
@@ -107,6 +109,8 @@ static void exchange_bury(struct exchange *x)
 		rewrite_fini(x);
 	if (x->reading)
 		admin_leave(x);
+	if (x->front)
+		front_leave(x);
 	http_body_fini(&x->req_body);
 	http_body_fini(&x->res_body);
 	io_pipe_close(&x->pipe[WAY_DOWN]);
@@ -228,22 +232,34 @@ void exchange_forget_request(struct exchange *x)
 		x->keep = false;
 }
 
-void exchange_reply(struct exchange *x, unsigned status, const char *content_type)
+static void reply(struct exchange *x, unsigned status, const char *content_type,
+                  int (*add_head)(struct exchange *x, const char *content_type, struct buf *out))
 {
 	upstream_drop(&x->up, true);
 	exchange_forget_request(x);
 	x->status = status;
-	x->served_by = local_site(x);
+	if (add_head == heads_add_reply)
+		x->served_by = local_site(x);
 	if (session_is_closing(x->s))
 		x->keep = false;
 	x->state = X_REPLY;
-	if (x->reply.failed || (!x->inner && heads_add_reply(x, content_type, &x->s->c.out))) {
+	if (x->reply.failed || (!x->inner && add_head(x, content_type, &x->s->c.out))) {
 		x->status = 503;
 		x->reason = x->proxy_error = "no-memory";
 		x->keep = false;
 		x->res_started = true;
 		x->cut = say_sorry(x->s) != 0;
 	}
+}
+
+void exchange_reply(struct exchange *x, unsigned status, const char *content_type)
+{
+	reply(x, status, content_type, heads_add_reply);
+}
+
+void exchange_reply_answer(struct exchange *x)
+{
+	reply(x, x->res.status, NULL, heads_add_answer);
 }
 
 void exchange_problem(struct exchange *x, struct problem *p)
@@ -308,7 +324,7 @@ enum exchange_step exchange_step_route(struct exchange *x)
 		return admin_handle(x);
 	if (route_request(x) == 0) {
 		x->give_up_us = x->start_us + x->view->conf->timeout_response_us;
-		x->state = rewrite_gathers(x) ? X_GATHER : X_PICK;
+		x->state = x->front ? X_REPLICATE : rewrite_gathers(x) ? X_GATHER : X_PICK;
 	}
 	return STEP_NEXT;
 }
@@ -388,6 +404,7 @@ static void client_ended(struct exchange *x)
 	switch ((enum exchange_state)x->state) {
 	case X_ROUTE: /* the admin interface awaits content, or the store */
 	case X_GATHER:
+	case X_REPLICATE:
 	case X_TUNNEL:
 		exchange_run(x);
 		return;
@@ -410,7 +427,7 @@ void exchange_on_client_readable(struct exchange *x)
 	}
 	switch (conn_read(&x->s->c, CONN_BLOCK)) {
 	case CONN_READ_SOME:
-		if (x->state == X_TUNNEL || x->state == X_ROUTE || x->state == X_GATHER) {
+		if (x->state == X_TUNNEL || x->state == X_ROUTE || x->state == X_GATHER || x->state == X_REPLICATE) {
 			exchange_run(x); /* in X_ROUTE: content of a request to the admin interface */
 			return;
 		}
@@ -432,6 +449,8 @@ void exchange_on_client_readable(struct exchange *x)
 		}
 		if (x->state == X_TUNNEL)
 			exchange_cut_short(x, "no-memory");
+		else if (x->state == X_REPLICATE && front_is_submitted(x))
+			exchange_client_gone(x); /* it may be executed: no answer of ours may say otherwise */
 		else
 			exchange_request_unreadable(x, 503, "no-memory", EXCHANGE_NO_MEMORY);
 		exchange_run(x);
@@ -560,6 +579,10 @@ void exchange_on_upstream_writable(struct exchange *x)
 
 void exchange_on_upstream_deadline(struct exchange *x)
 {
+	if (x->state == X_AWAIT && x->inner && x->upstream_req_done && inner_waits_on(x)) {
+		worker_deadline(x->w, &x->up->deadline, DEADLINE_RESPONSE, clock_mono_us());
+		return;
+	}
 	if (x->state == X_AWAIT)
 		exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_TIMEOUT);
 	else

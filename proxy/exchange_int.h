@@ -17,10 +17,12 @@
 #define EXCHANGE_STATES(X) \
 	X(X_ROUTE, route)     /* which service, which scope, which sites */ \
 	X(X_GATHER, gather)   /* short content whose ids are to be exchanged is awaited */ \
+	X(X_REPLICATE, replicate) /* a replicated write: its content, then the replicator's answer, are awaited */ \
 	X(X_PICK, pick)       /* the next site; none left: the answer that says so */ \
 	X(X_CONNECT, connect) /* a connection to it is being made */ \
 	X(X_SEND, send)       /* the request head goes out */ \
 	X(X_AWAIT, await)     /* the request body goes out, the response head is awaited */ \
+	X(X_HOLD, hold)       /* a response waits whose ids are about to get their names */ \
 	X(X_RELAY, relay)     /* the response goes to the client */ \
 	X(X_TUNNEL, tunnel)   /* after 101: bytes both ways */ \
 	X(X_REPLY, reply)     /* an answer of the proxy's own goes to the client */ \
@@ -86,6 +88,8 @@ struct exchange {
 	const struct conf_carrier *carrier; /* that brought it; NULL: none, a fixed scope, or a peer */
 	bool correlated;          /* its values are remembered */
 	struct rewrite *rw;       /* the exchange of identifiers (rewrite_int.h); NULL: it has no part in this */
+	struct front *front;      /* a replicated write (front.h); NULL: it is none, or is coordinated elsewhere */
+	struct front_scope *replicated; /* the scope's plan, where it replicates */
 	struct span trace;        /* sites passed, from the mesh */
 	size_t *sites;            /* alternatives, by index in view->reg */
 	size_t site_count, site_at; /* site_at: the next one to try */
@@ -143,6 +147,9 @@ void exchange_problem(struct exchange *x, struct problem *p);
 /* An own answer with other content, which x->reply holds; content_type NULL: 204. */
 void exchange_reply(struct exchange *x, unsigned status, const char *content_type);
 
+/* An own answer that passes on the application's: its head is x->res, its content x->reply. */
+void exchange_reply_answer(struct exchange *x);
+
 /* route.c: service, scope and sites of the request; on refusal it has called exchange_problem and returns an error. */
 int route_request(struct exchange *x) MUST_CHECK;
 /* Not to be asked first: this worker's last connect failed, or the site is judged unreachable. */
@@ -168,6 +175,10 @@ int heads_add_response(struct exchange *x, struct buf *out) MUST_CHECK;
 int heads_add_switch(struct exchange *x, struct buf *out) MUST_CHECK;
 int heads_add_interim(struct exchange *x, struct buf *out) MUST_CHECK;
 int heads_add_reply(struct exchange *x, const char *content_type, struct buf *out) MUST_CHECK;
+/* Of an answer in x->res that came by another way than the attempt under way; content_type is not looked at. */
+int heads_add_answer(struct exchange *x, const char *content_type, struct buf *out) MUST_CHECK;
+/* X-Forwarded-*; what a client says of them and is not believed is dropped from x->req. */
+void heads_add_forwarded(struct exchange *x, struct buf *out);
 /* A site's name as a token: what is no token character is percent-encoded (Via, Proxy-Status). */
 void heads_add_token(struct buf *out, struct span name);
 /* Whether token is what heads_add_token makes of name. */
@@ -223,6 +234,12 @@ bool pieces_full(const struct pieces *p);
 void pieces_add(struct pieces *p, struct span data);
 /* The end of a chunked message, with the trailers that came. */
 void pieces_end(struct pieces *p, struct arena *arena, const struct http_body *body);
+/* Takes content off *in, which is the session's input, into pieces; false: it turned out bad, and was answered. */
+bool exchange_take_content(struct exchange *x, struct span *in, struct pieces *p);
+/* More content is to come: the client's reader and its time limit are on. */
+void exchange_await_content(struct exchange *x);
+/* Our own 100; false: the client is gone. */
+bool exchange_release_content(struct exchange *x);
 /* Sends what there is of the request.  False when the attempt or the exchange has ended by that (the state says
  * how): run the machine. */
 bool exchange_pump_request(struct exchange *x);
@@ -250,6 +267,8 @@ enum splice_result exchange_splice(struct exchange *x, enum exchange_way way);
 
 /* exchange_response.c */
 void exchange_on_response_bytes(struct exchange *x);
+/* The response is an answer: to the client with it, if it can be passed on. */
+void exchange_pass_response(struct exchange *x);
 /* The response cannot be completed: the client's connection is reset. */
 void exchange_cut_short(struct exchange *x, const char *reason);
 

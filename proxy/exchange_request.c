@@ -74,8 +74,7 @@ void exchange_request_unreadable(struct exchange *x, unsigned status, const char
 	exchange_problem(x, &p);
 }
 
-/* Takes content off the session's input into pieces; false when the request turned out bad. */
-static bool take_content(struct exchange *x, struct span *in, struct pieces *p)
+bool exchange_take_content(struct exchange *x, struct span *in, struct pieces *p)
 {
 	uint64_t most = x->view->conf->limit_body_bytes;
 	struct span data;
@@ -105,7 +104,7 @@ static bool take_content(struct exchange *x, struct span *in, struct pieces *p)
 	return true;
 }
 
-static void await_client(struct exchange *x)
+void exchange_await_content(struct exchange *x)
 {
 	if (io_want_read(&x->s->c.io, true))
 		x->cut = true;
@@ -167,7 +166,7 @@ static enum pump_result wait_for(struct exchange *x)
 		worker_deadline(x->w, &u->deadline, full ? DEADLINE_UPSTREAM_BODY : DEADLINE_RESPONSE, clock_mono_us());
 	} else {
 		deadline_clear(&x->w->deadlines, &u->deadline);
-		await_client(x);
+		exchange_await_content(x);
 	}
 	return PUMP_WAIT;
 }
@@ -188,7 +187,7 @@ static enum pump_result pump_once(struct exchange *x)
 		if (again.n)
 			pieces_add(&p, again);
 		live = p.count;
-		if (!take_content(x, &in, &p))
+		if (!exchange_take_content(x, &in, &p))
 			return PUMP_ENDED;
 		more = pieces_full(&p);
 		if (x->req_done && !more) {
@@ -220,7 +219,7 @@ static bool take_rewritten(struct exchange *x)
 		rewrite_up_feed(x, again);
 		x->replay_sent += again.n;
 	} else if (!x->req_done) {
-		if (!take_content(x, &in, &p))
+		if (!exchange_take_content(x, &in, &p))
 			return false;
 		for (int i = 0; i < p.count; i++)
 			rewrite_up_feed(x, p.span[i]);
@@ -303,7 +302,7 @@ bool exchange_pump_request(struct exchange *x)
 }
 
 /* Our own 100: the other proxy withheld the body until an instance is connected. */
-static bool release_body(struct exchange *x)
+bool exchange_release_content(struct exchange *x)
 {
 	static const struct span go_on = { "HTTP/1.1 100 Continue\r\n\r\n", 25 };
 
@@ -319,11 +318,11 @@ enum exchange_step exchange_step_gather(struct exchange *x)
 	size_t before = in.n;
 	bool good;
 
-	if (x->req.expect_continue && !x->continue_sent && !release_body(x)) {
+	if (x->req.expect_continue && !x->continue_sent && !exchange_release_content(x)) {
 		exchange_client_gone(x);
 		return STEP_NEXT;
 	}
-	good = take_content(x, &in, &p);
+	good = exchange_take_content(x, &in, &p);
 	for (int i = 0; good && i < p.count; i++)
 		buf_add_span(&x->replay, p.span[i]);
 	buf_consume(&x->s->c.in, before - in.n);
@@ -343,7 +342,7 @@ enum exchange_step exchange_step_gather(struct exchange *x)
 		exchange_client_gone(x);
 		return STEP_NEXT;
 	}
-	await_client(x);
+	exchange_await_content(x);
 	if (x->cut)
 		x->state = X_END;
 	return x->cut ? STEP_NEXT : STEP_WAIT;
@@ -365,7 +364,7 @@ enum exchange_step exchange_step_send(struct exchange *x)
 		exchange_problem(x, &p);
 		return STEP_NEXT;
 	}
-	if (x->held_by_peer && !x->continue_sent && !release_body(x)) {
+	if (x->held_by_peer && !x->continue_sent && !exchange_release_content(x)) {
 		x->cut = true;
 		x->state = X_END;
 		return STEP_NEXT;

@@ -109,6 +109,14 @@ static void judge_response(struct exchange *x)
 		x->proxy_error = type.p ? type.p : "error";
 		x->reason = x->proxy_error;
 	}
+	if (rewrite_holds(x))
+		x->state = X_HOLD;
+	else
+		exchange_pass_response(x);
+}
+
+void exchange_pass_response(struct exchange *x)
+{
 	if (!x->rw || pass_rewrite(x))
 		start_relay(x);
 }

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "proxy/carrier.h"
+#include "proxy/front.h"
 #include "proxy/io_tls.h"
 #include "proxy/mesh_version.h"
 #include "proxy/piggyback.h"
@@ -117,7 +118,7 @@ static bool is_internal(uint8_t id)
 {
 	return id == HTTP_X_SCOPEMESH_ERROR || id == HTTP_X_SCOPEMESH_SCOPE ||
 	       id == HTTP_X_SCOPEMESH_SERVICE || id == HTTP_X_SCOPEMESH_TRACE ||
-	       id == HTTP_X_SCOPEMESH_OPERATION || id == HTTP_X_SCOPEMESH_ANY;
+	       id == HTTP_X_SCOPEMESH_OPERATION || id == HTTP_X_SCOPEMESH_REPLICATE || id == HTTP_X_SCOPEMESH_ANY;
 }
 
 static bool client_is_trusted(const struct exchange *x, const struct addr *peer)
@@ -131,7 +132,7 @@ static bool client_is_trusted(const struct exchange *x, const struct addr *peer)
 }
 
 /* What a client says of earlier hops is believed from trusted addresses only; a peer's word stands. */
-static void add_forwarded(struct exchange *x, struct buf *out)
+void heads_add_forwarded(struct exchange *x, struct buf *out)
 {
 	struct http_field *xff = http_find(&x->req, HTTP_X_FORWARDED_FOR);
 	char host[ADDR_TEXT_BYTES];
@@ -185,6 +186,8 @@ static void add_mesh_fields(struct exchange *x, struct buf *out)
 		add_field(out, "X-Scopemesh-Scope", x->scope_text);
 	if (operation)
 		add_field(out, "X-Scopemesh-Operation", operation->value);
+	if (x->replicated)
+		front_add_forward_field(x, out);
 	if (x->hold)
 		buf_add_z(out, "X-Scopemesh-Hold: 1\r\n");
 	if (!x->up->reused)
@@ -270,11 +273,11 @@ int heads_add_request(struct exchange *x, struct buf *out)
 	if (x->req.max_forwards >= 0)
 		add_number_field(out, "Max-Forwards", (uint64_t)x->req.max_forwards - 1); /* 0 ends here: route.c */
 	{
-		/* add_forwarded decides on fields that add_fields would write */
+		/* heads_add_forwarded decides on fields that add_fields would write */
 		struct buf ours;
 
 		buf_init(&ours, &x->w->blocks, 0);
-		add_forwarded(x, &ours);
+		heads_add_forwarded(x, &ours);
 		add_via(&ours, local_site(x));
 		if (x->rw)
 			rewrite_request_fields(x, &ours);
@@ -305,7 +308,7 @@ static void add_status_line(struct buf *out, unsigned status, struct span reason
 /* From an instance nothing in our own name is believed; from a peer the public part is. */
 static void drop_response_fields(struct exchange *x)
 {
-	bool peer = x->pool->mesh;
+	bool peer = x->pool && x->pool->mesh;
 
 	http_drop_hop_by_hop(&x->res);
 	piggyback_bare(&x->res, x->view->conf); /* what a client is handed back and uses again later says no old scope */
@@ -375,10 +378,32 @@ int heads_add_response(struct exchange *x, struct buf *out)
 	add_connection(x, out);
 	add_via(out, local_site(x));
 	add_served_by(x, out);
+	if (x->replicated)
+		front_add_partial_field(x, out);
+	if (x->rw)
+		rewrite_add_fields(x, out);
 	if (!http_find(&x->res, HTTP_DATE)) /* RFC 9110 6.6.1 */
 		add_date(out);
 	if (x->from_mesh && x->proxy_error)
 		add_field(out, "X-Scopemesh-Error", span_of(x->proxy_error));
+	buf_add(out, "\r\n", 2);
+	return out->failed ? ERR_NOMEM : 0;
+}
+
+int heads_add_answer(struct exchange *x, const char *content_type, struct buf *out)
+{
+	(void)content_type;
+	drop_response_fields(x);
+	add_status_line(out, x->res.status, x->res.reason);
+	add_fields(&x->res, out);
+	if (x->res.status != 204 && x->res.status != 304)
+		add_number_field(out, "Content-Length", buf_len(&x->reply));
+	add_connection(x, out);
+	add_via(out, local_site(x));
+	add_field(out, "X-Scope-Served-By", x->served_by);
+	front_add_answer_fields(x, out);
+	if (!http_find(&x->res, HTTP_DATE))
+		add_date(out);
 	buf_add(out, "\r\n", 2);
 	return out->failed ? ERR_NOMEM : 0;
 }
@@ -449,6 +474,8 @@ int heads_add_reply(struct exchange *x, const char *content_type, struct buf *ou
 	add_connection(x, out);
 	add_via(out, local_site(x));
 	add_field(out, "X-Scope-Served-By", local_site(x));
+	if (x->front)
+		front_add_answer_fields(x, out);
 	if (x->proxy_error && x->s->kind != LISTEN_ADMIN)
 		add_proxy_status(x, out);
 	if (x->proxy_error && x->from_mesh)

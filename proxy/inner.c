@@ -11,8 +11,11 @@
 
 #include "base/log.h"
 #include "proxy/exchange_int.h"
+#include "proxy/rewrite_int.h"
 
 #define PIECE_BYTES 16384
+/* Buffers on the way may hold all of a content: it is given the time that a link of 1 MB/s takes. */
+#define SLOWEST_BYTES_US 1
 /* An answer that goes on beyond this is left. */
 #define DRAIN_BYTES (64u << 20)
 
@@ -26,7 +29,7 @@ struct inner {
 	struct arena arena;     /* of the answer */
 	struct http_head res;
 	struct buf body;
-	uint64_t drained;
+	uint64_t drained, waits; /* bytes; times that the answer was waited for once more */
 	struct inner_answer answer;
 	char reason[48];
 	TAILQ_ENTRY(inner) link;
@@ -190,6 +193,17 @@ bool inner_is_once(const struct exchange *x)
 	return of(&x->s->c.io)->r.once;
 }
 
+bool inner_waits_on(struct exchange *x)
+{
+	struct inner *in = of(&x->s->c.io);
+	uint64_t per_wait = (uint64_t)x->view->conf->timeout_response_us * SLOWEST_BYTES_US;
+
+	if (!per_wait || in->waits >= in->total / per_wait)
+		return false;
+	in->waits++;
+	return true;
+}
+
 int inner_route(struct exchange *x)
 {
 	const struct inner_request *r = &of(&x->s->c.io)->r;
@@ -263,6 +277,41 @@ void inner_judge(struct exchange *x)
 	          a->status, a->reason ? a->reason : "");
 }
 
+/* Adds the content inflated; false: it is no gzip, not whole, too long, or there is no memory. */
+static bool inflate_all(struct span content, struct buf *out)
+{
+	struct rewrite_inflate *z = rewrite_inflate_new();
+	bool good = z != NULL;
+
+	for (size_t at = 0; good && at < content.n; at += REWRITE_GZIP_SLICE)
+		good = !rewrite_inflate_feed(z, span_head(span_from(content, at), REWRITE_GZIP_SLICE), out) &&
+		       buf_len(out) <= INNER_ANSWER_BYTES;
+	good = good && rewrite_inflate_is_whole(z);
+	rewrite_inflate_free(&z);
+	return good;
+}
+
+/* An instance may compress although identity was asked for: then nobody would find the id in it.  What cannot be taken
+ * off stays, and its Content-Encoding tells so. */
+static void take_off_gzip(struct inner *in)
+{
+	struct http_field *coding = in->answer.head ? http_find(&in->res, HTTP_CONTENT_ENCODING) : NULL;
+	struct buf plain;
+
+	if (!coding || in->answer.result != INNER_ANSWERED || in->answer.body_cut ||
+	    http_count(&in->res, HTTP_CONTENT_ENCODING) > 1 ||
+	    (!span_ieq(coding->value, SPAN("gzip")) && !span_ieq(coding->value, SPAN("x-gzip"))))
+		return;
+	buf_init(&plain, NULL, 0);
+	if (!inflate_all(buf_span(&in->body), &plain)) {
+		buf_fini(&plain);
+		return;
+	}
+	buf_fini(&in->body);
+	in->body = plain;
+	memmove(coding, coding + 1, (size_t)(&in->res.fields[--in->res.field_count] - coding) * sizeof(*coding));
+}
+
 static void tell(struct inner *in)
 {
 	struct inner_answer *a = &in->answer;
@@ -273,6 +322,7 @@ static void tell(struct inner *in)
 		a->by_proxy = true;
 		a->status = 503;
 	} else {
+		take_off_gzip(in);
 		a->body = buf_span(&in->body);
 	}
 	in->told = true;

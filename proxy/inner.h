@@ -35,8 +35,8 @@ struct inner_answer {
 	unsigned status;              /* 0: none came */
 	const char *reason;           /* of what is no answer: the type of a proxy's own, or a short fixed word */
 	bool by_proxy;                /* this site's proxy or the other's made it */
-	const struct http_head *head; /* as it came; NULL: none came, or this proxy made the answer */
-	struct span body;             /* decoded from its framing, otherwise as it came */
+	const struct http_head *head; /* as it came, but for the gzip that was taken off; NULL: none came, or this proxy made the answer */
+	struct span body;             /* decoded from its framing, gzip taken off, otherwise as it came */
 	bool body_cut;                /* there was more of it */
 };
 
@@ -59,6 +59,8 @@ int inner_send(struct worker *w, const struct inner_request *r) MUST_CHECK;
 /* ---- for the machine: x->inner is set ---- */
 int inner_route(struct exchange *x) MUST_CHECK;
 bool inner_is_once(const struct exchange *x);
+/* timeouts.response is over since its content went out: content that was long may still be on its way. */
+bool inner_waits_on(struct exchange *x);
 /* The head of the answer that is passed on, before anything of it is dropped. */
 int inner_take_head(struct exchange *x) MUST_CHECK;
 /* The exchange is over. */

@@ -30,6 +30,9 @@ proxy_libproxy_a_SOURCES = \
 	proxy/exchange_splice.c proxy/io_pipe.c proxy/io_pipe.h \
 	proxy/exchange_attempt.c proxy/exchange_request.c proxy/exchange_response.c \
 	proxy/exchange_correlate.c proxy/exchange_tunnel.c \
+	proxy/front.c proxy/front.h proxy/front_int.h \
+	proxy/front_answer.c proxy/front_body.c proxy/front_create.c proxy/front_operation.c proxy/front_peer.c \
+	proxy/front_set.c \
 	proxy/heads.c \
 	proxy/instance.c proxy/instance.h \
 	proxy/io.c proxy/io.h proxy/io_loop.c proxy/io_loop.h \
@@ -44,7 +47,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/probe.c proxy/probe.h \
 	proxy/reload.c proxy/reload.h \
 	proxy/rewrite.h proxy/rewrite_int.h proxy/rewrite_exchange.h \
-	proxy/replication_rules.c proxy/rewrite_inflate.c proxy/rewrite_path.c proxy/rewrite_request.c proxy/rewrite_response.c \
+	proxy/replication_rules.c proxy/rewrite_hold.c proxy/rewrite_inflate.c proxy/rewrite_path.c proxy/rewrite_request.c proxy/rewrite_response.c \
 	proxy/rewrite_route.c proxy/rewrite_rules.c proxy/rewrite_text.c \
 	proxy/operation.c proxy/operation.h \
 	proxy/replication.c proxy/replication.h \

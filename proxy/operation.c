@@ -1,7 +1,7 @@
 /* The field between sites is one line of JSON:
  *
  *	{"op":"dc1-…-12","meta":"…","collection":"/v2/images","kind":"create","class":"eventual","clock":N,"created":N,
- *	 "sites":["dc1","dc2"],"admitted":"dc1","named":false,"independent":false,"declared":false,"meta_id":0,"admit":false}
+ *	 "sites":["dc1","dc2"],"admitted":"dc1","named":false,"independent":false,"declared":false,"meta_id":0,"admit":false,"ask":false}
  *
  * What is unknown in it is passed over, so that later versions may say more. */
 #include "proxy/operation.h"
@@ -163,7 +163,7 @@ static json_t *text_json(struct span s)
 	return json_stringn(s.p ? s.p : "", s.n);
 }
 
-void operation_add_field(const struct operation *op, bool admit, struct buf *out)
+void operation_add_field(const struct operation *op, enum operation_wish wish, struct buf *out)
 {
 	char id[OP_ID_TEXT_BYTES];
 	json_t *sites = json_array(), *doc;
@@ -172,12 +172,12 @@ void operation_add_field(const struct operation *op, bool admit, struct buf *out
 	op_id_format(&op->id, id);
 	for (size_t i = 0; i < op->site_count; i++)
 		json_array_append_new(sites, text_json(op->sites[i]));
-	doc = json_pack("{s:s,s:o,s:o,s:s,s:s,s:I,s:I,s:o,s:o,s:b,s:b,s:b,s:i,s:b}", "op", id, "meta", text_json(op->key.meta),
+	doc = json_pack("{s:s,s:o,s:o,s:s,s:s,s:I,s:I,s:o,s:o,s:b,s:b,s:b,s:i,s:b,s:b}", "op", id, "meta", text_json(op->key.meta),
 	                "collection", text_json(op->key.collection), "kind", operation_kind_text(op->kind), "class",
 	                consistency_text(op->class), "clock", (json_int_t)op->clock, "created", (json_int_t)op->created_ms,
 	                "sites", sites, "admitted", op->admitted.n ? text_json(op->admitted) : json_null(), "named",
 	                op->named, "independent", op->independent, "declared", op->declared, "meta_id", (int)op->meta_id,
-	                "admit", admit);
+	                "admit", wish == OPERATION_ADMIT, "ask", wish == OPERATION_ASK);
 	text = doc ? json_dumps(doc, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
 	json_decref(doc);
 	if (text)
@@ -185,6 +185,20 @@ void operation_add_field(const struct operation *op, bool admit, struct buf *out
 	else
 		out->failed = true;
 	free(text);
+}
+
+/* An object; in any case it is the caller's. */
+static int read_field(struct span field, json_t **doc_r)
+{
+	json_error_t e = { .text = "" };
+
+	*doc_r = NULL;
+	if (field.n > OPERATION_FIELD_BYTES)
+		return ERR_INVALID;
+	*doc_r = json_loadb(field.p, field.n, JSON_REJECT_DUPLICATES, &e);
+	if (json_is_object(*doc_r))
+		return 0;
+	return !*doc_r && json_error_code(&e) == json_error_out_of_memory ? ERR_NOMEM : ERR_INVALID;
 }
 
 static struct span text_of(const json_t *doc, const char *name)
@@ -236,6 +250,7 @@ static int take(struct operation *op, const json_t *doc)
 	op->created_ms = created;
 	op->named = json_is_true(json_object_get(doc, "named"));
 	op->independent = json_is_true(json_object_get(doc, "independent"));
+	op->ask = json_is_true(json_object_get(doc, "ask"));
 	op->declared = json_is_true(json_object_get(doc, "declared"));
 	op->meta_id = kind > 0 && kind <= METAID_INTEGER ? (enum metaid_kind)kind : METAID_UUID;
 	rc = take_sites(op, json_object_get(doc, "sites"));
@@ -249,9 +264,11 @@ static int take(struct operation *op, const json_t *doc)
 
 int operation_of_field(struct operation *op, struct span field, bool *admit_r)
 {
-	json_t *doc = field.n <= OPERATION_FIELD_BYTES ? json_loadb(field.p, field.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
-	int rc = json_is_object(doc) ? take(op, doc) : ERR_INVALID;
+	json_t *doc;
+	int rc = read_field(field, &doc);
 
+	if (!rc)
+		rc = take(op, doc);
 	*admit_r = op->only_here = json_is_true(json_object_get(doc, "admit"));
 	json_decref(doc);
 	return rc;
@@ -301,9 +318,11 @@ static int take_result(struct arena *arena, const json_t *doc, struct operation_
 
 int operation_result_of_field(struct arena *arena, struct span field, struct operation_result *r_r)
 {
-	json_t *doc = field.n <= OPERATION_FIELD_BYTES ? json_loadb(field.p, field.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
-	int rc = json_is_object(doc) ? take_result(arena, doc, r_r) : ERR_INVALID;
+	json_t *doc;
+	int rc = read_field(field, &doc);
 
+	if (!rc)
+		rc = take_result(arena, doc, r_r);
 	json_decref(doc);
 	return rc;
 }

@@ -537,7 +537,7 @@ int peers_update(struct peers *all, struct conf *conf, struct registry *reg, str
 }
 
 struct peers *peers_new(struct io_loop *loop, struct conf *conf, struct registry *reg, struct tls_set *tls,
-                        struct marks *marks, struct identity *id)
+                        struct marks *marks, struct identity *id, struct replication *rep)
 {
 	static const struct timeval tick = { 0, TICK_US };
 	struct peers *all = calloc(1, sizeof(*all));
@@ -547,6 +547,7 @@ struct peers *peers_new(struct io_loop *loop, struct conf *conf, struct registry
 	all->loop = loop;
 	all->marks = marks;
 	all->id = id;
+	all->rep = rep;
 	pthread_mutex_init(&all->lock, NULL);
 	announce_table_init(&all->table);
 	buf_init(&all->content, NULL, 0);

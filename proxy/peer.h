@@ -12,6 +12,7 @@
 struct io_loop;
 struct exchange;
 struct peers;
+struct replication;
 struct tls_set;
 
 #define PEER_RELEASE_BYTES 32
@@ -22,9 +23,10 @@ struct tls_set;
 #define PEER_ANNOUNCEMENT "/.scopemesh/announcement"
 #define PEER_DIGEST "/.scopemesh/digest"
 
-/* Begins with the sites of this registry.  marks and id are the caller's and outlive it.  NULL without memory. */
+/* Begins with the sites of this registry.  marks, id and rep (which may be NULL) are the caller's and outlive it.  NULL
+ * without memory. */
 struct peers *peers_new(struct io_loop *loop, struct conf *conf, struct registry *reg, struct tls_set *tls,
-                        struct marks *marks, struct identity *id);
+                        struct marks *marks, struct identity *id, struct replication *rep);
 /* Another configuration, registry or certificates: sites that stay keep their connection and their history.  0;
  * ERR_NOMEM: some sites are not asked. */
 int peers_update(struct peers *all, struct conf *conf, struct registry *reg, struct tls_set *tls) MUST_CHECK;

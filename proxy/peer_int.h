@@ -23,6 +23,7 @@ struct peer {
 	struct site_live *live;    /* a reference */
 	char name[65], host[ADDR_TEXT_BYTES];
 	struct aliveness alive;
+	int64_t queued_us;         /* operations have waited for it at every look since; 0: none does */
 	enum peer_step step;
 	bool wants_own, wants_digest;
 	struct peer_wanted wanted[PEER_WANTED];
@@ -41,6 +42,7 @@ struct peers {
 	struct tls_set *tls;
 	struct marks *marks;
 	struct identity *id;
+	struct replication *rep;   /* NULL: no queue */
 	struct peer **items;       /* the others, in the order of reg; who has no address is not asked */
 	size_t count;
 	struct event *tick;

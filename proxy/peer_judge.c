@@ -7,6 +7,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "proxy/replication.h"
+
+#define SYNCHRONIZING_US 1000000 /* what is delivered at once is no backlog */
 
 static bool has_name(const struct span *names, size_t n, struct span name)
 {
@@ -48,6 +51,21 @@ static bool others_agree(const struct peer *p)
 	return one;
 }
 
+/* Whether operations wait for the site, rather than pass through. */
+static bool has_backlog(struct peer *p, int64_t now_us)
+{
+	if (!replication_queued(p->all->rep, span_of(p->name)))
+		p->queued_us = 0;
+	else if (!p->queued_us)
+		p->queued_us = now_us;
+	return p->queued_us && now_us - p->queued_us >= SYNCHRONIZING_US;
+}
+
+static bool is_reached(enum site_state state)
+{
+	return state == SITE_CONNECTED || state == SITE_SYNCHRONIZING;
+}
+
 static void publish(struct peer *p, enum site_state to, const char *reason)
 {
 	struct site_live *live = p->live;
@@ -60,8 +78,11 @@ static void publish(struct peer *p, enum site_state to, const char *reason)
 		return;
 	atomic_store_explicit(&live->state, (int)to, memory_order_relaxed);
 	atomic_fetch_add_explicit(&live->transitions[to], 1, memory_order_relaxed);
-	log_info("site %s: %s (was %s)%s%s", p->name, site_state_text(to), site_state_text(from), reason ? ": " : "",
-	         reason ? reason : "");
+	if (is_reached(from) && is_reached(to)) /* comes and goes with the load */
+		log_debug("site %s: %s (was %s)", p->name, site_state_text(to), site_state_text(from));
+	else
+		log_info("site %s: %s (was %s)%s%s", p->name, site_state_text(to), site_state_text(from), reason ? ": " : "",
+		         reason ? reason : "");
 }
 
 void peer_judge(struct peer *p, int64_t now_us)
@@ -81,7 +102,7 @@ void peer_judge(struct peer *p, int64_t now_us)
 	e.others_agree = p->alive.reach == REACH_DOWN && others_agree(p);
 	if (!(marks & MARK_FENCED))
 		alive_tick(&p->alive, now_us, &e);
-	publish(p, alive_mark(&p->alive, marks, 0), alive_reason(&p->alive, p->all->isolated));
+	publish(p, alive_mark(&p->alive, marks, has_backlog(p, now_us)), alive_reason(&p->alive, p->all->isolated));
 }
 
 void peers_judge_isolation(struct peers *all, int64_t now_us)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "proxy/replicator.h"
 #include "proxy/server.h"
 #include "replication/seal.h"
 #include "replication/spool.h"
@@ -223,4 +224,9 @@ bool replication_creates_until(struct replication *rep, struct span service, uin
 	any = c && c->count && c->tickets[0] <= ticket;
 	pthread_mutex_unlock(&rep->lock);
 	return any;
+}
+
+size_t replication_queued(struct replication *rep, struct span site)
+{
+	return rep && rep->replicator ? replicator_queued(rep->replicator, site) : 0;
 }

@@ -95,4 +95,7 @@ void replication_pin_rule(struct replication *rep, struct span service, struct s
 int replication_load_rules(struct replication *rep) MUST_CHECK;
 void replication_rules_fini(struct replication *rep);
 
+/* Any thread: operations that this site has yet to bring there; of itself, those that it has yet to execute. */
+size_t replication_queued(struct replication *rep_or_null, struct span site);
+
 #endif

@@ -136,7 +136,7 @@ bool replication_learn(struct replication *rep, const struct conf_service *svc, 
 	news = learn(rep, svc, id, arena, row_r);
 	pthread_mutex_unlock(&rep->rules_lock);
 	if (news)
-		log_info("learned of %.*s: a collection %.*s (scopectl replicas rules)", SPAN_ARG(svc->name),
+		log_info("learned of %.*s: a collection %.*s", SPAN_ARG(svc->name),
 		         SPAN_ARG(row_r->collection));
 	return news;
 }

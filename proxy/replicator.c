@@ -114,7 +114,7 @@ void work_tell_peers(struct work *k, bool all)
 
 	for (wait = STAILQ_FIRST(&k->waits); wait; wait = next) {
 		next = STAILQ_NEXT(wait, link);
-		if (wait->task != REPLICATOR_DELIVER || (!all && wait->until_us > now))
+		if (wait->task == REPLICATOR_ADMIT || (!all && wait->until_us > now))
 			continue;
 		STAILQ_REMOVE(&k->waits, wait, replicator_wait, link);
 		hand_over(k->r, wait, peer_answer(k));
@@ -154,6 +154,7 @@ struct work *work_new(struct replicator *r, struct operation *op)
 		k->legs[i].state = DELIVERY_QUEUED;
 		buf_init(&k->legs[i].fields, NULL, 0);
 		buf_init(&k->legs[i].operation, NULL, 0);
+		buf_init(&k->legs[i].place_of, NULL, 0);
 	}
 	HASH_ADD_STR(r->works, text, k);
 	r->content += op->fields.n + op->body.n;
@@ -174,8 +175,11 @@ static void work_free(struct work *k)
 			leg_leave(leg);
 		buf_fini(&leg->fields);
 		buf_fini(&leg->operation);
+		buf_fini(&leg->place_of);
 		free(leg->error);
 	}
+	if (!k->logged && !r->closed && k->op->spool.n)
+		spool_drop(r->rep->spool, k->op->spool); /* no row names it */
 	r->content -= k->op->fields.n + k->op->body.n;
 	replicator_answer_free(&k->answer);
 	operation_unref(&k->op);
@@ -213,7 +217,8 @@ static void work_drop_spool(struct work *k)
 	struct dropped_spool *d;
 
 	for (size_t i = 0; i < k->leg_count; i++)
-		if (k->legs[i].state != DELIVERY_DONE && k->legs[i].state != DELIVERY_DROPPED)
+		if (k->legs[i].state != DELIVERY_DONE && k->legs[i].state != DELIVERY_DROPPED &&
+		    (!k->received || &k->legs[i] == work_own_leg(k)))
 			return;
 	if (!k->op->spool.n || !k->logged || k->r->closed)
 		return;
@@ -292,8 +297,9 @@ static void refuse(struct replicator *r, struct replicator_wait *wait, const cha
 static void join(struct work *k, const struct operation *op, struct replicator_wait *wait)
 {
 	struct leg *leg = work_own_leg(k);
+	bool differs = k->op->fingerprint.n && !span_eq(op->fingerprint, k->op->fingerprint);
 
-	if (wait->task == REPLICATOR_ADMIT && !span_eq(op->fingerprint, k->op->fingerprint)) {
+	if (wait->task == REPLICATOR_ADMIT && differs) {
 		hand_over(k->r, wait, answer_problem(422, "idempotency-key", "this Idempotency-Key was used with another body"));
 		return;
 	}
@@ -303,7 +309,7 @@ static void join(struct work *k, const struct operation *op, struct replicator_w
 	}
 	STAILQ_INSERT_TAIL(&k->waits, wait, link);
 	if (wait->task == REPLICATOR_ADMIT)
-		admit_begin(k);
+		admit_repeat(k, op);
 	else if (leg && !leg->busy && leg->durable && leg->place != LEG_READY)
 		work_tell_peers(k, true);
 }
@@ -316,6 +322,8 @@ static void take(struct replicator *r, struct operation *op, enum replicator_tas
 	wait->until_us = clock_mono_us() + (task == REPLICATOR_ADMIT ? r->w->view->conf->timeout_response_us
 	                                                             : REPLICATOR_PATIENCE_US);
 	if (k) {
+		if (op->spool.n && !span_eq(op->spool, k->op->spool))
+			spool_drop(r->rep->spool, op->spool); /* the content is here already */
 		join(k, op, wait);
 		return;
 	}
@@ -327,11 +335,11 @@ static void take(struct replicator *r, struct operation *op, enum replicator_tas
 	STAILQ_INSERT_TAIL(&k->waits, wait, link);
 	if (task == REPLICATOR_ADMIT)
 		admit_begin(k);
-	else
+	else if (task == REPLICATOR_DELIVER)
 		deliver_begin(k);
+	else
+		deliver_ask(k);
 }
-
-static void arm(struct replicator *r);
 
 static void run_submission(struct post *post)
 {
@@ -347,8 +355,7 @@ static void run_submission(struct post *post)
 		return;
 	} else {
 		take(r, s->op, s->task, s->wait);
-		targets_run(r);
-		arm(r);
+		replicator_go(r);
 	}
 	operation_unref(&s->op);
 	free(s);
@@ -393,6 +400,12 @@ static void arm(struct replicator *r)
 
 	if (!r->closed && has_to_look(r) && !event_pending(r->tick, EV_TIMEOUT, NULL))
 		event_add(r->tick, &soon);
+}
+
+void replicator_go(struct replicator *r)
+{
+	targets_run(r);
+	arm(r);
 }
 
 static void take_early(struct replicator *r)
@@ -452,8 +465,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	if (atomic_load(&r->waiting))
 		HASH_ITER(hh, r->works, k, next)
 			look_after(k);
-	targets_run(r);
-	arm(r);
+	replicator_go(r);
 }
 
 /* ---- life ----------------------------------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "replication/spool.h"
 
@@ -33,7 +34,9 @@ static struct replicator_site site_of(struct replicator_answer *a, const struct 
 	if (leg->state == DELIVERY_DONE && leg->status)
 		s.status = leg->status;
 	else
-		s.state = plain ? "not-replicated" : delivery_state_text(leg->state);
+		s.state = plain                          ? "not-replicated"
+		          : leg->state == DELIVERY_DONE ? delivery_state_text(DELIVERY_QUEUED)
+		                                         : delivery_state_text(leg->state);
 	return s;
 }
 
@@ -175,6 +178,8 @@ static void stay_in_doubt(struct work *k)
 
 	set_problem(k, 504, "outcome-unknown", "it is not known whether this was executed; /v1/replicas tells what becomes of it");
 	if (!leg) {
+		k->creates = k->is_named = k->op->kind == OPERATION_CREATE; /* under the name that it has so far */
+		k->shown = (struct rules_id){ .id = SPAN("") };
 		admit_commit(k);
 		return;
 	}
@@ -255,21 +260,25 @@ static void on_repeated(struct work *k, struct leg *leg, int rc)
 
 void admit_begin(struct work *k)
 {
-	bool repeated = k->phase == WORK_DELIVERING;
-
 	/* unless a peer does; the front looks at it no more */
-	if (!repeated && !operation_keep(k->op, &k->op->admitted, k->r->rep->site)) {
+	if (!operation_keep(k->op, &k->op->admitted, k->r->rep->site)) {
 		set_problem(k, 503, "no-memory", "no memory");
 		end_with(k, ADMISSION_NOT_EXECUTED);
 		return;
 	}
-	if (repeated || k->op->answer_key.n) {
-		if (!log_find_answer(k, repeated ? on_repeated : on_found))
-			on_repeated(k, NULL, ERR_NOMEM);
+	if (k->op->answer_key.n) {
+		if (!log_find_answer(k, k->op, on_found))
+			on_found(k, NULL, ERR_NOMEM);
 		return;
 	}
 	choose(k);
 	admit_step(k);
+}
+
+void admit_repeat(struct work *k, const struct operation *op)
+{
+	if (!log_find_answer(k, op, on_repeated))
+		on_repeated(k, NULL, ERR_NOMEM);
 }
 
 void admit_revive(struct work *k, struct span at)
@@ -321,6 +330,7 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 		return;
 	}
 	k->logged = leg->durable = true;
+	fault_point("admit-logged");
 	if (!leg_send(leg, SEND_ADMISSION)) {
 		leg->state = DELIVERY_QUEUED;
 		next(k, leg);
@@ -331,6 +341,7 @@ void admit_run(struct leg *leg)
 {
 	struct work *k = leg->work;
 
+	fault_point("admit-log");
 	leg->state = !leg->target->own || operation_is_once(k->op) ? DELIVERY_SENT : DELIVERY_QUEUED;
 	if (!(k->logged ? log_sent(leg, on_logged) : log_begin(k, leg, on_logged)))
 		on_logged(k, leg, ERR_NOMEM);
@@ -355,7 +366,8 @@ static enum admission judge_write(struct work *k, const struct inner_answer *a)
 	}
 	if (op->named && op->kind == OPERATION_CREATE) { /* under the name that the client chose */
 		k->creates = true;
-		k->shown = (struct rules_id){ .id = op->key.meta, .collection = op->key.collection };
+		k->shown = (struct rules_id){ .id = keep(k->answer, op->key.meta),
+			.collection = keep(k->answer, op->key.collection) };
 		return ADMISSION_DONE;
 	}
 	return op->kind == OPERATION_APPEND ? ADMISSION_DONE : ADMISSION_PLAIN;
@@ -369,6 +381,8 @@ static enum admission judge_own(struct work *k, const struct inner_answer *a)
 		return ADMISSION_UNKNOWN;
 	if (a->status == 503)
 		return ADMISSION_NOT_EXECUTED;
+	if (k->op->kind == OPERATION_DELETE && (a->status == 404 || a->status == 410) && (k->revived || k->unknown))
+		return ADMISSION_DONE; /* it was this operation that took it away */
 	return (a->status >= 200 && a->status < 300) || a->status == 303 ? judge_write(k, a) : ADMISSION_REFUSED;
 }
 
@@ -390,8 +404,10 @@ static void follow(struct work *k, struct leg *leg)
 	k->creates = k->op->kind == OPERATION_CREATE;
 	k->shown = (struct rules_id){ .id = SPAN("") };
 	for (size_t i = 0; i < k->leg_count; i++)
-		if (&k->legs[i] != own && &k->legs[i] != leg)
-			k->legs[i].state = DELIVERY_QUEUED;
+		if (&k->legs[i] != own && &k->legs[i] != leg) {
+			k->legs[i].state = DELIVERY_DONE; /* the peer's to deliver */
+			k->legs[i].status = 0;
+		}
 	admit_commit(k);
 }
 
@@ -432,6 +448,7 @@ void admit_judge(struct leg *leg, const struct inner_answer *a)
 	struct operation_result result = { .admission = ADMISSION_NONE };
 	enum admission admission;
 
+	fault_point("admit-answered");
 	replicator_answer_free(&k->answer);
 	k->answer = answer_new();
 	if (!k->answer || !answer_take(k->answer, a)) {
@@ -505,9 +522,6 @@ static void begin_delivery(struct work *k, bool own_over)
 	for (size_t i = 0; i < k->leg_count; i++)
 		if (k->legs[i].lane && &k->legs[i] != own)
 			leg_leave(&k->legs[i]);
-	for (size_t i = 0; k->followed && i < k->leg_count; i++)
-		if (&k->legs[i] != own)
-			k->legs[i].state = DELIVERY_DONE; /* the peer's to deliver */
 	deliver_begin(k);
 }
 
@@ -527,8 +541,10 @@ static void on_committed(struct work *k, struct leg *leg, int rc)
 		end_with(k, ADMISSION_UNKNOWN);
 		return;
 	}
+	fault_point("admit-committed");
 	k->phase = WORK_DELIVERING;
 	work_answer(k, complete(k, k->unknown && k->answer && k->answer->problem ? ADMISSION_UNKNOWN : ADMISSION_DONE));
+	fault_point("admit-told");
 	begin_delivery(k, own && own->state != DELIVERY_QUEUED);
 }
 

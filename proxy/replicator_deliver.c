@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "replication/spool.h"
 
@@ -50,6 +51,7 @@ static void settle(struct leg *leg)
 		leg_park(leg, leg->pause_us);
 	if (leg->target->own)
 		work_tell_peers(k, true);
+	fault_point("deliver-told");
 	work_unload(k);
 	work_end_if_over(k);
 }
@@ -57,6 +59,7 @@ static void settle(struct leg *leg)
 /* What cannot be recorded is asked again where that does no harm. */
 static void on_leg_logged(struct work *k, struct leg *leg, int rc)
 {
+	fault_point(leg->target->own ? "deliver-recorded" : "hand-over-recorded");
 	if (rc) {
 		log_warn("operation %s at %.*s: %s cannot be recorded: %s", k->text, (int)leg->target->site_n, leg->target->site,
 		         delivery_state_text(leg->state), err_text(rc));
@@ -78,6 +81,8 @@ static void on_leg_logged(struct work *k, struct leg *leg, int rc)
 static void conclude(struct leg *leg, enum delivery_state state, struct span local)
 {
 	leg->state = state;
+	log_debug("operation %s at %.*s: %s, attempt %u, status %u", leg->work->text, (int)leg->target->site_n,
+	          leg->target->site, delivery_state_text(state), leg->attempts, leg->status);
 	if (!log_leg(leg, local, on_leg_logged))
 		on_leg_logged(leg->work, leg, ERR_NOMEM);
 }
@@ -111,8 +116,6 @@ static bool own_name(const struct work *k, struct name *name_r)
 
 static void judge_look(struct leg *leg, const struct inner_answer *a)
 {
-	bool again_at_once = leg->work->revived && leg->was_sent;
-
 	if (a->result != INNER_ANSWERED) {
 		leg_set_error(leg, a);
 		again(leg, 0);
@@ -120,8 +123,10 @@ static void judge_look(struct leg *leg, const struct inner_answer *a)
 		leg->asked = true;
 		leg_park(leg, 0);
 	} else if (a->status >= 200 && a->status < 300) {
-		say(leg, "occupied");
-		conclude(leg, again_at_once ? DELIVERY_DONE : DELIVERY_FAILED, again_at_once ? leg->work->op->key.meta : SPAN(""));
+		if (!leg->was_sent)
+			say(leg, REPLICATOR_OCCUPIED);
+		conclude(leg, leg->was_sent ? DELIVERY_DONE : DELIVERY_FAILED,
+		         leg->was_sent ? leg->work->op->key.meta : SPAN(""));
 	} else {
 		leg_set_error(leg, a);
 		again(leg, send_retry_after_us(a));
@@ -175,6 +180,10 @@ static void judge_own(struct leg *leg, const struct inner_answer *a)
 		return;
 	}
 	leg_set_error(leg, a);
+	if (unknown) { /* a name that the client chose shows whether it was made */
+		leg->was_sent = true;
+		leg->asked = false;
+	}
 	if (a->result == INNER_NOT_EXECUTED)
 		again(leg, 0);
 	else if (unknown && operation_is_once(op))
@@ -211,6 +220,12 @@ static void judge_peer(struct leg *leg, const struct inner_answer *a)
 		return;
 	}
 	target_reached(leg->target);
+	leg->wanted = span_eq(result.reason, SPAN(REPLICATOR_WANTED));
+	if (leg->wanted) {
+		leg_park(leg, 0);
+		arena_fini(&arena);
+		return;
+	}
 	leg->status = result.status;
 	free(leg->error);
 	leg->error = result.reason.n ? strndup(result.reason.p, result.reason.n) : NULL;
@@ -225,6 +240,7 @@ static void judge_peer(struct leg *leg, const struct inner_answer *a)
 
 void deliver_judge(struct leg *leg, const struct inner_answer *a)
 {
+	fault_point(leg->target->own ? "deliver-answered" : "hand-over-answered");
 	if (leg->target->own)
 		leg->status = a->status;
 	if (!leg->target->own)
@@ -237,11 +253,17 @@ void deliver_judge(struct leg *leg, const struct inner_answer *a)
 
 /* ---- its turn -------------------------------------------------------------------------------------------------------------- */
 
+/* A large body that may be at the other site already is not sent again before that is asked. */
+static bool may_be_there(const struct leg *leg)
+{
+	return !leg->target->own && leg->work->op->spool.n && !leg->wanted && (leg->attempts || leg->work->revived);
+}
+
 static void execute(struct leg *leg)
 {
 	bool look = leg->target->own && leg->work->op->named && leg->work->op->kind == OPERATION_CREATE && !leg->asked;
 
-	if (!leg_send(leg, look ? SEND_LOOK : SEND_DELIVERY))
+	if (!leg_send(leg, look ? SEND_LOOK : may_be_there(leg) ? SEND_ASK : SEND_DELIVERY))
 		leg_park(leg, STORE_PAUSE_US);
 }
 
@@ -259,6 +281,7 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 {
 	if (!rc) {
 		k->logged = leg->durable = true;
+		fault_point("deliver-logged");
 		execute(leg);
 		return;
 	}
@@ -278,7 +301,7 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 static void run_own(struct leg *leg)
 {
 	struct work *k = leg->work;
-	bool once = operation_is_once(k->op);
+	bool once = operation_is_once(k->op) || k->op->kind == OPERATION_CREATE;
 	struct name name;
 
 	if (k->op->kind != OPERATION_CREATE && own_name(k, &name) && !name.local_n) {
@@ -303,6 +326,7 @@ static void run_own(struct leg *leg)
 
 void deliver_run(struct leg *leg)
 {
+	fault_point(leg->target->own ? "deliver-log" : "hand-over");
 	if (leg->target->own)
 		run_own(leg);
 	else
@@ -334,6 +358,24 @@ static bool enter(struct work *k, struct leg *leg, size_t i)
 {
 	leg->target = target_of_site(k->r, k->op->sites[i]);
 	return leg->target && leg_enter(leg);
+}
+
+static void on_asked(struct work *k, struct leg *leg, int rc)
+{
+	leg = work_own_leg(k);
+	if (rc && leg) {
+		leg->state = DELIVERY_QUEUED;
+		say(leg, rc == ERR_NOT_FOUND ? REPLICATOR_WANTED : "the log cannot be read");
+	}
+	k->phase = WORK_OVER;
+	work_end_if_over(k);
+}
+
+void deliver_ask(struct work *k)
+{
+	k->received = true;
+	if (!log_ask(k, on_asked))
+		on_asked(k, NULL, ERR_NOMEM);
 }
 
 void deliver_begin(struct work *k)

@@ -36,6 +36,9 @@
 #define REPLICATOR_PATIENCE_US 5000000 /* a peer that delivers waits so long for its turn */
 #define REPLICATOR_REASON 512        /* bytes of what an application said of a refusal */
 
+#define REPLICATOR_WANTED "content-wanted" /* what is asked of is not known here */
+#define REPLICATOR_OCCUPIED "occupied" /* the name that the client chose is another thing's there */
+
 struct leg;
 struct target;
 struct work;
@@ -63,7 +66,7 @@ struct target {
 	char site[OP_SITE_BYTES];
 };
 
-enum send_as { SEND_ADMISSION, SEND_DELIVERY, SEND_LOOK };
+enum send_as { SEND_ADMISSION, SEND_DELIVERY, SEND_LOOK, SEND_ASK };
 enum leg_place { LEG_NOWHERE, LEG_READY, LEG_PARKED };
 
 struct leg {
@@ -73,8 +76,9 @@ struct leg {
 	enum delivery_state state;
 	bool busy;                   /* being logged, loaded or executed */
 	bool durable;                /* the state is in the store */
+	bool wanted;                 /* the other site has said that it lacks the content */
 	bool asked;                  /* what the client named was not there when it was looked at */
-	bool was_sent;               /* before a restart */
+	bool was_sent;               /* before a restart, or without a whole answer */
 	uint64_t ticket;             /* the list race: it may be making a resource; 0: not */
 	enum send_as as;             /* the request under way */
 	enum leg_place place;
@@ -82,7 +86,7 @@ struct leg {
 	int64_t pause_us, due_us;    /* how long it is to be parked; parked until */
 	int64_t refused_us;          /* for the first time */
 	char *error;                 /* of the last attempt, or NULL */
-	struct buf fields, operation; /* of the request under way */
+	struct buf fields, operation, place_of; /* of the request under way; the path that is looked at */
 	struct inner_source source;
 	TAILQ_ENTRY(leg) in_lane, in_target;
 };
@@ -141,6 +145,8 @@ struct replicator {
 };
 
 /* ---- replicator.c ---- */
+/* Something has changed: what may run is started, and the clock goes while something waits. */
+void replicator_go(struct replicator *r);
 struct work *work_find(struct replicator *r, const struct op_id *id);
 /* Takes a reference of op. NULL: no memory. */
 struct work *work_new(struct replicator *r, struct operation *op);
@@ -181,6 +187,8 @@ void targets_free(struct replicator *r);
 
 /* ---- replicator_admit.c ---- */
 void admit_begin(struct work *k);
+/* The same request once more, while it is being delivered. */
+void admit_repeat(struct work *k, const struct operation *op);
 /* After a restart; at: the site that was asked. */
 void admit_revive(struct work *k, struct span at);
 void admit_step(struct work *k);
@@ -192,6 +200,8 @@ void admit_commit(struct work *k);
 
 /* ---- replicator_deliver.c ---- */
 void deliver_begin(struct work *k);
+/* What is known here of an operation that is not under way. */
+void deliver_ask(struct work *k);
 void deliver_run(struct leg *leg);
 void deliver_judge(struct leg *leg, const struct inner_answer *a);
 
@@ -221,9 +231,9 @@ bool log_leg(struct leg *leg, struct span local, log_done *done) MUST_CHECK;
 bool log_load_content(struct leg *leg, log_done *done) MUST_CHECK;
 /* Everything that is not over; then r->loaded. */
 void log_load(struct replicator *r);
-/* What the store knows of an operation at this site, for a peer that delivers it once more. */
+/* What the store knows of an operation at this site, for a peer that delivers it once more. ERR_NOT_FOUND: nothing. */
 bool log_ask(struct work *k, log_done *done) MUST_CHECK;
-/* A kept answer to the same Idempotency-Key: into k->answer. ERR_NOT_FOUND: none. */
-bool log_find_answer(struct work *k, log_done *done) MUST_CHECK;
+/* A kept answer to the Idempotency-Key of op: into k->answer. ERR_NOT_FOUND: none. */
+bool log_find_answer(struct work *k, const struct operation *op, log_done *done) MUST_CHECK;
 
 #endif

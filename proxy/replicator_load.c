@@ -270,6 +270,8 @@ static void on_read(void *arg, int rc)
 		log_info("%zu replicated operations go on where they were", count);
 	arena_fini(&l->arena);
 	free(l);
+	if (!r->closed)
+		replicator_go(r);
 }
 
 void log_load(struct replicator *r)

@@ -27,7 +27,7 @@ static void on_logged(void *arg, int rc)
 	if (step.r->closed)
 		return;
 	step.done(step.k, step.leg, rc);
-	targets_run(step.r);
+	replicator_go(step.r);
 }
 
 static bool submit(struct work *k, struct leg *leg, struct store_batch *batch, log_done *done)
@@ -171,8 +171,15 @@ bool log_sent(struct leg *leg, log_done *done)
 	if (!b)
 		return false;
 	put_delivery(b, leg, site_of(leg));
-	if (k->phase == WORK_ADMITTING || !k->answered)
+	if (k->phase == WORK_ADMITTING || (!k->received && !k->answered)) /* of one that is not admitted */
 		put_intent(b, k, leg);
+	if (leg->state == DELIVERY_IN_DOUBT && k->op->kind == OPERATION_CREATE && !k->received) {
+		if (!put_resource(b, k)) {
+			store_batch_free(&b);
+			return false;
+		}
+		put_replica(b, k, site_of(leg), SPAN(""), REPLICA_IN_DOUBT, "outcome-unknown");
+	}
 	return submit(k, leg, b, done);
 }
 
@@ -194,8 +201,10 @@ static void put_standing(struct store_batch *b, const struct leg *leg, struct sp
 	const struct leg *next = leg->state == DELIVERY_DONE && leg->lane ? TAILQ_NEXT(leg, in_lane) : NULL;
 	bool more = next && next->work->phase == WORK_DELIVERING && !next->work->received;
 
+	bool occupied = leg->error && !strcmp(leg->error, REPLICATOR_OCCUPIED);
+
 	put_replica(b, k, site, local, more ? REPLICA_QUEUED : standing[leg->state].state,
-	            more ? "writes-wait" : standing[leg->state].reason);
+	            more ? "writes-wait" : occupied ? REPLICATOR_OCCUPIED : standing[leg->state].reason);
 }
 
 /* A deleted resource has no standing any more; a weak one that was tried in vain no replica. */
@@ -204,12 +213,23 @@ static void put_after(struct store_batch *b, const struct leg *leg, struct span 
 	const struct work *k = leg->work;
 	const struct operation *op = k->op;
 
-	if (op->kind == OPERATION_DELETE)
+	if (op->kind == OPERATION_DELETE) { /* until it is executed here, others are asked, who know that it is gone */
+		if (leg->state == DELIVERY_QUEUED && leg->target && leg->target->own)
+			put_standing(b, leg, site, local);
 		return;
+	}
 	if (leg->state == DELIVERY_DROPPED && op->class == CLASS_WEAK && op->kind == OPERATION_CREATE)
 		store_drop_replica(b, &op->key, site);
 	else
 		put_standing(b, leg, site, local);
+}
+
+/* This site's application has yet to execute it. */
+static bool own_waits(struct work *k)
+{
+	const struct leg *own = work_own_leg(k);
+
+	return own && own->state == DELIVERY_QUEUED;
 }
 
 /* A rule that the answer stands for, where there is none. */
@@ -241,13 +261,15 @@ bool log_admitted(struct work *k, log_done *done)
 		bool own = span_eq(op->sites[i], k->r->rep->site);
 
 		if (k->followed && !own) { /* the peer's to deliver */
+			if (leg->durable)
+				put_delivery(b, leg, op->sites[i]);
 			put_replica(b, k, op->sites[i], SPAN(""), REPLICA_SYNCED, "");
 			continue;
 		}
 		put_delivery(b, leg, op->sites[i]);
 		put_after(b, leg, op->sites[i], own && k->creates ? k->shown.id : SPAN(""));
 	}
-	if (good && op->kind == OPERATION_DELETE)
+	if (good && op->kind == OPERATION_DELETE && !own_waits(k))
 		store_set_deleted(b, &op->key, op->clock);
 	if (good && op->answer_key.n && k->answer && !k->answer->problem) {
 		struct store_answer row = answer_row(k);
@@ -345,7 +367,7 @@ static void on_content(void *arg, int rc)
 		if (!rc && !step.k->op->fields.n)
 			rc = take_content(step.k, &c->row);
 		step.done(step.k, step.leg, rc);
-		targets_run(step.r);
+		replicator_go(step.r);
 	}
 	arena_fini(&c->arena);
 	free(c);
@@ -378,8 +400,9 @@ struct known {
 	struct op_id id;
 	struct arena arena;
 	struct store_delivery d;
+	bool found;
 	struct store_answer answer;
-	struct span key;
+	struct span key, fingerprint;
 };
 
 static int take_delivery(void *arg, const struct store_delivery *d)
@@ -389,6 +412,7 @@ static int take_delivery(void *arg, const struct store_delivery *d)
 	if (!span_eq(d->target, n->site))
 		return 0;
 	n->d = *d;
+	n->found = true;
 	n->d.error = arena_dup(&n->arena, d->error);
 	return n->d.error.p ? 0 : ERR_NOMEM;
 }
@@ -397,8 +421,12 @@ static int read_known(struct store_reader *reader, void *arg)
 {
 	struct known *n = arg;
 
-	return n->key.n ? store_read_answer(reader, n->key, &n->arena, &n->answer)
-	                : store_view_deliveries(reader, &n->id, take_delivery, n);
+	int rc;
+
+	if (n->key.n)
+		return store_read_answer(reader, n->key, &n->arena, &n->answer);
+	rc = store_view_deliveries(reader, &n->id, take_delivery, n);
+	return rc || n->found ? rc : ERR_NOT_FOUND;
 }
 
 static void set_error(struct leg *leg, struct span error)
@@ -459,20 +487,20 @@ static void on_known(void *arg, int rc)
 		own = work_own_leg(step.k);
 		step.k->loading = false;
 		if (!rc && n->key.n) {
-			rc = take_answer(step.k, &n->answer, step.k->op->fingerprint);
+			rc = take_answer(step.k, &n->answer, n->fingerprint);
 		} else if (!rc && own) {
 			own->state = n->d.state;
 			own->status = n->d.status;
 			set_error(own, n->d.error);
 		}
 		step.done(step.k, step.leg, rc);
-		targets_run(step.r);
+		replicator_go(step.r);
 	}
 	arena_fini(&n->arena);
 	free(n);
 }
 
-static bool ask(struct work *k, struct span key, log_done *done)
+static bool ask(struct work *k, struct span key, struct span fingerprint, log_done *done)
 {
 	struct known *n = calloc(1, sizeof(*n));
 
@@ -482,9 +510,9 @@ static bool ask(struct work *k, struct span key, log_done *done)
 	n->site = k->r->rep->site;
 	n->id = k->op->id;
 	arena_init(&n->arena, NULL, 0, 4u << 20);
-	if (key.n)
-		n->key = arena_dup(&n->arena, key);
-	if ((key.n && !n->key.p) || store_submit_read(k->r->rep->store, read_known, k->r->w->answers, on_known, n)) {
+	n->key = arena_dup(&n->arena, key);
+	n->fingerprint = arena_dup(&n->arena, fingerprint);
+	if (!n->key.p || !n->fingerprint.p || store_submit_read(k->r->rep->store, read_known, k->r->w->answers, on_known, n)) {
 		arena_fini(&n->arena);
 		free(n);
 		return false;
@@ -495,10 +523,10 @@ static bool ask(struct work *k, struct span key, log_done *done)
 
 bool log_ask(struct work *k, log_done *done)
 {
-	return ask(k, SPAN(""), done);
+	return ask(k, SPAN(""), SPAN(""), done);
 }
 
-bool log_find_answer(struct work *k, log_done *done)
+bool log_find_answer(struct work *k, const struct operation *op, log_done *done)
 {
-	return ask(k, k->op->answer_key, done);
+	return ask(k, op->answer_key, op->fingerprint, done);
 }

@@ -45,6 +45,15 @@ static void add_fields(struct span lines, bool admission, struct buf *out)
 
 static void on_answer(void *arg, const struct inner_answer *a);
 
+/* Where a create of this name would be: what is looked at before it is made. */
+static bool add_place(const struct operation *op, struct buf *out)
+{
+	buf_add_span(out, op->key.collection);
+	buf_add_char(out, '/');
+	buf_add_span(out, op->key.meta);
+	return !out->failed;
+}
+
 static bool may_create(const struct operation *op)
 {
 	return op->kind == OPERATION_CREATE || op->kind == OPERATION_APPEND;
@@ -54,7 +63,7 @@ bool leg_send(struct leg *leg, enum send_as as)
 {
 	struct work *k = leg->work;
 	const struct operation *op = k->op;
-	bool own = leg->target->own, spooled = op->spool.n && as != SEND_LOOK;
+	bool own = leg->target->own, with_content = as != SEND_LOOK && as != SEND_ASK;
 	struct inner_request r = { .service = op->key.service, .site = span_make(leg->target->site, leg->target->site_n),
 		.method = as == SEND_LOOK ? SPAN("GET") : op->method, .target = op->target, .done = on_answer, .arg = leg };
 
@@ -63,17 +72,24 @@ bool leg_send(struct leg *leg, enum send_as as)
 	buf_fini(&leg->operation);
 	add_fields(op->fields, as == SEND_ADMISSION, &leg->fields);
 	if (!own)
-		operation_add_field(op, as == SEND_ADMISSION, &leg->operation);
+		operation_add_field(op, as == SEND_ADMISSION ? OPERATION_ADMIT : as == SEND_ASK ? OPERATION_ASK : OPERATION_DELIVER,
+		                    &leg->operation);
+	if (as == SEND_LOOK) {
+		buf_fini(&leg->place_of);
+		if (!add_place(op, &leg->place_of))
+			return false;
+		r.target = buf_span(&leg->place_of);
+	}
 	if (leg->fields.failed || leg->operation.failed)
 		return false;
 	r.fields = buf_span(&leg->fields);
 	r.operation = buf_span(&leg->operation);
 	r.once = own && as != SEND_LOOK && operation_is_once(op);
-	if (spooled) {
+	if (with_content && op->spool.n) {
 		leg->source.next = next_piece;
 		r.source = &leg->source;
 		r.source_bytes = op->body_bytes;
-	} else if (as != SEND_LOOK) {
+	} else if (with_content) {
 		r.body = op->body;
 	}
 	if (inner_send(k->r->w, &r))
@@ -93,12 +109,13 @@ static void on_answer(void *arg, const struct inner_answer *a)
 		return;
 	buf_fini(&leg->fields);
 	buf_fini(&leg->operation);
+	buf_fini(&leg->place_of);
 	leg->attempts++;
 	if (leg->as == SEND_ADMISSION)
 		admit_judge(leg, a);
 	else
 		deliver_judge(leg, a);
-	targets_run(r);
+	replicator_go(r);
 }
 
 /* ---- its turn ---------------------------------------------------------------------------------------------------------- */

@@ -13,8 +13,12 @@ void rewrite_fini(struct exchange *x);
 /* The path names a resource with a mesh id. */
 bool rewrite_names_resource(const struct exchange *x);
 /* x->sites are the scope's, or the default's: they become those that can answer, or there is an answer already (an
- * error then). */
+ * error then).  A request of our own goes where it was meant to go, or nowhere. */
 int rewrite_route(struct exchange *x) MUST_CHECK;
+/* The application here has it, and it is up to date as far as that can be said. */
+bool rewrite_is_usable_here(const struct name *name);
+/* Content that ids may be exchanged in: textual, neither signed nor compressed. */
+enum splice_body rewrite_body_of(const struct http_head *req);
 
 /* ---- rewrite_request.c: way up ---- */
 
@@ -29,6 +33,11 @@ void rewrite_up_end(struct exchange *x);
 struct span rewrite_path_query(struct exchange *x);
 /* Fields that this attempt gets otherwise than they came. */
 void rewrite_request_fields(struct exchange *x, struct buf *out);
+
+/* ---- rewrite_hold.c ---- */
+
+/* A response whose head has come may show ids whose names are on their way: not now. */
+bool rewrite_holds(struct exchange *x);
 
 /* ---- rewrite_response.c: way down ---- */
 
@@ -48,6 +57,8 @@ static inline bool rewrite_is_down(const struct exchange *x)
 }
 /* Its fields, before they are written.  0 or ERR_NOMEM. */
 int rewrite_response_fields(struct exchange *x) MUST_CHECK;
+/* Fields of our own: what the request named, and that it may have changed. */
+void rewrite_add_fields(struct exchange *x, struct buf *out);
 /* One slice of its content into rw->down_out, off *in. */
 enum http_body_event rewrite_down_next(struct exchange *x, struct span *in, const char **why_r);
 /* The end of it. 0; ERR_SYNTAX: it was cut. */

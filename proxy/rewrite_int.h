@@ -3,12 +3,32 @@
 #define PROXY_REWRITE_INT_H
 
 #include "proxy/rewrite.h"
+#include "replication/rules.h"
 
-/* ---- rewrite_rules.c: where the short ids of a service stand.  Made from the names, kept by the worker, counted. ---- */
+struct conf_service;
+
+/* ---- rewrite_path.c ---- */
+
+/* rewrite_path_target, with the service's rules: hidden: alias, and integers as meta-identifiers. rules may be NULL. */
+bool rewrite_walk(struct names *n, const struct rules *rules, struct arena *arena, struct span service, struct span path,
+                  bool foreign, struct rewrite_target *target_r) MUST_CHECK;
+/* The collection that the whole path is, as of now. */
+void rewrite_target_list(struct names *n, struct span service, struct rewrite_target *t);
+/* An id that is a whole URL or path (id: location): its path; p NULL: it is none, or has a query. */
+struct span rewrite_opaque_path(struct span local);
+
+/* ---- rewrite_rules.c: where the short ids of a service stand.  Made from its rules and names, kept by the worker,
+ * counted. ---- */
 
 struct rewrite_pattern {
 	struct span path;        /* "/notes", "/notes/{id}/items" */
 	bool plain;              /* without "{id}": it is the collection itself */
+};
+
+/* Where documents have the id. */
+struct rewrite_place {
+	struct span text;        /* "$.id" */
+	struct splice_rules *item, *list; /* of a resource's answer, of a collection's */
 };
 
 struct rewrite_rules {
@@ -16,15 +36,22 @@ struct rewrite_rules {
 	struct rewrite_rules *next;
 	struct arena arena;
 	struct span service;
+	struct rules *declared;  /* of the configuration it was made for */
+	struct rules *rules;     /* these and learned ones */
+	uint64_t generation;     /* replication_rules_generation at that time */
 	uint32_t kinds_seen;     /* names_kinds when it was last brought up to date */
 	struct rewrite_pattern pattern[SPLICE_TRAILS];
 	unsigned pattern_count;
-	struct splice_rules *item, *list, *links; /* of a resource's answer, of a collection's, of any other */
+	struct rewrite_place place[SPLICE_TRAILS];
+	unsigned place_count;
+	struct splice_rules *links; /* of any other answer */
 };
 
 /* A reference, or NULL without memory. */
-struct rewrite_rules *rewrite_rules_get(struct worker *w, struct span service);
+struct rewrite_rules *rewrite_rules_get(struct worker *w, const struct conf_service *svc);
 void rewrite_rules_unref(struct rewrite_rules **rules);
+/* The place of the id in answers about this collection; NULL: Location alone shows it. */
+const struct rewrite_place *rewrite_rules_place(const struct rewrite_rules *r, struct span collection);
 /* At the worker's end. */
 void rewrite_rules_fini(struct worker *w);
 
@@ -48,11 +75,14 @@ struct rewrite_look {
 	struct name found;
 };
 
-/* listed, collection: of the request's target.  0 or ERR_NOMEM; rewrite_look_fini in any case. */
-int rewrite_look_init(struct rewrite_look *l, struct worker *w, struct span service, enum rewrite_way way,
+/* svc: of whatever configuration; NULL: none of that name, tokens alone.  listed, collection: of the request's target.
+ * 0 or ERR_NOMEM; rewrite_look_fini in any case. */
+int rewrite_look_init(struct rewrite_look *l, struct worker *w, const struct conf_service *svc, enum rewrite_way way,
                       const struct rewrite_target *t, const struct splice_rules **rules_r) MUST_CHECK;
 void rewrite_look_fini(struct rewrite_look *l);
 splice_look rewrite_look_up;
+/* A link, or the value of a field: as a whole where an id is a whole URL, else what is in it.  False: no memory. */
+bool rewrite_look_link(struct rewrite_look *l, const struct splice_rules *rules, struct span in, struct buf *out) MUST_CHECK;
 
 /* ---- rewrite_inflate.c: gzip that came although identity was asked for ---- */
 
@@ -80,6 +110,9 @@ struct rewrite {
 	struct rewrite_target target;
 	bool named;              /* the scope names the sites: who lacks the replica says so */
 	unsigned retry_after_s;  /* with a 503: the replica is still on its way */
+	bool stale;              /* where this site answers, changes are on their way to it */
+	int64_t hold_until_us;   /* of an answer that waits for names; 0: not looked at */
+	uint64_t hold_ticket;    /* for creates up to this one; 0: for none */
 
 	/* up */
 	enum splice_body up_body; /* SPLICE_NONE: the content goes as it is */

@@ -15,6 +15,7 @@
 
 struct walk {
 	struct names *n;
+	const struct rules *rules; /* may be NULL */
 	struct arena *arena;
 	struct span service;
 	uint32_t number;         /* of the service */
@@ -36,9 +37,26 @@ static struct span meta_of(const struct name *name)
 	return span_make(name->meta, name->meta_n);
 }
 
-static void see_known(struct walk *k, const struct name *name, bool hidden)
+/* The rule of a collection itself, or NULL. */
+static const struct rule *rule_of(const struct walk *k, struct span collection)
+{
+	struct rule_match m;
+
+	return rules_match(k->rules, collection, &m) && !m.id.n ? m.rule : NULL;
+}
+
+/* Its application may call itself by its own ids. */
+static bool is_alias(const struct walk *k, const struct name *name)
+{
+	const struct rule *rule = rule_of(k, name->collection);
+
+	return rule && rule->hidden == RULE_HIDDEN_ALIAS;
+}
+
+static void see_known(struct walk *k, const struct name *name, bool by_local)
 {
 	struct name *copy = arena_alloc(k->arena, sizeof(*copy));
+	bool hidden = by_local && !is_alias(k, name);
 
 	if (!copy) {
 		k->nomem = true;
@@ -51,13 +69,21 @@ static void see_known(struct walk *k, const struct name *name, bool hidden)
 	see(k, hidden ? REWRITE_HIDDEN : name->deleted ? REWRITE_DELETED : REWRITE_KNOWN);
 }
 
-/* An M that is nobody's here. */
-static bool is_unknown_meta(struct span id, bool in_collection)
+/* Integers are meta-identifiers behind a collection that has names, or a rule that says so. */
+static bool takes_integers(const struct walk *k, uint32_t kind, struct span collection)
+{
+	const struct rule *rule = kind ? NULL : rule_of(k, collection);
+
+	return kind || (rule && rule->meta_id == METAID_INTEGER);
+}
+
+/* An M that is nobody's here.  collection: that it stands behind, empty: none. */
+static bool is_unknown_meta(const struct walk *k, struct span id, uint32_t kind, struct span collection)
 {
 	struct metaid m;
 
 	return id.n >= 16 && id.n <= METAID_TEXT_BYTES && metaid_parse(id, &m) &&
-	       (m.kind == METAID_UUID || (m.kind == METAID_INTEGER && in_collection));
+	       (m.kind == METAID_UUID || (m.kind == METAID_INTEGER && collection.n && takes_integers(k, kind, collection)));
 }
 
 static bool see_unknown(struct walk *k, struct span id)
@@ -94,15 +120,48 @@ static bool look_foreign(struct walk *k, struct span id, struct name *name_r)
 	return k->foreign && id.n >= NAME_LONG && names_by_local(k->n, &others, id, name_r);
 }
 
+struct span rewrite_opaque_path(struct span local)
+{
+	struct span path = local;
+	const char *authority;
+
+	if (!local.n || local.p[0] != '/') {
+		authority = memmem(local.p, local.n, "://", 3);
+		path = authority ? span_from(local, (size_t)(authority - local.p) + 3) : SPAN("");
+		path = span_from(path, span_find(path, '/'));
+	}
+	return path.n && span_find(path, '?') == path.n && span_find(path, '#') == path.n ? path : span_make(NULL, 0);
+}
+
+/* An id that the client chose is the same everywhere, before it was executed here too. */
+static bool is_chosen(const struct name *name)
+{
+	struct metaid m;
+
+	return !metaid_parse(meta_of(name), &m);
+}
+
+static void put_local(struct walk *k, const struct name *name)
+{
+	struct span local = span_make(name->local, name->local_n), path = rewrite_opaque_path(local);
+
+	if (!path.p) {
+		percent_encode(local, "-._~", &k->local);
+		return;
+	}
+	buf_fini(&k->local); /* all that stands before the id was its collection, which its URL need not lie in */
+	buf_add_span(&k->local, path);
+}
+
 /* Adds what stands for an id that was found to both paths. */
 static void put(struct walk *k, const struct name *name, struct span raw)
 {
 	percent_encode(meta_of(name), "-._~", &k->canonical);
 	if (name->local_n && !name->deleted)
-		percent_encode(span_make(name->local, name->local_n), "-._~", &k->local);
+		put_local(k, name);
 	else
 		buf_add_span(&k->local, raw);
-	k->has_local &= name->local_n || name->deleted;
+	k->has_local &= name->local_n || name->deleted || is_chosen(name);
 }
 
 /* A token within a segment that is no id as a whole: "M.json", "(guid'M')".  ctx: the walk; which of both paths is
@@ -130,7 +189,7 @@ static bool look_within(void *ctx, const struct splice_id *id, struct splice_new
 		new_r->text = meta_of(&w->name);
 		return true;
 	}
-	if (is_unknown_meta(id->text, false))
+	if (is_unknown_meta(w->k, id->text, 0, SPAN("")))
 		see_unknown(w->k, id->text);
 	return false;
 }
@@ -160,7 +219,7 @@ static void take_segment(struct walk *k, struct span raw)
 	kind = collection.n <= PATH_MOST ? names_kind(k->n, k->service, collection) : 0;
 	if (span_find(raw, '%') < raw.n && !percent_decode(k->arena, raw, &id))
 		id = raw; /* what is no percent-encoding stands for itself */
-	if (!id.n || id.n > NAME_MOST || (!kind && id.n < NAME_LONG)) {
+	if (!id.n || id.n > NAME_MOST || (!kind && id.n < NAME_LONG)) { /* NOLINT(bugprone-branch-clone): not looked up */
 		take_within(k, raw);
 	} else if (look(k, kind, id, &name, &hidden)) {
 		see_known(k, &name, hidden);
@@ -170,7 +229,7 @@ static void take_segment(struct walk *k, struct span raw)
 	} else if (look_foreign(k, id, &name)) {
 		percent_encode(meta_of(&name), "-._~", &k->canonical);
 		percent_encode(meta_of(&name), "-._~", &k->local);
-	} else if (is_unknown_meta(id, kind != 0)) {
+	} else if (is_unknown_meta(k, id, kind, collection)) {
 		see_unknown(k, id);
 		k->collection_n = collection.n;
 		buf_add_span(&k->canonical, raw);
@@ -181,6 +240,14 @@ static void take_segment(struct walk *k, struct span raw)
 	}
 }
 
+void rewrite_target_list(struct names *n, struct span service, struct rewrite_target *t)
+{
+	struct span whole = t->canonical;
+
+	if (whole.n > 1 && whole.n <= PATH_MOST)
+		t->listed = names_kind(n, service, whole.p[whole.n - 1] == '/' ? span_head(whole, whole.n - 1) : whole);
+}
+
 static bool finish(struct walk *k)
 {
 	struct rewrite_target *r = k->r;
@@ -189,23 +256,26 @@ static bool finish(struct walk *k)
 	if (!whole.p || !local.p || k->nomem || k->canonical.failed || k->local.failed)
 		return false;
 	r->canonical = whole;
-	if (k->has_local)
-		r->local = local;
+	r->local = k->has_local ? local : span_make(NULL, 0);
 	if (k->id_n) {
 		r->collection = span_head(whole, k->collection_n);
 		r->id = span_head(span_from(whole, k->collection_n + 1), k->id_n);
 		r->rest = span_from(whole, k->collection_n + 1 + k->id_n);
 	}
-	if (whole.n > 1 && whole.n <= PATH_MOST)
-		r->listed = names_kind(k->n, k->service,
-		                       whole.p[whole.n - 1] == '/' ? span_head(whole, whole.n - 1) : whole);
+	rewrite_target_list(k->n, k->service, r);
 	return true;
 }
 
 bool rewrite_path_target(struct names *n, struct arena *arena, struct span service, struct span path, bool foreign,
                          struct rewrite_target *target_r)
 {
-	struct walk k = { .n = n, .arena = arena, .service = service, .number = names_service(n, service),
+	return rewrite_walk(n, NULL, arena, service, path, foreign, target_r);
+}
+
+bool rewrite_walk(struct names *n, const struct rules *rules, struct arena *arena, struct span service, struct span path,
+                  bool foreign, struct rewrite_target *target_r)
+{
+	struct walk k = { .n = n, .rules = rules, .arena = arena, .service = service, .number = names_service(n, service),
 		          .foreign = foreign, .has_local = true, .r = target_r };
 	struct span rest = span_from(path, 1), segment;
 	bool good;

@@ -10,6 +10,8 @@
  * work, which weak ones never match (13.1.1), and it is the instance's own again on its way up. */
 #include "proxy/rewrite_exchange.h"
 
+#include "proxy/replication.h"
+
 bool rewrite_gathers(const struct exchange *x)
 {
 	return x->rw && x->rw->up_body != SPLICE_NONE && !x->req_done &&
@@ -43,21 +45,28 @@ static bool is_idle(const struct exchange *x)
 	return !exchange_is_local(x) && x->from_mesh;
 }
 
+/* The service has names, or is about to have its first. */
+static bool may_show_ids(const struct exchange *x)
+{
+	return names_service(x->w->names, x->svc->name) ||
+	       (x->w->replication && replication_creates(x->w->replication, x->svc->name));
+}
+
 int rewrite_up_begin(struct exchange *x)
 {
 	struct rewrite *rw = x->rw;
 	const struct splice_rules *rules;
 
 	up_forget(rw);
-	rw->answers = exchange_is_local(x) && names_service(x->w->names, x->svc->name) != 0;
+	rw->answers = exchange_is_local(x) && !x->inner && may_show_ids(x);
 	if (rw->up_body == SPLICE_NONE || is_idle(x))
 		return 0;
 	if (!rw->up_look)
 		rw->up_look = arena_zalloc(&x->arena, sizeof(*rw->up_look));
-	if (!rw->up_look || rewrite_look_init(rw->up_look, x->w, x->svc->name,
+	if (!rw->up_look || rewrite_look_init(rw->up_look, x->w, x->svc,
 	                                      exchange_is_local(x) ? REWRITE_UP : REWRITE_ACROSS, &rw->target, &rules))
 		return ERR_NOMEM;
-	rw->up_look->foreign = !x->from_mesh;
+	rw->up_look->foreign = !x->from_mesh && !x->inner;
 	rw->up = splice_new(rw->up_body, rules, rewrite_look_up, rw->up_look);
 	if (!rw->up)
 		return ERR_NOMEM;
@@ -86,9 +95,9 @@ static bool add_query(struct exchange *x, struct span query, struct buf *out)
 	}
 	if (!l)
 		return false;
-	good = !rewrite_look_init(l, x->w, x->svc->name, exchange_is_local(x) ? REWRITE_UP : REWRITE_ACROSS, &rw->target,
+	good = !rewrite_look_init(l, x->w, x->svc, exchange_is_local(x) ? REWRITE_UP : REWRITE_ACROSS, &rw->target,
 	                          &rules);
-	l->foreign = !x->from_mesh;
+	l->foreign = !x->from_mesh && !x->inner;
 	good = good && splice_once(SPLICE_LINK, rules, rewrite_look_up, l, query, out);
 	rewrite_look_fini(l);
 	return good;
@@ -150,6 +159,7 @@ static bool holds_tags(const struct http_field *f)
 void rewrite_request_fields(struct exchange *x, struct buf *out)
 {
 	struct rewrite *rw = x->rw;
+	bool answers = rw->answers || (x->inner && exchange_is_local(x)); /* tags of ours come back by the log too */
 
 	if (rw->named && !exchange_is_local(x))
 		buf_add_z(out, "X-Scopemesh-Named: 1\r\n");
@@ -160,7 +170,7 @@ void rewrite_request_fields(struct exchange *x, struct buf *out)
 		if (f->drop == 1 || !(range || f->id == HTTP_ACCEPT_ENCODING || holds_tags(f)))
 			continue;
 		/* as it came where another site is asked, perhaps after this one */
-		f->drop = rw->answers && (rw->no_range || !span_ieq(f->name, SPAN("Range"))) ? OURS : 0;
+		f->drop = answers && (rw->no_range || !span_ieq(f->name, SPAN("Range"))) ? OURS : 0;
 		if (!f->drop || !holds_tags(f) || (range && rw->no_range))
 			continue;
 		buf_add_span(out, f->name);
@@ -168,6 +178,6 @@ void rewrite_request_fields(struct exchange *x, struct buf *out)
 		rw->etag_came |= add_tags(x, f->value, out);
 		buf_add_z(out, "\r\n");
 	}
-	if (rw->answers)
+	if (answers)
 		buf_add_z(out, "Accept-Encoding: identity\r\n");
 }

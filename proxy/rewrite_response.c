@@ -63,10 +63,11 @@ static int begin(struct exchange *x)
 	struct rewrite *rw = x->rw;
 	const struct splice_rules *rules;
 
+	rewrite_target_list(x->w->names, x->svc->name, &rw->target); /* there may be one by now */
 	if (!rw->down_look)
 		rw->down_look = arena_zalloc(&x->arena, sizeof(*rw->down_look));
 	if (!rw->down_look ||
-	    rewrite_look_init(rw->down_look, x->w, x->svc->name, REWRITE_DOWN, &rw->target, &rules))
+	    rewrite_look_init(rw->down_look, x->w, x->svc, REWRITE_DOWN, &rw->target, &rules))
 		return ERR_NOMEM;
 	rw->down = splice_new(rw->down_body, rules, rewrite_look_up, rw->down_look);
 	if (!rw->down)
@@ -128,8 +129,8 @@ static int rewrite_link(struct exchange *x, struct http_field *f)
 	if (!l)
 		return ERR_NOMEM;
 	buf_init(&text, NULL, 0);
-	good = !rewrite_look_init(l, x->w, x->svc->name, REWRITE_DOWN, &x->rw->target, &rules) &&
-	       splice_once(SPLICE_LINK, rules, rewrite_look_up, l, f->value, &text);
+	good = !rewrite_look_init(l, x->w, x->svc, REWRITE_DOWN, &x->rw->target, &rules) &&
+	       rewrite_look_link(l, rules, f->value, &text);
 	rewrite_look_fini(l);
 	if (good && span_eq(buf_span(&text), f->value))
 		copy = f->value; /* as it came, to the last byte of its line */
@@ -184,6 +185,21 @@ int rewrite_response_fields(struct exchange *x)
 	if (text && !rw->gather)
 		x->res.has_content_length = false; /* in chunks, or until the end of the connection; HEAD, 304: not known */
 	return rc;
+}
+
+void rewrite_add_fields(struct exchange *x, struct buf *out)
+{
+	const struct rewrite *rw = x->rw;
+	const struct rewrite_target *t = &rw->target;
+
+	if (t->seen == REWRITE_KNOWN && t->id.n && !t->listed &&
+	    !(x->pool->mesh && http_find_name(&x->res, SPAN("X-Scope-Meta-Id")))) {
+		buf_add_z(out, "X-Scope-Meta-Id: ");
+		buf_add_span(out, t->id); /* as paths have it */
+		buf_add_z(out, "\r\n");
+	}
+	if (rw->stale && exchange_is_local(x))
+		buf_add_z(out, "X-Scope-Stale: 1\r\n");
 }
 
 /* ---- content ---- */

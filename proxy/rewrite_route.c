@@ -2,36 +2,65 @@
  *
  *	replica here                        here, else the nearest live one
  *	replica here, still on its way      the nearest live one, else 503 with Retry-After
+ *	replica here, changes on their way  the nearest live one, else, to read, here: X-Scope-Stale
  *	replica elsewhere                   the nearest live one
  *	M not known here                    the scope's site, else its home, else 503; never the local application
  *	a scope for the service             its sites, in its order; none of them has it: 404
  *	deleted                             410
  *	the local id of a replica           404
  *
+ * A request of our own (inner.h) for the instance here is executed if all it names is here, else not at all.
  * A request that came from another site goes to none that it has passed.  There a site that the scope named
  * (X-Scopemesh-Named) answers for itself; one that was asked as the home sends it on. */
+#include "proxy/front.h"
 #include "proxy/rewrite_exchange.h"
 
+#include "proxy/replication.h"
 #include "replication/metaid.h"
 
 #define RETRY_AFTER_S 2
 
 /* ---- what the path names ---- */
 
-/* Without names only a mesh id in the path is of interest: 36 characters, the version in the fifteenth.  What is
- * percent-encoded is looked at. */
-static bool may_hold_meta(struct span path)
+static bool is_number(struct span s)
 {
-	struct span rest = path, segment;
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return false;
+	return s.n >= NAME_LONG;
+}
 
-	if (path.n <= METAID_TEXT_BYTES)
-		return false;
-	if (span_find(path, '%') < path.n)
-		return true;
-	while (span_split(&rest, '/', &segment))
-		if (segment.n >= METAID_TEXT_BYTES && memmem(segment.p, segment.n, "-8", 2))
+/* "-8" where a UUID has its version: dashes five before and behind, none ten before. */
+static bool may_hold_uuid(struct span path)
+{
+	const char *end = path.p + path.n, *p = path.p;
+
+	for (; (p = memchr(p, '-', (size_t)(end - p))); p++)
+		if (p - path.p >= 14 && end - p > 22 && p[1] == '8' && p[-5] == '-' && p[-10] != '-' && p[5] == '-')
 			return true;
 	return false;
+}
+
+static bool may_hold_number(struct span path)
+{
+	struct span segment;
+
+	while (span_split(&path, '/', &segment))
+		if (is_number(segment))
+			return true;
+	return false;
+}
+
+/* Without names only a mesh id in the path is of interest, and, where rules may say that numbers are such, a long number.
+ * What is percent-encoded is looked at. */
+static bool may_hold_meta(const struct exchange *x)
+{
+	struct span path = x->req.path;
+	bool numbers = rules_count(x->svc->rules) > 0;
+
+	if (path.n <= (numbers ? NAME_LONG : METAID_TEXT_BYTES))
+		return false;
+	return memchr(path.p, '%', path.n) || may_hold_uuid(path) || (numbers && may_hold_number(path));
 }
 
 bool rewrite_names_resource(const struct exchange *x)
@@ -39,8 +68,7 @@ bool rewrite_names_resource(const struct exchange *x)
 	return x->rw && x->rw->target.seen != REWRITE_NOTHING;
 }
 
-/* Content that ids may be exchanged in: textual, neither signed nor compressed. */
-static enum splice_body body_of(const struct http_head *req)
+enum splice_body rewrite_body_of(const struct http_head *req)
 {
 	static const char *const signing[] = { "Signature", "Signature-Input", "Content-Digest", "Digest", "Content-MD5" };
 	const struct http_field *type = http_find(req, HTTP_CONTENT_TYPE), *coding = http_find(req, HTTP_CONTENT_ENCODING);
@@ -63,23 +91,46 @@ static int no_memory(struct exchange *x)
 	return ERR_NOMEM;
 }
 
+/* With the rules as they are now. */
+static bool walk(struct exchange *x, struct rewrite_target *t)
+{
+	bool foreign = !x->from_mesh && !x->inner;
+	struct rewrite_rules *r;
+	bool good;
+
+	if (!names_count(x->w->names))
+		return rewrite_walk(x->w->names, x->svc->rules, &x->arena, x->svc->name, x->req.path, foreign, t);
+	r = rewrite_rules_get(x->w, x->svc);
+	good = r && rewrite_walk(x->w->names, r->rules, &x->arena, x->svc->name, x->req.path, foreign, t);
+	rewrite_rules_unref(&r);
+	return good;
+}
+
+/* What is not there yet may be by the time of the answer. */
+static bool has_creates(const struct exchange *x)
+{
+	struct replication *rep = x->w->replication;
+
+	return rep && atomic_load_explicit(&rep->creates_count, memory_order_relaxed);
+}
+
 int rewrite_begin(struct exchange *x)
 {
 	struct names *n = x->w->names;
 	struct rewrite *rw;
 	size_t count = names_count(n);
 
-	if (!count && !may_hold_meta(x->req.path))
+	if (!count && !may_hold_meta(x) && !has_creates(x))
 		return 0;
 	rw = arena_zalloc(&x->arena, sizeof(*rw));
-	if (!rw || !rewrite_path_target(n, &x->arena, x->svc->name, x->req.path, !x->from_mesh, &rw->target))
+	if (!rw || !walk(x, &rw->target))
 		return no_memory(x);
-	if (!count && rw->target.seen == REWRITE_NOTHING)
+	if (!count && rw->target.seen == REWRITE_NOTHING && !has_creates(x))
 		return 0;
 	buf_init(&rw->up_out, NULL, 0);
 	buf_init(&rw->down_out, NULL, 0);
-	if (count && (!x->from_mesh || names_service(n, x->svc->name))) /* another site has exchanged what is not ours */
-		rw->up_body = body_of(&x->req);
+	if (count && ((!x->from_mesh && !x->inner) || names_service(n, x->svc->name))) /* who sends them has exchanged others' */
+		rw->up_body = rewrite_body_of(&x->req);
 	x->rw = rw;
 	return 0;
 }
@@ -148,11 +199,17 @@ static int still_on_its_way(struct exchange *x)
 
 /* ---- sites ---- */
 
-/* The application here has it, and it is up to date as far as that can be said. */
-static bool is_usable_here(const struct name *name)
+bool rewrite_is_usable_here(const struct name *name)
 {
 	return name->here && name->local_n &&
 	       (name->state == REPLICA_SYNCED || name->state == REPLICA_CONFLICT || name->state == REPLICA_HELD);
+}
+
+/* It has it, but not all that happened to it.  Between sites that is no answer: who asks may know a better place. */
+static bool is_stale_here(const struct exchange *x, const struct name *name)
+{
+	return !x->from_mesh && exchange_is_safe(x) && name->here && name->local_n &&
+	       (name->state == REPLICA_QUEUED || name->state == REPLICA_IN_DOUBT || name->state == REPLICA_FAILED);
 }
 
 static bool has_passed(struct exchange *x, size_t site)
@@ -210,16 +267,20 @@ static int use(struct exchange *x, size_t *sites, size_t count)
 static int route_named(struct exchange *x, const struct name *name)
 {
 	size_t local = x->view->reg->local, count = 0;
-	bool waits = false;
+	bool waits = false, stale = false;
 
 	for (size_t i = 0; i < x->site_count; i++) {
 		size_t site = x->sites[i];
 
-		waits |= site == local && name->here && !is_usable_here(name);
-		if (!has_passed(x, site) && (site == local ? is_usable_here(name) : holds(x, name, site)))
+		stale |= site == local && !rewrite_is_usable_here(name) && is_stale_here(x, name);
+		waits |= site == local && name->here && !rewrite_is_usable_here(name);
+		if (!has_passed(x, site) && (site == local ? rewrite_is_usable_here(name) : holds(x, name, site)))
 			x->sites[count++] = site;
 	}
 	x->rw->named = true;
+	if (stale)
+		x->sites[count++] = local;
+	x->rw->stale = stale;
 	if (!count)
 		return waits ? still_on_its_way(x) : not_there(x);
 	x->rw->retry_after_s = waits ? RETRY_AFTER_S : 0;
@@ -228,7 +289,7 @@ static int route_named(struct exchange *x, const struct name *name)
 
 static int route_known(struct exchange *x, const struct name *name)
 {
-	bool here = is_usable_here(name);
+	bool here = rewrite_is_usable_here(name);
 	struct span rest = name->sites;
 	size_t local = x->view->reg->local, count = 0, site;
 	size_t *sites;
@@ -243,6 +304,9 @@ static int route_known(struct exchange *x, const struct name *name)
 	while (count < x->view->reg->site_count && next_site(x, &rest, &site))
 		if (site != local && !has_passed(x, site))
 			add_by_distance(x, sites, &count, here, site);
+	x->rw->stale = !here && is_stale_here(x, name);
+	if (x->rw->stale)
+		sites[count++] = local;
 	if (!count)
 		return name->here ? still_on_its_way(x) : refuse(x, 503, "unreachable", "no site that holds a replica of this "
 		                                                                        "resource can be asked from here");
@@ -307,10 +371,23 @@ static int route_unknown(struct exchange *x)
 	return use(x, sites, 1);
 }
 
+/* All that the request names is here, under the ids that it will be told by. */
+static int route_inner(struct exchange *x)
+{
+	const struct rewrite_target *t = &x->rw->target;
+
+	if ((t->seen == REWRITE_NOTHING || t->seen == REWRITE_KNOWN) && t->local.p)
+		return 0;
+	return refuse(x, 503, "no-replica", t->seen == REWRITE_DELETED ? "this resource was deleted"
+	                                                               : "the instance here has no replica of this resource");
+}
+
 int rewrite_route(struct exchange *x)
 {
 	struct rewrite *rw = x->rw;
 
+	if (x->inner)
+		return route_inner(x);
 	if (!rewrite_names_resource(x))
 		return 0;
 	rw->named = x->from_mesh ? http_find_name(&x->req, SPAN("X-Scopemesh-Named")) != NULL : x->scope_binds;
@@ -323,6 +400,7 @@ int rewrite_route(struct exchange *x)
 	case REWRITE_UNKNOWN:
 		return route_unknown(x);
 	default:
+		rw->named &= !front_is_write(x);
 		return route_known(x, rw->target.name);
 	}
 }

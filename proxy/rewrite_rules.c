@@ -1,14 +1,15 @@
 /* The rules of a service for its splicers: behind which paths its short ids stand, and at which place of a document.
  *
- * A collection of children has a name of its own for each parent ("/notes/M/items"); what they have in common is the
- * pattern "/notes/{id}/items".  Names only grow, so each kind is looked at once; what is new makes a new set of rules,
- * and the old one lives on with the splicers that use it. */
+ * Only collections that hold a name are of interest.  A rule, declared or learned (replication/rules.h), says what they
+ * have in common and where documents show the id; where there is none it is "$.id", and of children, which have a
+ * collection for each parent ("/notes/M/items"), the pattern "/notes/{id}/items".  Names only grow, so each kind is
+ * looked at once; what is new makes a new set of rules, and the old one lives on with the splicers that use it. */
 #include "proxy/rewrite_int.h"
 
 #include <stdlib.h>
 
+#include "proxy/replication.h"
 #include "proxy/worker.h"
-#include "replication/metaid.h"
 
 void rewrite_rules_unref(struct rewrite_rules **rp)
 {
@@ -17,9 +18,13 @@ void rewrite_rules_unref(struct rewrite_rules **rp)
 	*rp = NULL;
 	if (!r || --r->refs)
 		return;
-	splice_rules_free(&r->item);
-	splice_rules_free(&r->list);
+	for (unsigned i = 0; i < r->place_count; i++) {
+		splice_rules_free(&r->place[i].item);
+		splice_rules_free(&r->place[i].list);
+	}
 	splice_rules_free(&r->links);
+	rules_unref(&r->declared);
+	rules_unref(&r->rules);
 	arena_fini(&r->arena);
 	free(r);
 }
@@ -60,6 +65,87 @@ static void generalise(struct names *n, struct span service, struct span collect
 	}
 }
 
+/* The rule of a collection itself, or NULL. */
+static const struct rule *rule_of(const struct rules *rules, struct span collection)
+{
+	struct rule_match m;
+
+	return rules_match(rules, collection, &m) && !m.id.n ? m.rule : NULL;
+}
+
+/* ---- places ------------------------------------------------------------------------------------------------------ */
+
+static struct span place_of(const struct rules *rules, struct span collection)
+{
+	const struct rule *rule = rule_of(rules, collection);
+
+	return rule ? rule->id_place : SPAN("$.id");
+}
+
+const struct rewrite_place *rewrite_rules_place(const struct rewrite_rules *r, struct span collection)
+{
+	struct span text = place_of(r->rules, collection);
+
+	for (unsigned i = 0; i < r->place_count; i++)
+		if (span_eq(r->place[i].text, text))
+			return &r->place[i];
+	return NULL;
+}
+
+/* A place that splicers do not know is none: the id is found as a token, or not at all. */
+static int add_place(struct splice_rules *rules, struct span place, enum splice_answer answer)
+{
+	struct err e;
+	int rc = splice_rules_add_place(rules, place, answer, 0, &e);
+
+	return rc == ERR_NOMEM ? rc : 0;
+}
+
+static int add_path(struct splice_rules *rules, struct span path, unsigned pattern)
+{
+	struct err e;
+	int rc = splice_rules_add_path(rules, path, pattern, &e);
+
+	return rc == ERR_NOMEM ? rc : 0;
+}
+
+/* What is wrapped when it is alone ("$.server.id") is not always where it is one of many: there "$.id" is its place too. */
+static int add_list_places(struct rewrite_place *p)
+{
+	size_t dot = p->text.n, plain = span_find(p->text, '[') == p->text.n && span_find(p->text, '*') == p->text.n;
+	char last[SPLICE_ID_BYTES];
+	int rc = add_place(p->list, p->text, SPLICE_COLLECTION);
+
+	while (dot && p->text.p[dot - 1] != '.')
+		dot--;
+	if (rc || !plain || dot <= 2 || p->text.n - dot + 2 > sizeof(last))
+		return rc;
+	memcpy(last, "$.", 2); /* NOLINT(bugprone-not-null-terminated-result): of a span */
+	memcpy(last + 2, p->text.p + dot, p->text.n - dot);
+	return add_place(p->list, span_make(last, p->text.n - dot + 2), SPLICE_COLLECTION);
+}
+
+static int make_place(struct rewrite_rules *r, struct span text)
+{
+	struct rewrite_place *p = &r->place[r->place_count++];
+	int rc;
+
+	*p = (struct rewrite_place){ arena_dup(&r->arena, text), splice_rules_new(), splice_rules_new() };
+	if (!p->text.p || !p->item || !p->list)
+		return ERR_NOMEM;
+	rc = add_place(p->item, p->text, SPLICE_SINGLE);
+	if (!rc)
+		rc = add_list_places(p);
+	for (unsigned i = 0; !rc && i + 1 < r->pattern_count; i++) {
+		rc = add_path(p->item, r->pattern[i].path, i);
+		if (!rc)
+			rc = add_path(p->list, r->pattern[i].path, i);
+	}
+	return rc;
+}
+
+/* ---- patterns ----------------------------------------------------------------------------------------------------- */
+
 static bool has_pattern(const struct rewrite_rules *r, struct span path)
 {
 	for (unsigned i = 0; i < r->pattern_count; i++)
@@ -70,57 +156,46 @@ static bool has_pattern(const struct rewrite_rules *r, struct span path)
 
 static int add_pattern(struct rewrite_rules *r, struct span path)
 {
-	struct rewrite_pattern *p = &r->pattern[r->pattern_count];
-	struct err e;
+	unsigned at = r->pattern_count++;
+	struct rewrite_pattern *p = &r->pattern[at];
+	struct span place = place_of(r->rules, path);
+	int rc;
 
 	p->path = arena_dup(&r->arena, path);
 	if (!p->path.p)
 		return ERR_NOMEM;
 	p->plain = span_find(path, '{') == path.n;
-	/* what is no path of a collection has no links to be found: an id in it is found as a token, or not at all */
-	if (splice_rules_add_path(r->links, path, r->pattern_count, &e))
-		return e.code == ERR_NOMEM ? ERR_NOMEM : 0;
-	if (splice_rules_add_path(r->item, path, r->pattern_count, &e) ||
-	    splice_rules_add_path(r->list, path, r->pattern_count, &e))
-		return ERR_NOMEM;
-	r->pattern_count++;
-	return 0;
+	if (place.n && !rewrite_rules_place(r, path) && (rc = make_place(r, place)))
+		return rc;
+	rc = add_path(r->links, path, at);
+	for (unsigned i = 0; !rc && i < r->place_count; i++) {
+		rc = add_path(r->place[i].item, path, at);
+		if (!rc)
+			rc = add_path(r->place[i].list, path, at);
+	}
+	return rc;
 }
 
-static struct rewrite_rules *empty_rules(struct span service)
+/* ---- sets --------------------------------------------------------------------------------------------------------- */
+
+/* Takes the reference to rules. */
+static struct rewrite_rules *empty_rules(const struct conf_service *svc, struct rules *rules, uint64_t generation)
 {
 	struct rewrite_rules *r = calloc(1, sizeof(*r));
-	struct err e;
 
-	if (!r)
+	if (!r) {
+		rules_unref(&rules);
 		return NULL;
+	}
 	r->refs = 1;
+	r->declared = rules_ref(svc->rules);
+	r->rules = rules;
+	r->generation = generation;
 	arena_init(&r->arena, NULL, 0, 0);
-	r->service = arena_dup(&r->arena, service);
-	r->item = splice_rules_new();
-	r->list = splice_rules_new();
+	r->service = arena_dup(&r->arena, svc->name);
 	r->links = splice_rules_new();
-	if (!r->service.p || !r->item || !r->list || !r->links ||
-	    splice_rules_add_place(r->item, SPAN("$.id"), SPLICE_SINGLE, 0, &e) ||
-	    splice_rules_add_place(r->list, SPAN("$.id"), SPLICE_COLLECTION, 0, &e))
+	if (!r->service.p || !r->links)
 		rewrite_rules_unref(&r);
-	return r;
-}
-
-/* old, and this pattern. */
-static struct rewrite_rules *rules_with(const struct rewrite_rules *old, struct span service, struct span path)
-{
-	struct rewrite_rules *r = empty_rules(service);
-	int rc = r ? 0 : ERR_NOMEM;
-
-	for (unsigned i = 0; !rc && old && i < old->pattern_count; i++)
-		rc = add_pattern(r, old->pattern[i].path);
-	if (!rc && path.n)
-		rc = add_pattern(r, path);
-	if (rc)
-		rewrite_rules_unref(&r);
-	else
-		r->kinds_seen = old ? old->kinds_seen : 0;
 	return r;
 }
 
@@ -134,11 +209,34 @@ static void replace(struct rewrite_rules **at, struct rewrite_rules *r)
 	rewrite_rules_unref(&old);
 }
 
-/* Looks at one kind; ERR_NOMEM: not looked at. */
-static int learn(struct worker *w, struct rewrite_rules **at, uint32_t kind)
+/* *at with these rules (a reference, taken; NULL: no memory) and the patterns of before, and one more where path is not
+ * empty. */
+static int make_anew(struct rewrite_rules **at, const struct conf_service *svc, struct rules *rules, uint64_t generation,
+                     struct span path)
 {
-	struct rewrite_rules *r = *at, *with;
+	const struct rewrite_rules *old = *at;
+	struct rewrite_rules *r = rules ? empty_rules(svc, rules, generation) : NULL;
+	int rc = r ? 0 : ERR_NOMEM;
+
+	for (unsigned i = 0; !rc && old && i < old->pattern_count; i++)
+		rc = add_pattern(r, old->pattern[i].path);
+	if (!rc && path.n)
+		rc = add_pattern(r, path);
+	if (rc) {
+		rewrite_rules_unref(&r);
+		return rc;
+	}
+	r->kinds_seen = old ? old->kinds_seen : 0;
+	replace(at, r);
+	return 0;
+}
+
+/* Looks at one kind; ERR_NOMEM: not looked at. */
+static int learn(struct worker *w, struct rewrite_rules **at, const struct conf_service *svc, uint32_t kind)
+{
+	struct rewrite_rules *r = *at;
 	struct span service, collection, path;
+	const struct rule *rule;
 	struct buf text;
 	int rc = 0;
 
@@ -147,37 +245,41 @@ static int learn(struct worker *w, struct rewrite_rules **at, uint32_t kind)
 	    collection.p[0] != '/')
 		return 0;
 	buf_init(&text, NULL, 0);
-	generalise(w->names, service, collection, &text);
+	rule = rule_of(r->rules, collection);
+	if (rule)
+		buf_add_span(&text, rule->collection);
+	else
+		generalise(w->names, service, collection, &text);
 	path = buf_span(&text);
-	if (text.failed) {
+	if (text.failed)
 		rc = ERR_NOMEM;
-	} else if (!has_pattern(r, path)) {
-		with = rules_with(r, r->service, path);
-		if (with)
-			replace(at, with);
-		else
-			rc = ERR_NOMEM;
-	}
+	else if (!has_pattern(r, path))
+		rc = make_anew(at, svc, rules_ref(r->rules), r->generation, path);
 	buf_fini(&text);
 	return rc;
 }
 
-struct rewrite_rules *rewrite_rules_get(struct worker *w, struct span service)
+/* The rules are those of now, in this configuration. */
+static int refresh(struct worker *w, struct rewrite_rules **at, const struct conf_service *svc)
+{
+	uint64_t generation = replication_rules_generation(w->replication);
+
+	if (*at && (*at)->declared == svc->rules && (*at)->generation == generation)
+		return 0;
+	return make_anew(at, svc, replication_rules(w->replication, svc), generation, SPAN(""));
+}
+
+struct rewrite_rules *rewrite_rules_get(struct worker *w, const struct conf_service *svc)
 {
 	uint32_t kinds = names_kinds(w->names);
 	struct rewrite_rules **at = &w->rewrite_rules;
 
-	while (*at && !span_eq((*at)->service, service))
+	while (*at && !span_eq((*at)->service, svc->name))
 		at = &(*at)->next;
-	if (!*at) {
-		struct rewrite_rules *r = empty_rules(service);
-
-		if (!r)
-			return NULL;
-		*at = r;
-	}
+	if (refresh(w, at, svc))
+		return NULL;
 	for (uint32_t kind = (*at)->kinds_seen + 1; kind <= kinds; kind++) {
-		if (learn(w, at, kind))
+		if (learn(w, at, svc, kind))
 			return NULL;
 		(*at)->kinds_seen = kind;
 	}

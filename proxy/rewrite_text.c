@@ -8,29 +8,38 @@
 
 #define PATH_ROOM 8192 /* of a parent's path in a link, and what is known of the parent */
 
-int rewrite_look_init(struct rewrite_look *l, struct worker *w, struct span service, enum rewrite_way way,
+/* What the answer is about, where that is known. */
+static void choose_places(struct rewrite_look *l, const struct rewrite_target *t, const struct splice_rules **rules_r)
+{
+	struct span service, collection;
+	const struct rewrite_place *place;
+
+	*rules_r = l->rules->links;
+	if (!l->kind && t && t->id.n && !t->rest.n)
+		l->kind = names_kind(l->n, l->service, t->collection);
+	if (!l->kind)
+		return;
+	names_kind_text(l->n, l->kind, &service, &collection);
+	place = rewrite_rules_place(l->rules, collection);
+	if (place)
+		*rules_r = t->listed ? place->list : place->item;
+}
+
+int rewrite_look_init(struct rewrite_look *l, struct worker *w, const struct conf_service *svc, enum rewrite_way way,
                       const struct rewrite_target *t, const struct splice_rules **rules_r)
 {
-	l->n = w->names;
-	l->service = service;
-	l->number = names_service(w->names, service);
-	l->way = way;
-	l->foreign = true;
-	l->kind = t && t->listed ? t->listed : 0;
-	l->rules = NULL;
+	*l = (struct rewrite_look){ .n = w->names, .way = way, .foreign = true, .kind = t ? t->listed : 0 };
 	*rules_r = NULL;
+	if (!svc)
+		return 0;
+	l->service = svc->name;
+	l->number = names_service(w->names, svc->name);
 	if (way == REWRITE_ACROSS || !l->number)
 		return 0;
-	l->rules = rewrite_rules_get(w, service);
+	l->rules = rewrite_rules_get(w, svc);
 	if (!l->rules)
 		return ERR_NOMEM;
-	*rules_r = l->rules->links;
-	if (l->kind) {
-		*rules_r = l->rules->list;
-	} else if (t && t->id.n && !t->rest.n) {
-		l->kind = names_kind(w->names, service, t->collection);
-		*rules_r = l->kind ? l->rules->item : l->rules->links;
-	}
+	choose_places(l, t, rules_r);
 	return 0;
 }
 
@@ -125,7 +134,48 @@ bool rewrite_look_up(void *ctx, const struct splice_id *id, struct splice_new *n
 	return look_anywhere(l, id, new_r);
 }
 
+/* ---- links --------------------------------------------------------------------------------------------------------- */
+
+/* "http://host" of a URL; nothing of a path. */
+static struct span origin_of(struct span url)
+{
+	struct span path = rewrite_opaque_path(url);
+
+	return path.p ? span_head(url, url.n - path.n) : SPAN("");
+}
+
+/* Where the whole link is the id of a resource (id: location). */
+static bool is_whole_id(struct rewrite_look *l, struct span in)
+{
+	const struct names_where own = { .service = l->number }, of = { .kind = l->kind };
+
+	return l->way == REWRITE_DOWN && l->number && rewrite_opaque_path(in).p &&
+	       ((l->kind && names_by_local(l->n, &of, in, &l->found)) ||
+	        (in.n >= NAME_LONG && names_by_local(l->n, &own, in, &l->found)));
+}
+
+bool rewrite_look_link(struct rewrite_look *l, const struct splice_rules *rules, struct span in, struct buf *out)
+{
+	if (!is_whole_id(l, in))
+		return splice_once(SPLICE_LINK, rules, rewrite_look_up, l, in, out);
+	buf_add_span(out, origin_of(in));
+	buf_add_span(out, l->found.collection);
+	buf_add_char(out, '/');
+	buf_add(out, l->found.meta, l->found.meta_n);
+	return !out->failed;
+}
+
 /* ---- whole texts ---- */
+
+static const struct conf_service *find_service(const struct worker *w, struct span name)
+{
+	const struct conf *conf = w->view->conf;
+
+	for (size_t i = 0; i < conf->service_count; i++)
+		if (span_eq(conf->services[i].name, name))
+			return &conf->services[i];
+	return NULL;
+}
 
 static bool rewrite(struct worker *w, struct span service, struct span path, enum rewrite_way way, enum splice_body body,
                     struct span in, struct buf *out)
@@ -143,8 +193,9 @@ static bool rewrite(struct worker *w, struct span service, struct span path, enu
 	arena_init(&arena, NULL, 0, 0);
 	good = !path.n || rewrite_path_target(w->names, &arena, service, path, false, &t);
 	if (good) {
-		good = !rewrite_look_init(&l, w, service, way, &t, &rules) &&
-		       splice_once(body, rules, rewrite_look_up, &l, in, out);
+		good = !rewrite_look_init(&l, w, find_service(w, service), way, &t, &rules) &&
+		       (body == SPLICE_LINK ? rewrite_look_link(&l, rules, in, out)
+		                            : splice_once(body, rules, rewrite_look_up, &l, in, out));
 		rewrite_look_fini(&l);
 	}
 	arena_fini(&arena);

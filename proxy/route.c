@@ -2,7 +2,7 @@
  * the scope's binding for this service. */
 #include "base/clock.h"
 #include "proxy/carrier.h"
-#include "proxy/exchange_int.h"
+#include "proxy/front.h"
 #include "proxy/inner.h"
 #include "proxy/lookup.h"
 #include "proxy/peer.h"
@@ -209,7 +209,7 @@ static int find_scope(struct exchange *x)
 /* Sites of a plan without "&", left to right; with one too where a resource is named that lives at several sites. */
 static int add_sites(struct exchange *x, const struct scope_plan *plan)
 {
-	if ((plan->replicated || plan->op == SCOPE_AND) && !rewrite_names_resource(x))
+	if ((plan->replicated || plan->op == SCOPE_AND) && !rewrite_names_resource(x) && !x->replicated)
 		return ERR_UNSUPPORTED;
 	if (plan->op == SCOPE_SITE) {
 		x->sites[x->site_count++] = plan->site_index;
@@ -271,7 +271,8 @@ void route_put_down_last(struct exchange *x)
 		counter_add(&x->w->stats.fallbacks[REASON_DOWN], 1);
 }
 
-static int use_location(struct exchange *x, const struct scope_location *location,
+/* others: by the binding of every service not named. */
+static int use_location(struct exchange *x, const struct scope_location *location, bool others,
                         const struct scope_lookup *lookup, struct span text)
 {
 	struct scope_limits limits = limits_of(x->view->conf);
@@ -283,6 +284,8 @@ static int use_location(struct exchange *x, const struct scope_location *locatio
 	x->sites = arena_alloc(&x->arena, plan_size(plan) * sizeof(*x->sites));
 	if (!x->sites)
 		return refuse(x, 400, "scope-limit", "the scope needs more memory than a request may use");
+	if (front_note_plan(x, plan, others))
+		return ERR_NOMEM;
 	if (add_sites(x, plan))
 		return refuse(x, 501, "not-implemented",
 		              "replication (\"&\", all() and the consistency classes) is understood, "
@@ -315,7 +318,7 @@ static int use_default(struct exchange *x, const struct scope_lookup *lookup)
 		return use_local(x);
 	if (scope_parse_location(&x->arena, text, NULL, &location, &e))
 		return route_scope_problem(x, text, &e);
-	return use_location(x, location, lookup, text);
+	return use_location(x, location, false, lookup, text);
 }
 
 /* Line ends are blanks in a scope, and decoded baggage may hold them: in a field they would begin another one. */
@@ -370,7 +373,7 @@ static int use_scope(struct exchange *x, const struct scope_lookup *lookup)
 	x->scope = travels;
 	own = scope_bind(travels, x->svc->name);
 	x->scope_binds = own != NULL;
-	return own ? use_location(x, own->location, lookup, text) : use_default(x, lookup);
+	return own ? use_location(x, own->location, own->others, lookup, text) : use_default(x, lookup);
 }
 
 /* ---- requests that end here by their own wish (RFC 9110 7.6.2, 9.3.8) ---------------------------------------------- */
@@ -475,13 +478,17 @@ int route_request(struct exchange *x)
 		rc = route_from_mesh(x);
 	} else if (x->inner) { /* whether it goes round in circles was judged when it came in */
 		rc = inner_route(x);
+		if (!rc && x->op == OP_LOCAL) /* another site translates for itself */
+			rc = name_resource(x);
 	} else if (!(rc = find_service_by_path(x)) && !(rc = check_loop(x)) && !(rc = name_resource(x))) {
 		let_watch(x);
 		rc = route_by_scope(x);
 	}
-	if (!rc && x->rw)
-		rc = rewrite_route(x);
 	piggyback_bare(&x->req, x->view->conf);
+	if (!rc)
+		rc = front_route(x);
+	if (!rc && x->rw && !x->front)
+		rc = rewrite_route(x);
 	if (!rc && correlate_complete(x))
 		return refuse(x, 431, "too-large", "the request needs more memory than a request may use");
 	if (!rc && most && x->req.framing == HTTP_LENGTH && x->req.content_length > most)

@@ -529,7 +529,7 @@ int server_run(const char *conf_path, struct conf *conf, struct collect *sites)
 	if (!rc)
 		rc = watch_signals(&srv);
 	if (!rc && !(srv.peers = peers_new(&srv.workers[0].loop, srv.conf, srv.reg, srv.tls, &srv.marks,
-	                                         &srv.identity)))
+	                                         &srv.identity, srv.replication)))
 		rc = ERR_NOMEM;
 	if (!rc)
 		rc = start_workers(&srv);

@@ -18,6 +18,7 @@ replication_libreplication_a_SOURCES = \
 # identifiers
 replication_libreplication_a_CFLAGS += $(OPENSSL_CFLAGS)
 replication_libreplication_a_SOURCES += replication/metaid.c replication/metaid.h
+replication_libreplication_a_SOURCES += replication/fingerprint.c replication/fingerprint.h
 replication_libreplication_a_SOURCES += \
 	replication/splice.c replication/splice.h \
 	replication/splice_int.h replication/splice_scan_int.h replication/splice_walk_int.h \

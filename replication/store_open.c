@@ -17,8 +17,8 @@
 #include "base/clock.h"
 
 #define BUSY_MS 2000
-#define WAY_OUT "stop, move store.db* away and start: the site begins empty and takes its replicas back from the other " \
-	"sites; or put a backup in its place"
+#define WAY_OUT "put a backup of it in its place; without one stop, move store.db* away and start: the site then begins empty, and " \
+	"does not know its replicas any more (docs/replication.md)"
 
 int store_fail(const struct store *s, sqlite3 *db, int code, const char *what, struct err *e)
 {

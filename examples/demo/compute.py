@@ -7,6 +7,8 @@ It knows one site and no scopes.  Like any service instrumented with OpenTelemet
     compute.py HOST:PORT IMAGE_SERVICE_URL NAME_OF_THIS_HOST
     GET  /servers                         what runs here
     POST /servers {"image": "debian"}     fetch the image, start a server
+    GET  /servers/ID
+    PUT  /servers/ID {"size": "large"}    change what is named, leave the rest
 """
 import hashlib
 import json
@@ -37,11 +39,32 @@ class Compute(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def named(self):
+        return next((s for s in SERVERS if self.path == f'/servers/{s["id"]}'), None)
+
+    def content(self):
+        return self.rfile.read(int(self.headers.get('Content-Length', 0)))
+
     def do_GET(self):
-        self.reply(200, {'servers': SERVERS}) if self.path == '/servers' else self.reply(404, {'error': self.path})
+        if self.path == '/servers':
+            self.reply(200, {'servers': SERVERS})
+        elif self.named():
+            self.reply(200, self.named())
+        else:
+            self.reply(404, {'error': self.path})
+
+    def do_PUT(self):
+        server, body = self.named(), self.content()
+        if not server:
+            return self.reply(404, {'error': self.path})
+        try:
+            server['size'] = str(json.loads(body)['size'])
+        except (ValueError, KeyError, TypeError):
+            return self.reply(400, {'error': 'send {"size": WORD}'})
+        return self.reply(200, server)
 
     def do_POST(self):
-        body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
+        body = self.content()
         try:
             image = json.loads(body)['image']
             data = fetch(f'{IMAGE_SERVICE}/v2/images/{image}', self.headers.get('baggage'))
@@ -51,7 +74,7 @@ class Compute(BaseHTTPRequestHandler):
             return self.reply(424, {'error': f'image {image}: the image service answers {e.code}'})
         except OSError as e:
             return self.reply(424, {'error': f'image {image}: {e}'})
-        server = {'id': f'{HOST}-{len(SERVERS) + 1}', 'host': HOST, 'image': image, 'bytes': len(data),
+        server = {'id': f'{HOST}-{len(SERVERS) + 1}', 'host': HOST, 'image': image, 'size': 'small', 'bytes': len(data),
                   'sha256': hashlib.sha256(data).hexdigest()[:8]}
         SERVERS.append(server)
         return self.reply(201, server)

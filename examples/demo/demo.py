@@ -147,6 +147,13 @@ class World:
         self.links.each('close', site)
         self.end(f'scopemeshd {site}')
 
+    def kill_site(self, site):
+        """The same without warning (kill -9): what it had not written is gone."""
+        self.links.each('close', site)
+        process = self.processes.pop(f'scopemeshd {site}')
+        process.kill()
+        process.wait()
+
     def admin(self, site, path):
         with HTTP.open(f'http://{self.at(site, "admin")}{path}', timeout=2) as r:
             return r.read()
@@ -163,6 +170,12 @@ class World:
 
     def wait_ready(self, site):
         wait_for(lambda: self.ready(site), 10, f'{site} ready')
+
+    def wait_delivered(self, site, *targets):
+        """What this site has in its log has been executed at these."""
+        def done():
+            return not any(e['target'] in targets for e in json.loads(self.admin(site, '/v1/queue'))['queue'])
+        wait_for(done, 10, f'the queue of {site} holds nothing for {", ".join(targets)}')
 
     def round_trips(self, site):
         return {s['name']: s['rtt_ms'] for s in json.loads(self.admin(site, '/v1/sites'))['sites']}
@@ -193,13 +206,14 @@ class World:
         return True
 
     def command(self, verb, site=None, *more):
-        """stop SITE, start SITE, cut, heal, way SITE SITE MS: what the control address offers to those who try things."""
+        """stop SITE, kill SITE, start SITE, cut, heal, way SITE SITE MS: what the control address offers to those who try
+        things."""
         if verb == 'way' and len(more) == 2:
             return self.lengthen(site, *more)
         if more:
             return False
-        if verb == 'stop' and f'scopemeshd {site}' in self.processes:
-            self.stop_site(site)
+        if verb in ('stop', 'kill') and f'scopemeshd {site}' in self.processes:
+            self.stop_site(site) if verb == 'stop' else self.kill_site(site)
         elif verb == 'start' and site in SITES and f'scopemeshd {site}' not in self.processes:
             self.start_site(site)
             self.wait_ready(site)
@@ -233,6 +247,7 @@ class Show:
 
     def __init__(self, world):
         self.world, self.number, self.failed, self.passed = world, 0, 0, 0
+        self.meta = None    # X-Scope-Meta-Id of the last answer that had one
 
     def step(self, title):
         self.number += 1
@@ -250,6 +265,8 @@ class Show:
         fields = dict(l.lower().split(': ', 1) for l in lines[1:] if ': ' in l)
         status = lines[0].split(' ', 1)[-1] if p.returncode == 0 else f'curl: exit {p.returncode} {p.stderr.decode().strip()}'
         served = f', served by {fields["x-scope-served-by"]}' if 'x-scope-served-by' in fields else ''
+        served += f', replicas {fields["x-scope-replicas"]}' if 'x-scope-replicas' in fields else ''
+        self.meta = fields.get('x-scope-meta-id', self.meta)
         body = self.brief(body)
         good = status.startswith(str(expect_status)) and all(t in body + served for t in expect_text)
         self.passed, self.failed = self.passed + good, self.failed + (not good)
@@ -297,6 +314,11 @@ class Show:
     def create(self, site, image, *scope):
         return ['curl', '-sS', *self.scope(scope), '-d', json.dumps({'image': image}),
                 f'http://{self.world.at(site, "compute")}/servers']
+    def server(self, site, *more):
+        return ['curl', '-sS', *more, f'http://{self.world.at(site, "compute")}/servers/{self.meta}']
+
+    def resize(self, site, size):
+        return self.server(site, '-X', 'PUT', '-d', json.dumps({'size': size}))
 
     @staticmethod
     def scope(scope):
@@ -342,6 +364,35 @@ def steps(show):
         show.run(show.create(site, 'cirros'), 201, [f'compute-{site}', f'served by {site}'])
     show.run(show.images('dc1', 'image: dc3'), 503, ['urn:scopemesh:unreachable', '"dc3"'])
     show.control('heal')
+    show.await_sites('dc1', 'dc1 & dc2 & dc3', list(SITES))
+    replicated_steps(show)
+
+
+def replicated_steps(show):
+    world = show.world
+
+    def run_at_all(*texts):
+        for site in SITES:
+            show.run(show.server(site), 200, [f'"{show.meta}"', f'"compute-{site}"', f'served by {site}', *texts])
+
+    show.step('Replicate: one request, a server at each site. Each compute service gives it an id of its own; clients know one.')
+    show.run(show.create('dc1', 'cirros', 'compute: dc1 & dc2 & dc3'), 201, ['compute-dc1', 'replicas dc1=201, dc2='])
+    world.wait_delivered('dc1', *SITES)
+    run_at_all('"small"')
+
+    show.step('Update everywhere: sent to dc3, under the one id, and without a scope.')
+    show.run(show.resize('dc3', 'large'), 200, [f'"{show.meta}"', 'served by dc3', 'dc3=200'])
+    world.wait_delivered('dc3', *SITES)
+    run_at_all('"large"')
+
+    show.step('A site that is down catches up: the proxy of dc2 is killed (kill -9), the server changed, dc2 started again.')
+    show.control('kill', 'dc2')
+    show.run(show.resize('dc1', 'medium'), 200, [f'"{show.meta}"', 'dc1=200, dc2=queued'])
+    world.wait_delivered('dc1', 'dc3')
+    show.run(show.server('dc3'), 200, [f'"{show.meta}"', '"medium"'])
+    show.control('start', 'dc2')
+    world.wait_delivered('dc1', 'dc2')
+    run_at_all('"medium"')
 
 
 def run(world, once):

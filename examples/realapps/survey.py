@@ -43,12 +43,14 @@ class Mesh:
         with open(f'{self.run}/sites.yaml', 'w') as f:
             f.write('sites:\n' + ''.join(f'  {s}: {{mesh: "{self.at["mesh", s]}"}}\n' for s in SITES))
         self.write_configurations(CARRIERS[0])
-        for site in SITES:
-            with open(f'{self.run}/{site}.log', 'ab') as log:
-                self.processes.append(subprocess.Popen([self.scopemeshd, '-c', f'{self.run}/{site}.yaml'], stdout=log,
-                                                       stderr=log, stdin=subprocess.DEVNULL, start_new_session=True))
+        self.processes = [self.launch(site) for site in SITES]
         for site in SITES:
             wait_for(lambda: self.ready(site), 20, f'scopemeshd of {site}')
+
+    def launch(self, site):
+        with open(f'{self.run}/{site}.log', 'ab') as log:
+            return subprocess.Popen([self.scopemeshd, '-c', f'{self.run}/{site}.yaml'], stdout=log, stderr=log,
+                                    stdin=subprocess.DEVNULL, start_new_session=True)
 
     def write_configurations(self, carrier):
         carriers = ['header'] + [carrier] * (carrier != 'header')      # the client's own way in
@@ -125,22 +127,35 @@ def print_table(rows):
                                                        for c, s in zip(CARRIERS, short)).rstrip())
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(doc, applications):
+    """Which applications, where their packages are by now, and which scopemeshd.  Ends the program where there are none."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('applications', nargs='*', metavar='APPLICATION',
-                        help=', '.join(kind.__name__ for kind in APPLICATIONS))
+                        help=', '.join(kind.__name__ for kind in applications))
     parser.add_argument('--scopemeshd', default=os.path.join(ROOT, 'scopemeshd'))
     parser.add_argument('--folder', default=os.path.join(ROOT, 'build', 'realapps'))
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
-    folder, scopemeshd = os.path.abspath(args.folder), os.path.abspath(args.scopemeshd)
+    folder = os.path.abspath(args.folder)
     os.makedirs(folder, exist_ok=True)
-    kinds = [k for k in APPLICATIONS if not args.applications or k.__name__ in args.applications]
+    kinds = [k for k in applications if not args.applications or k.__name__ in args.applications]
     try:
         install(folder)
     except Missing as e:
         print(f'skipped: {e}\n0 passed, 0 failed, {len(kinds)} skipped')
-        return 0
+        sys.exit(0)
+    return kinds, folder, os.path.abspath(args.scopemeshd)
+
+
+def run(main):
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def main():
+    kinds, folder, scopemeshd = arguments(__doc__, APPLICATIONS)
     rows, failed = [], 0
     for kind in kinds:
         started = time.monotonic()
@@ -170,7 +185,4 @@ def attempt(kind, folder, scopemeshd):
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run(main)

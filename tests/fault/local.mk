@@ -1,11 +1,12 @@
 # Every allocation of every scenario fails once.
 check_PROGRAMS += tests/fault/memory
 tests_fault_memory_SOURCES = tests/fault/memory.c tests/scenario/play.c tests/scenario/play.h tests/scenario/bed.c \
-	tests/scenario/bed.h
-tests_fault_memory_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS)
+	tests/scenario/bed.h tests/scenario/double.c tests/scenario/double.h
+tests_fault_memory_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS)
 tests_fault_memory_LDADD = $(scopemeshd_LDADD)
 tests_fault_memory_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
-	-Wl,--wrap=strdup,--wrap=strndup,--wrap=arena_alloc,--wrap=arena_zalloc,--wrap=arena_dup
+	-Wl,--wrap=strdup,--wrap=strndup,--wrap=arena_alloc,--wrap=arena_zalloc,--wrap=arena_dup \
+	-Wl,--wrap=replicator_submit
 TESTS += tests/fault/all.sh
 EXTRA_DIST += tests/fault/all.sh
 # Every write, sync and allocation of the store fails once.

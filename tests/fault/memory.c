@@ -7,15 +7,17 @@
  *	nothing of the scenario is left in memory when it is over
  *	with memory again, a new client is served: its request reaches an instance or gets an answer
  *
- * The linker puts fault_* between the proxy and the C library (--wrap), libevent is given them. */
+ * The linker puts fault_* between the proxy and the C library (--wrap), libevent and jansson are given them. */
 #include <errno.h>
 #include <event2/event.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/arena.h"
 #include "base/log.h"
+#include "tests/scenario/double.h"
 #include "tests/scenario/play.h"
 
 static bool armed;          /* the proxy's code runs */
@@ -141,6 +143,8 @@ static const char *look_after(struct play *p)
 
 	plenty = true;
 	bed_advance(&p->bed, 130000000); /* past every time limit */
+	double_answer_all(); /* of which the replicator is one */
+	bed_advance(&p->bed, 130000000);
 
 	if (p->bed.worker.busy_count)
 		return "an exchange does not end";
@@ -173,7 +177,7 @@ static const char *play_once(const struct script *script, uint64_t fails)
 			wrong = look_after(&p);
 	}
 	plenty = true;
-	bed_fini(&p.bed);
+	play_end(&p);
 	if (live != before)
 		wrong = "memory is left";
 	return wrong;
@@ -185,6 +189,8 @@ static void perform(const struct script *script)
 	const char *wrong = play_once(script, 0);
 
 	count = made;
+	if (wrong)
+		printf("FAIL %s: with all its memory: %s\n", script->name, wrong);
 	for (uint64_t n = 1; n <= count && !wrong; n++) {
 		all_after = false;
 		wrong = play_once(script, n);
@@ -300,6 +306,7 @@ int main(int argc, char **argv)
 {
 	bed_on_proxy = on_proxy;
 	event_set_mem_functions(__wrap_malloc, __wrap_realloc, __wrap_free);
+	json_set_alloc_funcs(__wrap_malloc, __wrap_free);
 	log_set_level(LOG_ERROR);
 	if (!getenv("FAULT_LOG") && !freopen("/dev/null", "w", stderr))
 		return 1;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "proxy/replication.h"
 #include "proxy/upstream.h"
 
 void (*bed_on_proxy)(bool begins);
@@ -185,6 +186,7 @@ void bed_fini(struct bed *bed)
 	TAILQ_FOREACH(l, &bed->worker.listeners, link)
 		l->fd = -1;
 	worker_fini(&bed->worker);
+	replication_close(&bed->worker.replication);
 	names_free(&bed->names);
 	for (size_t i = 0; i < bed->end_count; i++) {
 		buf_fini(&bed->ends[i].to_proxy);
@@ -204,6 +206,13 @@ int bed_name(struct bed *bed, const struct name *v)
 		return ERR_NOMEM;
 	bed->worker.names = bed->names;
 	return v ? names_load(bed->names, v) : 0;
+}
+
+struct replication *bed_replication(struct bed *bed)
+{
+	if (!bed->worker.replication)
+		bed->worker.replication = replication_new(bed->conf->site);
+	return bed->worker.replication;
 }
 
 struct bed_end *bed_client(struct bed *bed, const struct addr *listener)

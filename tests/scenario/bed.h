@@ -48,6 +48,8 @@ void bed_settle(struct bed *bed);
 void bed_advance(struct bed *bed, int64_t us);
 /* This site knows a resource; v NULL: it knows none, and could. 0 or an error. */
 int bed_name(struct bed *bed, const struct name *v) MUST_CHECK;
+/* What workers share of replication, without a store: made when first asked for. NULL: no memory. */
+struct replication *bed_replication(struct bed *bed);
 void bed_drain(struct bed *bed, enum drain drain);
 
 #endif

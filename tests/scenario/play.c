@@ -20,13 +20,25 @@
  *	  c expect "TEXT"            what came holds TEXT; everything up to its end is consumed
  *	  c expect-not "TEXT"
  *	  c expect-nothing
+ *	  u expect-unread            the proxy has left something unread
  *	  c expect-open | expect-end | expect-close | expect-reset
  *	  u drip "BYTES"             the same as send, byte for byte
  *	  names                      this site takes part in replication, and knows of nothing so far
  *	  name SERVICE COLLECTION META LOCAL SITES STATE
  *	                             it knows this resource; LOCAL "-": none here; SITES: dc1,dc2, "+" for a blank;
  *	                             STATE also "deleted"
+ *	  create N SERVICE           create number N (0 to 7) begins at this site's application: its name is on its way
+ *	  created N SERVICE          it has its name now, or will have none
  *	  no-dial                    the proxy is connecting nowhere
+ *	  replicator                 this site replicates: "replicator full", and takes nothing more
+ *	  operation "TEXT"           the oldest operation that waits, as double.c shows it, holds TEXT; also operation-not
+ *	  no-operation
+ *	  answer STATUS SITES META "FIELDS" "CONTENT"   its admission here: dc1=201,dc2=queued; "-" for none
+ *	  answer-canonical ...       the same from dc2
+ *	  answer-cut ...             the same, and not all of the content was kept
+ *	  answer-problem STATUS TYPE SITES META
+ *	  answer-result STATE STATUS to a peer
+ *	  answer-nothing
  *	  time 1500ms                time passes
  */
 #include "tests/scenario/play.h"
@@ -36,6 +48,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "proxy/replication.h"
+
+#include "tests/scenario/double.h"
 
 #define LINE_BYTES 4096
 
@@ -208,6 +224,9 @@ static bool end_verb(struct play *p, int line, struct bed_end *e, const char *ve
 	else if (!strcmp(verb, "expect-nothing")) {
 		if (buf_len(&e->from_proxy))
 			fail(p, line, "unexpected bytes:", buf_cstr(&e->from_proxy));
+	} else if (!strcmp(verb, "expect-unread")) {
+		if (!buf_len(&e->to_proxy))
+			fail(p, line, "all was read", "");
 	} else if (!strncmp(verb, "expect-", 7))
 		expect_state(p, line, e, verb);
 	else
@@ -227,6 +246,107 @@ struct bed_end *play_next_dial(struct play *p)
 	return NULL;
 }
 
+/* ---- replicated writes ---- */
+
+static void expect_operation(struct play *p, int line, const char *arg, bool want)
+{
+	struct buf text, is;
+
+	buf_init(&text, NULL, 0);
+	buf_init(&is, NULL, 0);
+	if (!read_string(&arg, &text))
+		fail(p, line, "no string:", arg);
+	if (!double_show(&is))
+		fail(p, line, "no operation was handed over", "");
+	else if (want != (position(buf_span(&is), buf_span(&text)) != (size_t)-1))
+		fail(p, line, want ? "expected in the operation; there is:" : "unexpected in the operation:", buf_cstr(&is));
+	buf_fini(&text);
+	buf_fini(&is);
+}
+
+static struct replicator_answer *made_answer(struct play *p, int line, char *arg)
+{
+	char *status = strsep(&arg, " "), *sites = strsep(&arg, " "), *meta = arg ? strsep(&arg, " ") : NULL;
+	struct replicator_answer *a = NULL;
+	const char *at = arg;
+	struct buf fields, content;
+
+	buf_init(&fields, NULL, 0);
+	buf_init(&content, NULL, 0);
+	if (at && read_string(&at, &fields) && *at++ == ' ' && read_string(&at, &content))
+		a = double_make((unsigned)strtoul(status, NULL, 10), sites, meta, buf_span(&fields), buf_span(&content));
+	if (!a)
+		fail(p, line, "no answer:", arg);
+	buf_fini(&fields);
+	buf_fini(&content);
+	return a;
+}
+
+static struct replicator_answer *problem_answer(char *arg)
+{
+	char *status = strsep(&arg, " "), *type = strsep(&arg, " "), *sites = arg ? strsep(&arg, " ") : NULL;
+	struct replicator_answer *a = arg ? double_make((unsigned)strtoul(status, NULL, 10), sites, arg, SPAN(""), SPAN(""))
+	                                  : NULL;
+
+	if (a)
+		a->problem = arena_dup(&a->arena, span_of(type)).p;
+	return a;
+}
+
+static struct replicator_answer *result_answer(char *arg)
+{
+	char *state = strsep(&arg, " ");
+	struct replicator_answer *a = double_make(200, "-", "-", SPAN(""), SPAN(""));
+
+	if (!a || !arg || !delivery_state_parse(span_of(state), &a->result.state))
+		replicator_answer_free(&a);
+	else
+		a->result.status = (unsigned)strtoul(arg, NULL, 10);
+	return a;
+}
+
+static void answer(struct play *p, int line, const char *how, char *arg)
+{
+	struct replicator_answer *a = NULL;
+
+	if (!strcmp(how, "answer-problem"))
+		a = problem_answer(arg);
+	else if (!strcmp(how, "answer-result"))
+		a = result_answer(arg);
+	else if (strcmp(how, "answer-nothing"))
+		a = made_answer(p, line, arg);
+	if (!a && strcmp(how, "answer-nothing"))
+		fail(p, line, "no answer:", how);
+	if (a && !strcmp(how, "answer-canonical")) {
+		a->canonical = true;
+		a->served_by = SPAN("dc2");
+	}
+	if (a)
+		a->content_cut = !strcmp(how, "answer-cut");
+	if (!double_answer(a))
+		fail(p, line, "no operation waits", "");
+}
+
+/* True: it was one of these. */
+static bool replication_command(struct play *p, int line, const char *word, char *rest)
+{
+	struct buf none;
+
+	buf_init(&none, NULL, 0);
+	if (!strcmp(word, "replicator") && rest && !strcmp(rest, "full"))
+		double_fill();
+	else if (!strcmp(word, "replicator") && double_begin(&p->bed))
+		fail(p, line, "no replicator", "");
+	else if (!strcmp(word, "operation") || !strcmp(word, "operation-not"))
+		expect_operation(p, line, rest ? rest : "", !word[sizeof("operation") - 1]);
+	else if (!strcmp(word, "no-operation") && double_show(&none))
+		fail(p, line, "an operation was handed over:", buf_cstr(&none));
+	else if (!strncmp(word, "answer", 6))
+		answer(p, line, word, rest);
+	buf_fini(&none);
+	return !strcmp(word, "replicator") || strstr(word, "operation") || !strncmp(word, "answer", 6);
+}
+
 static int64_t read_time(const char *arg)
 {
 	char *unit;
@@ -235,13 +355,32 @@ static int64_t read_time(const char *arg)
 	return (int64_t)(n * (!strcmp(unit, "us") ? 1 : !strcmp(unit, "ms") ? 1000 : 1000000));
 }
 
+/* "0 notes" */
+static void create(struct play *p, int line, const char *verb, const char *service, bool begins)
+{
+	unsigned n = (unsigned)(*verb - '0');
+	struct replication *rep = n < PLAY_CREATES ? bed_replication(&p->bed) : NULL;
+
+	if (!rep)
+		fail(p, line, "no create:", verb);
+	else if (begins)
+		p->creates[n] = replication_create_begins(rep, span_of(service));
+	else
+		replication_create_ended(rep, span_of(service), p->creates[n]);
+}
+
 static void command(struct play *p, int line, char *text)
 {
-	char *word = strsep(&text, " "), *verb = text ? strsep(&text, " ") : NULL;
-	const char *arg = text ? text : "";
+	char *word = strsep(&text, " "), *verb, *arg;
 	struct bed_end *e;
 	struct addr a, b;
 
+	if (replication_command(p, line, word, text)) {
+		bed_settle(&p->bed);
+		return;
+	}
+	verb = text ? strsep(&text, " ") : NULL;
+	arg = text ? text : (char *)"";
 	if (!strcmp(word, "client") && verb) {
 		e = addr_parse(span_of(arg), false, &a, NULL) ? NULL : bed_client(&p->bed, &a);
 		if (e)
@@ -269,6 +408,8 @@ static void command(struct play *p, int line, char *text)
 		text = verb;
 		text[strlen(text)] = *arg ? ' ' : '\0'; /* strsep took the blank behind it */
 		add_name(p, line, text);
+	} else if ((!strcmp(word, "create") || !strcmp(word, "created")) && verb) {
+		create(p, line, verb, arg, word[6] != 'd');
 	} else if (!strcmp(word, "no-dial")) {
 		if (play_next_dial(p))
 			fail(p, line, "the proxy dials", "");
@@ -292,6 +433,12 @@ int play_begin(struct play *p, const struct script *script)
 	return bed_init(&p->bed, conf_ref(script->conf), registry_ref(script->reg));
 }
 
+void play_end(struct play *p)
+{
+	bed_fini(&p->bed);
+	double_end();
+}
+
 void play_lines(struct play *p)
 {
 	char line[LINE_BYTES];
@@ -308,7 +455,7 @@ bool play_script(struct play *p, const struct script *script)
 		fail(p, 0, "no bed", "");
 	else
 		play_lines(p);
-	bed_fini(&p->bed);
+	play_end(p);
 	return !p->failed;
 }
 

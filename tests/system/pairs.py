@@ -7,7 +7,13 @@ from harness import Daemon, ask, free_port, loopback, wait_until, yaml_value
 
 
 class Link(harness.Relay):
-    """A relay that listens again at the address it had, and whose delay may change."""
+    """A relay that listens again at the address it had, and whose delay may change.  carried: bytes that came to it on
+    their way there."""
+    carried = 0
+
+    def passed(self, way, data):
+        if way == 'to':
+            self.carried += len(data)
 
     def heal(self):
         self.listen(self.port)
@@ -18,7 +24,7 @@ class Pairs:
 
     def __init__(self, bed, names, one_way_s=None, labels=None, options=None, without=(), **top):
         self.bed, self.names = bed, list(names)
-        self.origins = {n: bed.origin(n) for n in names}
+        self.origins = {n: self.origin(n) for n in names}
         self.mesh = {n: self.address() for n in names}
         self.links, self.sites = {}, {}
         for here in names:
@@ -31,11 +37,18 @@ class Pairs:
             self.links[pair].cut()
         for n in names:
             bed.write(f'{n}/sites.yaml', self.registry(n, labels))
-            service = {'instances': [self.origins[n].url], **(options or {})}
-            self.sites[n] = Daemon(bed, n, bed.config(n, {'image': service}, mesh=self.mesh[n],
+            self.sites[n] = Daemon(bed, n, bed.config(n, self.services(n, options or {}), mesh=self.mesh[n],
                                                       registry='sites.yaml', **top), wait=False)
         for d in self.sites.values():
             d.ready()
+
+    def origin(self, name):
+        """What answers at that site."""
+        return self.bed.origin(name)
+
+    def services(self, name, options):
+        """The services of that site; options: keys of each."""
+        return {'image': {'instances': [self.origins[name].url], **options}}
 
     def registry(self, here, labels=None, **more):
         """The text of a registry as this site has it; more: further sites, or others' entries anew."""

@@ -7,7 +7,7 @@ import socket
 import threading
 
 import harness
-from harness import Skip, wait_until
+from harness import Skip, sanitized, wait_until
 
 CLIENTS = 1500
 IDLE_MOST, WAITING_MOST = 350, 10 << 10
@@ -63,9 +63,8 @@ def a_daemon(bed):
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4 * CLIENTS), hard))
     o = Origin()
     d = bed.daemon('dc1', {'image': {'instances': [o.url]}}, log={'access': 'off'}, workers=1)
-    with open(f'/proc/{d.process.pid}/maps') as f:
-        if re.search('lib[at]san', f.read()):
-            raise Skip('a sanitizer has memory of its own')
+    if sanitized():
+        raise Skip('a sanitizer has memory of its own')
     # What is kept for reuse is there before it is measured.
     warm = clients(d, 128)
     ask(warm, '/')

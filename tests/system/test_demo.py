@@ -16,10 +16,11 @@ DEMO = os.path.join(ROOT, 'examples/demo/demo.py')
 
 
 def normal(text):
-    """Without what differs from run to run: ports, times, and what is said to those who stay."""
+    """Without what differs from run to run: ports, times, identifiers, and what is said to those who stay."""
     text = re.sub(r'(127\.0\.\d\.\d):\d+', r'\1:PORT', text)
     text = re.sub(r'\(\d+ ms\)|after \d+ ms', 'N ms', text)
     text = re.sub(r'\(\d+\.\d s\)', 'N s', text)
+    text = re.sub(r'[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}', 'META', text)
     return text.split('\nThe sites stay up')[0].strip()
 
 

@@ -8,18 +8,10 @@ import subprocess
 import time
 
 import harness
-from harness import Client, ask, eq, wait_until
+from harness import Client, ask, eq, sanitized, wait_until
 
 MIB = 1 << 20
 SLOW = 64 * MIB     # the consumer takes its time for this much
-
-
-def sanitized():
-    """A sanitizer's own memory is not the daemon's, and no limit to addresses suits it."""
-    with open(harness.SCOPEMESHD, 'rb') as f:
-        return re.search(rb'__(asan|tsan)_init', f.read()) is not None
-
-
 BULK = (64 if sanitized() else 1024) * MIB
 PEAK = 4 * MIB      # pipes are the kernel's; buffers, on either side of one connection, are some 100 KiB
 

@@ -11,7 +11,7 @@ import time
 import urllib.parse
 
 import harness
-from harness import Client, ask, eq, run_program, wait_until
+from harness import Client, answer, ask, eq, run_program, wait_until
 
 INCARNATION = '00000000000000a1'
 CREATED = 1790000000000
@@ -335,6 +335,73 @@ def test_metrics_tell_replicas_names_and_what_the_store_does(bed):
     eq(m['store_batches_total{outcome="failed"}'], 1, 'there is no such rule')
     eq((m['store_commit_seconds_count'], m['store_batches_total{outcome="durable"}']), (before[0] + 1, before[1]))
     eq(m['store_commit_seconds_bucket{le="+Inf"}'], before[0] + 1)
+
+
+class Notes:
+    """An application at each of three sites; what dc2's answers to writes can be chosen."""
+
+    def __init__(self, bed):
+        self.count, self.dc2 = 0, None
+        self.sites, _ = bed.three(service='notes', handler=self.handle)
+        wait_until(lambda: all(s['state'] == 'connected' for s in self.seen().values()), 'the sites to meet')
+
+    def handle(self, site, request, sock):
+        self.count += 1
+        if site == 'dc2' and self.dc2:
+            return answer('{}', self.dc2)
+        return answer(json.dumps({'id': f'{site}-0000-0000-0000-{self.count:06}'}), '201 Created' if request.method == 'POST' else '200 OK',
+                      [('Content-Type', 'application/json')])
+
+    def seen(self):
+        return {s['name']: s for s in get(self.sites['dc1'], '/v1/sites')['sites']}
+
+    def create(self):
+        d = self.sites['dc1']
+        m = ask(d.addr('notes'), 'POST', '/notes', {'X-Scope': 'notes: dc1 & dc2 & dc3', 'Content-Type': 'application/json'}, b'{}')
+        eq(m.status, 201, m.body)
+        return m.get('x-scope-meta-id')
+
+    def metrics(self):
+        return metrics(self.sites['dc1'])
+
+
+def test_a_backlog_is_told_of_its_site_until_it_is_gone(bed):
+    notes = Notes(bed)
+    notes.dc2 = '503 Service Unavailable'
+    for _ in range(3):
+        notes.create()
+    wait_until(lambda: notes.seen()['dc2']['state'] == 'synchronizing', 'dc2 is synchronizing')
+    seen = notes.seen()
+    eq({n: (s['queued'], s['state']) for n, s in seen.items()},
+       {'dc1': (0, 'connected'), 'dc2': (3, 'synchronizing'), 'dc3': (0, 'connected')})
+    eq(seen['dc2']['reachable'], True)
+    m = notes.metrics()
+    eq([m[f'queue_entries{{site="{s}"}}'] for s in ('dc1', 'dc2', 'dc3')], [0, 3, 0])
+    assert m['queue_oldest_seconds{site="dc2"}'] >= 1, m
+    eq(m['queue_bytes{site="dc2"}'], 6)
+    notes.dc2 = None
+    wait_until(lambda: notes.seen()['dc2']['state'] == 'connected', 'dc2 has caught up')
+    eq(notes.seen()['dc2']['queued'], 0)
+    eq(notes.metrics()['queue_entries{site="dc2"}'], 0)
+
+
+def test_metrics_count_admissions_operations_and_attempts(bed):
+    notes = Notes(bed)
+    meta_id = notes.create()
+    wait_until(lambda: get(notes.sites['dc1'], '/v1/queue')['pending'] == 0, 'every site has the first')
+    notes.dc2 = '401 Unauthorized'
+    notes.create()
+    wait_until(lambda: notes.metrics().get('queue_blocked{site="dc2",state="held"}') == 1, 'the second create is held at dc2')
+    eq(ask(notes.sites['dc1'].addr('notes'), 'PUT', f'/notes/{meta_id}', {'Content-Type': 'application/json'}, b'{}').status, 200)
+    wait_until(lambda: notes.metrics()['queue_entries{site="dc3"}'] == 0, 'dc3 has all')
+    m = notes.metrics()
+    eq({k: v for k, v in m.items() if k.startswith('operations_total')},
+       {'operations_total{kind="create",class="eventual"}': 2, 'operations_total{kind="update",class="eventual"}': 1})
+    eq((m['admissions_total{outcome="done"}'], m['admissions_total{outcome="refused"}']), (3, 0))
+    eq(m['replays_total{site="dc3",outcome="done"}'], 3)
+    assert m['replays_total{site="dc2",outcome="held"}'] >= 1, m
+    eq(m['replication_lag_seconds_count{site="dc3"}'], 3)
+    assert 0 < m['replication_lag_seconds_sum{site="dc3"}'] < 3 * harness.DEADLINE, m
 
 
 # ---- rules ---------------------------------------------------------------------------------------------------------

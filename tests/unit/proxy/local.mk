@@ -51,3 +51,15 @@ tests_unit_proxy_test_inner_SOURCES = tests/unit/proxy/test_inner.c tests/scenar
 tests_unit_proxy_test_inner_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_proxy_test_inner_LDADD = $(scopemeshd_LDADD) $(CMOCKA_LIBS)
 TESTS += tests/unit/proxy/test_inner
+
+check_PROGRAMS += tests/unit/proxy/test_operation
+tests_unit_proxy_test_operation_SOURCES = tests/unit/proxy/test_operation.c
+tests_unit_proxy_test_operation_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_proxy_test_operation_LDADD = $(scopemeshd_LDADD) $(CMOCKA_LIBS)
+TESTS += tests/unit/proxy/test_operation
+
+check_PROGRAMS += tests/unit/proxy/test_replication
+tests_unit_proxy_test_replication_SOURCES = tests/unit/proxy/test_replication.c
+tests_unit_proxy_test_replication_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_proxy_test_replication_LDADD = $(scopemeshd_LDADD) $(CMOCKA_LIBS)
+TESTS += tests/unit/proxy/test_replication

@@ -14,7 +14,7 @@
 #include "tests/scenario/bed.h"
 
 static struct bed bed;
-static struct { unsigned calls, status; enum inner_result result; bool by_proxy, cut; size_t bytes; char reason[64]; } got;
+static struct { unsigned calls, status; enum inner_result result; bool by_proxy, cut, encoded; size_t bytes; char reason[64], location[64]; } got;
 
 static void on_done(void *arg, const struct inner_answer *a)
 {
@@ -25,6 +25,10 @@ static void on_done(void *arg, const struct inner_answer *a)
 	got.by_proxy = a->by_proxy;
 	got.cut = a->body_cut;
 	got.bytes = a->body.n;
+	for (size_t i = 0; a->head && i < a->head->field_count; i++)
+		if (a->head->fields[i].id == HTTP_LOCATION)
+			snprintf(got.location, sizeof(got.location), "%.*s", SPAN_ARG(a->head->fields[i].value));
+	got.encoded = a->head && http_find((struct http_head *)(uintptr_t)a->head, HTTP_CONTENT_ENCODING);
 	snprintf(got.reason, sizeof(got.reason), "%s", a->reason ? a->reason : "");
 }
 
@@ -74,6 +78,8 @@ static struct bed_end *send_to_instance(const struct inner_request *r)
 
 	assert_int_equal(inner_send(&bed.worker, r), 0);
 	assert_int_equal(got.calls, 0);
+	if (bed.end_count == before)
+		bed_settle(&bed); /* content whose ids are exchanged is read first */
 	assert_int_equal(bed.end_count, before + 1);
 	bed.ends[before].connect = 0;
 	bed_settle(&bed);
@@ -274,6 +280,178 @@ static void an_instance_is_not_told_the_operation(void **state)
 	assert_false(shows(send_to_instance(&r), "Operation"));
 }
 
+/* Its content is gzip of "hello\n", whole or not. */
+static void answer_gzip(struct bed_end *e, size_t bytes)
+{
+	static const char gzip[] = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xcb\x48\xcd\xc9\xc9\xe7\x02\x00\x20\x30\x3a\x36"
+	                           "\x06\x00\x00\x00";
+
+	buf_addf(&e->to_proxy, "HTTP/1.1 201 Created\r\nContent-Encoding: gzip\r\nLocation: /v2/images/1\r\n"
+	                       "Content-Length: %zu\r\n\r\n", bytes);
+	buf_add(&e->to_proxy, gzip, bytes);
+	bed_settle(&bed);
+	assert_int_equal(got.calls, 1);
+	assert_int_equal(got.result, INNER_ANSWERED);
+	assert_string_equal(got.location, "/v2/images/1");
+}
+
+static void gzip_is_taken_off(void **state)
+{
+	struct inner_request r = post(true);
+
+	(void)state;
+	answer_gzip(send_to_instance(&r), 26);
+	assert_int_equal(got.bytes, 6);
+	assert_false(got.encoded);
+}
+
+static void gzip_that_is_not_whole_stays(void **state)
+{
+	struct inner_request r = post(true);
+
+	(void)state;
+	answer_gzip(send_to_instance(&r), 20);
+	assert_int_equal(got.bytes, 20);
+	assert_true(got.encoded);
+}
+
+/* ---- resources that are named ---- */
+
+#define META "019b76da-a800-8334-aed4-eadd6a1da94a"
+#define CHILD "019b76da-a801-8334-aeea-bfa437b672aa"
+#define LOCAL "0f2b7d9a41c84be4b8a9a7a1c6b7ad10"
+
+static void know(const char *collection, const char *meta, const char *local, bool deleted)
+{
+	struct name v = { .service = SPAN("image"), .collection = span_of(collection), .sites = SPAN("dc1\ndc2"),
+		          .here = true, .deleted = deleted, .state = *local ? REPLICA_SYNCED : REPLICA_QUEUED };
+
+	v.meta_n = (uint16_t)strlen(meta);
+	memcpy(v.meta, meta, v.meta_n);
+	v.local_n = (uint16_t)strlen(local);
+	memcpy(v.local, local, v.local_n);
+	assert_int_equal(bed_name(&bed, &v), 0);
+}
+
+/* Path, query and content become local, the answer stays as it came. */
+static void what_it_names_becomes_local(void **state)
+{
+	struct inner_request r = post(true);
+	struct bed_end *e;
+
+	(void)state;
+	know("/v2/images", META, "17", false);
+	know("/v2/images/" META "/members", CHILD, LOCAL, false);
+	r.target = SPAN("/v2/images/" META "/members?after=" CHILD);
+	r.fields = SPAN("Host: image\r\nContent-Type: application/json\r\nAccept-Encoding: br\r\n");
+	r.body = SPAN("{\"of\": \"" CHILD "\"}");
+	e = send_to_instance(&r);
+	assert_true(shows(e, "POST /v2/images/17/members?after=" LOCAL " HTTP/1.1\r\n"));
+	assert_true(shows(e, "Content-Length: 42\r\n"));
+	assert_true(shows(e, "\r\n\r\n{\"of\": \"" LOCAL "\"}"));
+	buf_add_z(&e->to_proxy, "HTTP/1.1 201 Created\r\nLocation: /v2/images/17/members/4\r\n"
+	                        "Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{\"id\":17}");
+	bed_settle(&bed);
+	assert_int_equal(got.calls, 1);
+	assert_int_equal(got.result, INNER_ANSWERED);
+	assert_int_equal(got.bytes, 9);
+	assert_string_equal(got.location, "/v2/images/17/members/4");
+}
+
+/* A client has the tag that it was shown here. */
+static void an_instance_gets_its_own_tags(void **state)
+{
+	struct inner_request r = post(true);
+	struct bed_end *e;
+
+	(void)state;
+	know("/v2/images", META, "17", false);
+	r.target = SPAN("/v2/images/" META);
+	r.fields = SPAN("Host: image\r\nIf-Match: \"a@dc1\", \"b@dc2\"\r\nRange: bytes=0-1\r\nAccept-Encoding: br\r\n");
+	e = send_to_instance(&r);
+	assert_true(shows(e, "If-Match: \"a\", \"b@dc2\"\r\n"));
+	assert_true(shows(e, "Range: bytes=0-1\r\n"));
+	assert_true(shows(e, "Accept-Encoding: identity\r\n"));
+}
+
+static void content_of_a_source_becomes_local(void **state)
+{
+	struct inner_source src = { answers_later };
+	struct inner_request r = post(true);
+
+	(void)state;
+	know("/v2/images", META, LOCAL, false);
+	r.fields = SPAN("Host: image\r\nContent-Type: application/json\r\n");
+	r.body = span_make("", 0);
+	r.source = &src;
+	r.source_bytes = strlen("[\"" META "\"]");
+	assert_int_equal(inner_send(&bed.worker, &r), 0);
+	bed_settle(&bed);
+	give("[\"019b76da-a800-");
+	give("8334-aed4-eadd6a1da94a\"]");
+	assert_int_equal(bed.end_count, 1);
+	bed.ends[0].connect = 0;
+	bed_settle(&bed);
+	assert_true(shows(&bed.ends[0], "\r\n\r\n[\"" LOCAL "\"]"));
+}
+
+static void another_site_gets_what_is_canonical(void **state)
+{
+	struct inner_request r = post(true);
+	struct bed_end *e;
+
+	(void)state;
+	know("/v2/images", META, LOCAL, false);
+	r.site = SPAN("dc2");
+	r.target = SPAN("/v2/images/" META);
+	r.fields = SPAN("Host: image\r\nContent-Type: application/json\r\n");
+	r.body = SPAN("[\"" META "\", \"" LOCAL "\"]");
+	e = send_to_instance(&r);
+	assert_true(shows(e, "POST /v2/images/" META " HTTP/1.1\r\n"));
+	assert_true(shows(e, "[\"" META "\", \"" LOCAL "\"]"));
+}
+
+static void refused_for_want_of_a_replica(const char *target)
+{
+	struct inner_request r = post(true);
+	unsigned calls = got.calls;
+
+	r.target = span_of(target);
+	assert_int_equal(inner_send(&bed.worker, &r), 0);
+	bed_settle(&bed);
+	assert_int_equal(got.calls, calls + 1);
+	assert_int_equal(got.result, INNER_NOT_EXECUTED);
+	assert_true(got.by_proxy);
+	assert_string_equal(got.reason, "no-replica");
+	assert_int_equal(bed.end_count, 0);
+}
+
+static void what_has_no_replica_here_is_not_executed(void **state)
+{
+	(void)state;
+	assert_int_equal(bed_name(&bed, NULL), 0);
+	refused_for_want_of_a_replica("/v2/images/" META); /* nothing is known */
+	know("/v2/images", META, "", false);
+	know("/v2/images", "019b76da-abe8-8fb6-94bd-a2a042c63031", "17", false);
+	know("/v2/images", "019b76da-abe9-8fb6-94a4-1015e97cb997", "18", true);
+	refused_for_want_of_a_replica("/v2/images/" META "/file"); /* no local id */
+	refused_for_want_of_a_replica("/v2/images/" CHILD);        /* not known */
+	refused_for_want_of_a_replica("/v2/images/17");            /* hidden */
+	refused_for_want_of_a_replica("/v2/images/019b76da-abe9-8fb6-94a4-1015e97cb997"); /* deleted */
+}
+
+/* The client chose it: there is no other id, and the request may be what makes it. */
+static void a_chosen_name_is_the_same_here(void **state)
+{
+	struct inner_request r = post(false);
+
+	(void)state;
+	know("/v2/images", "debian 12", "", false);
+	r.method = SPAN("PUT");
+	r.target = SPAN("/v2/images/debian%2012");
+	assert_true(shows(send_to_instance(&r), "PUT /v2/images/debian%2012 HTTP/1.1\r\n"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +464,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_answer_before_the_content_is_whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(another_site_is_told_the_operation, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_instance_is_not_told_the_operation, setup, teardown),
+		cmocka_unit_test_setup_teardown(gzip_is_taken_off, setup, teardown),
+		cmocka_unit_test_setup_teardown(gzip_that_is_not_whole_stays, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_it_names_becomes_local, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_instance_gets_its_own_tags, setup, teardown),
+		cmocka_unit_test_setup_teardown(content_of_a_source_becomes_local, setup, teardown),
+		cmocka_unit_test_setup_teardown(another_site_gets_what_is_canonical, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_has_no_replica_here_is_not_executed, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_chosen_name_is_the_same_here, setup, teardown),
 	};
 
 	log_set_level(LOG_ERROR);
