@@ -7,7 +7,9 @@
 
 void frontier_init(struct frontier *f)
 {
-	*f = (struct frontier){ 0 };
+	f->beyond = NULL;
+	f->number = 0;
+	f->count = f->room = 0;
 }
 
 void frontier_fini(struct frontier *f)
