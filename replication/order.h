@@ -81,7 +81,7 @@ enum order_life {
 };
 
 /* First: store_resource.vector; life: of a resource whose create is in no row any more. Then each row in any order, then
- * order_loaded. 0, ERR_NOMEM, ERR_LIMIT, ERR_EXISTS. */
+ * order_loaded. 0; ERR_NOMEM, ERR_LIMIT: the machine is of no use then. */
 int order_load_past(struct order *o, const struct vector *past, enum order_life life) MUST_CHECK;
 int order_load(struct order *o, const struct order_op *op, enum order_state state) MUST_CHECK;
 int order_loaded(struct order *o) MUST_CHECK;

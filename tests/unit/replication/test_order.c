@@ -68,6 +68,49 @@ static const struct row {
 	{ "after a restart, another branch", "c c 1 , u u 2 c, v u 3 c, w u 4 cv", "cu.v.R.w.", "c u v| w|", NULL, true },
 };
 
+/* ---- memory that ends ---------------------------------------------------------------------------------------------- */
+
+/* While a machine is called, the allocation that makes this 0 fails; 0: none does. */
+static long failing;
+static bool in_machine;
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t bytes);
+void *__real_realloc(void *p, size_t bytes);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
+void *__wrap_realloc(void *p, size_t bytes);
+
+static bool fails(void)
+{
+	return in_machine && failing && !--failing;
+}
+
+void *__wrap_malloc(size_t bytes)
+{
+	return fails() ? NULL : __real_malloc(bytes);
+}
+
+void *__wrap_calloc(size_t count, size_t bytes)
+{
+	return fails() ? NULL : __real_calloc(count, bytes);
+}
+
+void *__wrap_realloc(void *p, size_t bytes)
+{
+	return fails() ? NULL : __real_realloc(p, bytes);
+}
+
+/* Once more when there was no memory: nothing may have changed. */
+#define AGAIN(rc, call) \
+	do { \
+		in_machine = true; \
+		(rc) = (call); \
+		if ((rc) == ERR_NOMEM) \
+			(rc) = (call); \
+		in_machine = false; \
+	} while (0)
+
 #define MOST 26
 
 struct bed {
@@ -136,18 +179,26 @@ static void note(struct bed *b, char letter, const char *what)
 	snprintf(b->done + n, sizeof(b->done) - n, "%s%c%s", n ? " " : "", letter, what);
 }
 
-static void start(struct bed *b)
+static int load(struct bed *b)
 {
 	const struct order_options options = { .keep_all = b->row->keep_all };
+	int rc;
 
 	order_free(&b->o);
 	b->o = order_new(&options);
-	assert_non_null(b->o);
-	assert_int_equal(order_load_past(b->o, &b->durable, ORDER_NOTHING), 0);
-	for (size_t i = 0; b->letters[i]; i++)
+	rc = b->o ? order_load_past(b->o, &b->durable, ORDER_NOTHING) : ERR_NOMEM;
+	for (size_t i = 0; b->letters[i] && !rc; i++)
 		if (b->states[i] >= 0)
-			assert_int_equal(order_load(b->o, &b->ops[i], (enum order_state)b->states[i]), 0);
-	assert_int_equal(order_loaded(b->o), 0);
+			rc = order_load(b->o, &b->ops[i], (enum order_state)b->states[i]);
+	return rc ? rc : order_loaded(b->o);
+}
+
+static void start(struct bed *b)
+{
+	int rc;
+
+	AGAIN(rc, load(b));
+	assert_int_equal(rc, 0);
 }
 
 static void run(struct bed *b, const struct order_step *step, size_t i)
@@ -175,8 +226,10 @@ static void run_all(struct bed *b)
 	for (bool stop = false; !stop;) {
 		bool not_yet = b->next == '~';
 		size_t i;
+		int rc;
 
-		assert_int_equal(order_next(b->o, &step), 0);
+		AGAIN(rc, order_next(b->o, &step));
+		assert_int_equal(rc, 0);
 		if (step.act == ORDER_WAIT)
 			return;
 		i = index_of(b, &step.dot);
@@ -198,11 +251,13 @@ static void arrive(struct bed *b, char letter, enum order_before before)
 	const char *at = strchr(b->letters, letter);
 	enum order_verdict verdict;
 	struct order_op op;
+	int rc;
 
 	assert_non_null(at);
 	op = b->ops[at - b->letters];
 	op.before = before;
-	assert_int_equal(order_arrive(b->o, &op, &verdict), 0);
+	AGAIN(rc, order_arrive(b->o, &op, &verdict));
+	assert_int_equal(rc, 0);
 	assert_int_equal(verdict, b->states[at - b->letters] >= 0 ? ORDER_KNOWN : ORDER_TAKEN);
 	if (b->states[at - b->letters] < 0)
 		b->states[at - b->letters] = ORDER_PENDING_NEW;
@@ -231,29 +286,48 @@ static void play(struct bed *b)
 	}
 }
 
+static bool play_row(const struct row *row)
+{
+	struct bed b = { .row = row };
+	const char *net;
+	bool right;
+
+	parse(&b, span_of(row->ops));
+	play(&b);
+	net = order_net(b.o);
+	right = !strcmp(b.done, row->done) && (net == row->net || (net && row->net && !strcmp(net, row->net)));
+	if (!right)
+		print_error("%s:\n  done     %s, %s\n  expected %s, %s\n", row->name, b.done, net ? net : "no comparison", row->done,
+		            row->net ? row->net : "no comparison");
+	order_free(&b.o);
+	vector_fini(&b.durable);
+	for (int k = 0; k < MOST; k++)
+		vector_fini(&b.past[k]);
+	return right;
+}
+
 static void each_rule(void **state)
 {
 	unsigned wrong = 0;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct bed b = { .row = &rows[i] };
-		const char *net;
-
-		parse(&b, span_of(rows[i].ops));
-		play(&b);
-		net = order_net(b.o);
-		if (strcmp(b.done, rows[i].done) || (net != rows[i].net && (!net || !rows[i].net || strcmp(net, rows[i].net)))) {
-			print_error("%s:\n  done     %s, %s\n  expected %s, %s\n", rows[i].name, b.done, net ? net : "no comparison",
-			            rows[i].done, rows[i].net ? rows[i].net : "no comparison");
-			wrong++;
-		}
-		order_free(&b.o);
-		vector_fini(&b.durable);
-		for (int k = 0; k < MOST; k++)
-			vector_fini(&b.past[k]);
-	}
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		wrong += !play_row(&rows[i]);
 	assert_int_equal(wrong, 0);
+}
+
+static void each_rule_without_memory(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		for (long n = 1;; n++) {
+			failing = n;
+			if (!play_row(&rows[i]))
+				fail_msg("when allocation %ld fails", n);
+			if (failing) /* there were not so many */
+				break;
+		}
+	failing = 0;
 }
 
 /* ---- what is no row ------------------------------------------------------------------------------------------------ */
@@ -484,6 +558,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_rule),
+		cmocka_unit_test(each_rule_without_memory),
 		cmocka_unit_test(admission_follows_all_that_is_past),
 		cmocka_unit_test(what_is_deleted_takes_no_write),
 		cmocka_unit_test(an_append_in_doubt_at_admission_is_withdrawn),
