@@ -114,6 +114,15 @@ static enum row append_row(const struct world *w, unsigned s, unsigned root)
 	return best;
 }
 
+/* What created the life that it was of is lost. */
+static bool is_orphan(const struct world *w, const struct op *op)
+{
+	for (unsigned k = 0; k < w->op_count; k++)
+		if (has(op->past & w->lost, k) && w->ops[k].order.kind == OPERATION_CREATE)
+			return true;
+	return false;
+}
+
 static void check_appends(struct world *w, unsigned s, const struct expected *x, bool whole)
 {
 	const struct site *site = &w->sites[s];
@@ -126,7 +135,7 @@ static void check_appends(struct world *w, unsigned s, const struct expected *x,
 			continue;
 		if (site->app.appends[op->root] > 1)
 			world_fail(w, "site %u: append %u was executed %d times", s, op->root, site->app.appends[op->root]);
-		if (row == ROW_DOUBT || row == ROW_FAILED || row == ROW_ASIDE || (w->keep_all && !has(w->resolving, k)))
+		if (row == ROW_DOUBT || row == ROW_FAILED || row == ROW_ASIDE || is_orphan(w, op) || (w->keep_all && !has(w->resolving, k)))
 			continue;
 		if (!site->app.appends[op->root] && x->alive && whole && !(x->deletes & ~op->past & ~w->lost))
 			world_fail(w, "site %u: append %u was not executed (row %d)", s, op->root, (int)row);
