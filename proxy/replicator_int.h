@@ -4,6 +4,7 @@
  *	replicator_lane.c     what may run: targets, lanes, pauses
  *	replicator_admit.c    an operation of this site's: who executes it first, and what that means
  *	replicator_deliver.c  an operation that is admitted: at this site's application, or on its way to another site
+ *	replicator_late.c     an update that comes after later ones
  *	replicator_send.c     the request of one leg, and the reading of what an application answered
  *	replicator_log.c      what is made durable
  *	replicator_load.c     what is read back at the start
@@ -60,6 +61,7 @@ struct target {
 	struct lane *lanes;
 	struct leg_list ready, parked;
 	unsigned flying, fails;
+	int64_t parked_us;           /* none of parked is due before */
 	int64_t due_us, failed_us;   /* it is not reached: not before, since */
 	_Atomic size_t queued;       /* legs that are not over */
 	size_t site_n;
@@ -76,6 +78,8 @@ struct leg {
 	enum delivery_state state;
 	bool busy;                   /* being logged, loaded or executed */
 	bool durable;                /* the state is in the store */
+	bool rerun;                  /* a late one came meanwhile: once more when its turn is over */
+	bool moved;                  /* its turn is over, and comes again behind a late one */
 	bool wanted;                 /* the other site has said that it lacks the content */
 	bool asked;                  /* what the client named was not there when it was looked at */
 	bool was_sent;               /* before a restart, or without a whole answer */
@@ -89,6 +93,11 @@ struct leg {
 	struct buf fields, operation, place_of; /* of the request under way; the path that is looked at */
 	struct inner_source source;
 	TAILQ_ENTRY(leg) in_lane, in_target;
+};
+
+struct late_op {
+	struct store_operation row;  /* without content */
+	struct late_op *next;
 };
 
 enum work_phase {
@@ -107,7 +116,9 @@ struct work {
 	enum work_phase phase;
 	bool logged;                 /* its rows are in the store, or being written */
 	bool answered;               /* the front that had it admitted has its answer */
-	bool loading;
+	unsigned loading;            /* readings that are under way for it */
+	bool waited_for;             /* in r->waited_for */
+	bool relayed;                /* admitted by a peer under a name of its own: it comes back as a delivery */
 	bool received;               /* a peer's: only the leg of this site */
 	bool revived;                /* from before a restart */
 	/* admission */
@@ -121,9 +132,11 @@ struct work {
 	bool followed;               /* a peer has admitted it, and delivers it */
 	enum admission forgotten;    /* nothing of it stays, for this reason */
 	STAILQ_HEAD(, replicator_wait) waits;
+	struct late_op *later;       /* executed before this one, queued anew with it; in later_arena */
+	struct arena later_arena;
 	struct leg *legs;            /* as many as op->sites; a leg's target is NULL before it begins */
 	size_t leg_count;
-	TAILQ_ENTRY(work) link;      /* r->works, or r->again */
+	TAILQ_ENTRY(work) waiting;   /* in r->waited_for */
 	TAILQ_ENTRY(work) again;
 	bool is_again;
 };
@@ -138,10 +151,10 @@ struct replicator {
 	pthread_mutex_t lock;
 	bool loaded, load_asked, closed;
 	STAILQ_HEAD(, replicator_submission) early; /* came before the log was read */
+	TAILQ_HEAD(, work) waited_for; /* a front waits, or did lately */
 	TAILQ_HEAD(, work) again;    /* their next step could not be taken */
 	_Atomic size_t waiting;
 	size_t content;              /* bytes of operations in memory */
-	int64_t swept_ms;            /* answers that had expired were dropped */
 };
 
 /* ---- replicator.c ---- */
@@ -152,6 +165,8 @@ struct work *work_find(struct replicator *r, const struct op_id *id);
 struct work *work_new(struct replicator *r, struct operation *op);
 /* Answers who waits with what answer says, which it takes; NULL: no memory. */
 void work_answer(struct work *k, struct replicator_answer *answer);
+/* Answers one of them. */
+void work_answer_one(struct work *k, struct replicator_answer *answer);
 /* Peers that wait are told what the leg of this site has come to; all, or those whose patience is over. */
 void work_tell_peers(struct work *k, bool all);
 /* Its legs are over. */
@@ -200,10 +215,18 @@ void admit_commit(struct work *k);
 
 /* ---- replicator_deliver.c ---- */
 void deliver_begin(struct work *k);
+/* The leg of this site awaits its turn. False: no memory. */
+bool deliver_enter(struct work *k, struct leg *own) MUST_CHECK;
 /* What is known here of an operation that is not under way. */
 void deliver_ask(struct work *k);
 void deliver_run(struct leg *leg);
 void deliver_judge(struct leg *leg, const struct inner_answer *a);
+
+/* ---- replicator_late.c ---- */
+/* True: what was executed before this update and is later is looked up first; its leg enters then. */
+bool late_begin(struct work *k);
+/* By (clock, id). */
+bool operation_is_later(uint64_t clock, const struct op_id *id, uint64_t than_clock, const struct op_id *than);
 
 /* ---- replicator_send.c ---- */
 /* False: nothing was sent and nothing will be answered (no memory, or the worker stops). */
@@ -229,6 +252,8 @@ bool log_forget(struct work *k, log_done *done) MUST_CHECK;
 bool log_leg(struct leg *leg, struct span local, log_done *done) MUST_CHECK;
 /* Its content, into k->op. */
 bool log_load_content(struct leg *leg, log_done *done) MUST_CHECK;
+/* An operation of the resource of `like` is executed here once more. False: no memory. */
+bool log_revive_own(struct replicator *r, const struct store_operation *row, const struct operation *like) MUST_CHECK;
 /* Everything that is not over; then r->loaded. */
 void log_load(struct replicator *r);
 /* What the store knows of an operation at this site, for a peer that delivers it once more. ERR_NOT_FOUND: nothing. */

@@ -143,11 +143,17 @@ bool log_begin(struct work *k, struct leg *leg, log_done *done)
 		return false;
 	}
 	put_delivery(b, leg, site_of(leg));
+	for (const struct late_op *o = k->later; o; o = o->next) {
+		const struct store_delivery again = { .op = o->row.id, .target = k->r->rep->site, .state = DELIVERY_QUEUED };
+
+		store_put_delivery(b, &again);
+	}
 	if (!k->received) {
 		put_intent(b, k, leg);
 		if (k->op->answer_key.n) {
 			const struct store_answer row = answer_row(k);
 
+			store_drop_answers(b, clock_wall_ms());
 			store_add_answer(b, &row);
 		}
 	} else if (k->op->kind == OPERATION_CREATE) {
@@ -170,6 +176,9 @@ bool log_sent(struct leg *leg, log_done *done)
 
 	if (!b)
 		return false;
+	for (size_t i = 0; i < k->leg_count; i++) /* those that were asked before have not executed it, or may have */
+		if (&k->legs[i] != leg && k->legs[i].durable && k->phase == WORK_ADMITTING)
+			put_delivery(b, &k->legs[i], k->op->sites[i]);
 	put_delivery(b, leg, site_of(leg));
 	if (k->phase == WORK_ADMITTING || (!k->received && !k->answered)) /* of one that is not admitted */
 		put_intent(b, k, leg);
@@ -363,7 +372,7 @@ static void on_content(void *arg, int rc)
 	struct log_step step = c->step;
 
 	if (!step.r->closed) {
-		step.k->loading = false;
+		step.k->loading--;
 		if (!rc && !step.k->op->fields.n)
 			rc = take_content(step.k, &c->row);
 		step.done(step.k, step.leg, rc);
@@ -388,7 +397,7 @@ bool log_load_content(struct leg *leg, log_done *done)
 		free(c);
 		return false;
 	}
-	k->loading = true;
+	k->loading++;
 	return true;
 }
 
@@ -460,6 +469,8 @@ static int take_answer(struct work *k, const struct store_answer *row, struct sp
 {
 	struct replicator_answer *a;
 
+	if (row->expires_ms < clock_wall_ms())
+		return ERR_NOT_FOUND;
 	if (!span_eq(row->fingerprint, fingerprint))
 		a = answer_problem(422, "idempotency-key", "this Idempotency-Key was used with another body");
 	else if (!row->status)
@@ -485,7 +496,7 @@ static void on_known(void *arg, int rc)
 
 	if (!step.r->closed) {
 		own = work_own_leg(step.k);
-		step.k->loading = false;
+		step.k->loading--;
 		if (!rc && n->key.n) {
 			rc = take_answer(step.k, &n->answer, n->fingerprint);
 		} else if (!rc && own) {
@@ -517,7 +528,7 @@ static bool ask(struct work *k, struct span key, struct span fingerprint, log_do
 		free(n);
 		return false;
 	}
-	k->loading = true;
+	k->loading++;
 	return true;
 }
 
