@@ -135,7 +135,8 @@ static void check_appends(struct world *w, unsigned s, const struct expected *x,
 			continue;
 		if (site->app.appends[op->root] > 1)
 			world_fail(w, "site %u: append %u was executed %d times", s, op->root, site->app.appends[op->root]);
-		if (row == ROW_DOUBT || row == ROW_FAILED || row == ROW_ASIDE || is_orphan(w, op) || (w->keep_all && !has(w->resolving, k)))
+		if (row == ROW_DOUBT || row == ROW_FAILED || row == ROW_ASIDE || is_orphan(w, op) ||
+		    (w->keep_all && !has(w->resolving, k)))
 			continue;
 		if (!site->app.appends[op->root] && x->alive && whole && !(x->deletes & ~op->past & ~w->lost))
 			world_fail(w, "site %u: append %u was not executed (row %d)", s, op->root, (int)row);
@@ -188,7 +189,8 @@ static bool has_row(const struct world *w, unsigned s, enum row row, bool writes
 	return false;
 }
 
-/* Its application has refused nothing, and nothing is in doubt there: else representations are compared, or it is repaired. */
+/* Its application has refused nothing, and nothing is in doubt there: else representations are compared, or it is
+ * repaired. */
 static bool is_whole(const struct world *w, unsigned s)
 {
 	return order_life(w->sites[s].machine) != ORDER_NO_REPLICA && !w->sites[s].tainted && !has_row(w, s, ROW_FAILED, true) &&

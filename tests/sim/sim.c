@@ -28,7 +28,8 @@ static const struct { const char *machine; uint64_t seed; } regressions[] = {
 	{ "order", 45621 }, { "order", 107832 }, { "order", 180832 }, { "order", 187396 }, { "order", 202242 },
 	{ "order", 209456 }, { "order", 266996 }, { "order", 269732 }, { "order", 342359 }, { "order", 355054 },
 	{ "order", 538253 }, { "order", 2802954 },
-	{ "order", 5043768 }, { "order", 5050809 }, { "order", 5236378 }, { "order", 5561308 }, { "order", 5755933 }, { "order", 8829797 }, { "quorum", 81 }, { "quorum", 6790 }, { "quorum", 9337 }, { "quorum", 9776 },
+	{ "order", 5043768 }, { "order", 5050809 }, { "order", 5236378 }, { "order", 5561308 }, { "order", 5755933 }, { "order", 8829797 },
+	{ "quorum", 81 }, { "quorum", 6790 }, { "quorum", 9337 }, { "quorum", 9776 },
 	{ "quorum", 52873 }, { "quorum", 67832 }, { "quorum", 337376 },
 };
 
@@ -81,7 +82,8 @@ static unsigned run(const struct options *opt)
 
 int main(int argc, char **argv)
 {
-	static const struct option names[] = { { "schedules", required_argument, NULL, 'n' }, { "seed", required_argument, NULL, 's' },
+	static const struct option names[] = { { "schedules", required_argument, NULL, 'n' },
+		{ "seed", required_argument, NULL, 's' },
 		{ "only", required_argument, NULL, 'o' }, { "log", no_argument, NULL, 'l' }, { 0 } };
 	struct options opt = { .schedules = 1000, .seed = 1 };
 	int c;

@@ -157,7 +157,9 @@ static uint64_t over_set(const struct world *w, unsigned s, bool all)
 
 static void choose_content(struct world *w, struct op *op, bool dead)
 {
-	static const struct { const char *target; unsigned fields; } targets[] = { { "", 15 }, { "a", 3 }, { "b", 12 }, { "a/x", 1 } };
+	static const struct { const char *target; unsigned fields; } targets[] = {
+		{ "", 15 }, { "a", 3 }, { "b", 12 }, { "a/x", 1 },
+	};
 	unsigned at = sim_below(&w->random, 4), kind = sim_below(&w->random, 100);
 
 	if (w->keep_all && kind >= 95)
