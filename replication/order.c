@@ -338,8 +338,8 @@ static int prepare(struct order *o, const struct entry *e, enum order_act act)
 static int rank(const struct order *o, const struct entry *e)
 {
 	if (o->options.keep_all && e->own)
-		return 0;
-	return e->kind == OPERATION_DELETE ? 1 : 2;
+		return e->first ? 0 : 1;
+	return e->kind == OPERATION_DELETE ? 2 : 3;
 }
 
 static struct entry *first_ready(const struct order *o)
@@ -427,6 +427,7 @@ static int new_own(struct order *o, const struct order_op *op, struct entry **e_
 		entry_free(&e);
 		return rc;
 	}
+	e->first = true;
 	*e_r = e;
 	return 0;
 }

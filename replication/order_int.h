@@ -12,6 +12,7 @@ struct entry {
 	enum order_state state;
 	enum order_before before;
 	bool named, held, own;
+	bool first;        /* under admission it may have been executed: before all others, in keep-all */
 	bool executed;     /* at least once, here */
 	bool old;          /* of a life that a delete has ended */
 	bool fresh;        /* loaded, and order_loaded is to come */

@@ -176,6 +176,8 @@ enum order_act order_judge(const struct order *o, const struct entry *e, const c
 	enum order_act act;
 
 	*why_r = "";
+	if (e->executed && is_gone(o, e))
+		return skip("deleted", why_r);
 	if (e->executed)
 		return is_covered(o, e) ? skip("covered", why_r) : ORDER_AGAIN;
 	if (is_known(o, &e->dot)) /* it came twice, with two clocks */

@@ -335,6 +335,8 @@ static void end_execution(struct world *w, unsigned s, unsigned k, enum order_ou
 		return;
 	}
 	w->counts->doubts += outcome == ORDER_RAN_DOUBT;
+	/* a create that is refused when it is repeated: it is there, without what it would have written */
+	site->tainted |= outcome == ORDER_RAN_REFUSED && site->db.rows[k] == ROW_AGAIN && op->order.kind == OPERATION_CREATE;
 	write_row(w, s, k, site->db.rows[k] == ROW_AGAIN && op->order.kind == OPERATION_CREATE ? ROW_DONE : rows[outcome]);
 	write_resolved(w, s);
 }
