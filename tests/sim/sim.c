@@ -29,7 +29,7 @@ static const struct { const char *machine; uint64_t seed; } regressions[] = {
 	{ "order", 209456 }, { "order", 266996 }, { "order", 269732 }, { "order", 342359 }, { "order", 355054 },
 	{ "order", 538253 }, { "order", 2802954 },
 	{ "order", 5043768 }, { "order", 5050809 }, { "order", 5236378 }, { "order", 5561308 }, { "order", 5755933 }, { "order", 8829797 },
-	{ "order", 10064510 }, { "order", 10393499 }, { "order", 10886955 }, { "order", 11072969 },
+	{ "order", 10064510 }, { "order", 10393499 }, { "order", 10550536 }, { "order", 10886955 }, { "order", 11072969 },
 	{ "quorum", 81 }, { "quorum", 6790 }, { "quorum", 9337 }, { "quorum", 9776 },
 	{ "quorum", 52873 }, { "quorum", 67832 }, { "quorum", 337376 },
 };

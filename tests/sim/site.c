@@ -256,6 +256,8 @@ bool site_admit(struct world *w, unsigned s, int as, enum order_before before)
 	if (rc)
 		return false;
 	log_record(w, s, &op, past, ROW_INTENT);
+	for (unsigned t = 0; t < w->site_count && as >= 0; t++) /* what is known of an operation goes with its id */
+		site->db.told[k][t] = site->db.told[as][t] ? 1 : 0;
 	site->running = (int)k;
 	site->admitting = true;
 	if (before == ORDER_EXECUTED) { /* it was found to have been */
