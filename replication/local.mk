@@ -40,6 +40,15 @@ replication_libreplication_a_SOURCES += \
 	replication/rules_shown.c
 # secrets
 replication_libreplication_a_SOURCES += replication/seal.c replication/seal.h
+# order: what is executed when, and who has what; pure
+replication_libreplication_a_SOURCES += \
+	replication/frontier.c \
+	replication/order.c replication/order.h replication/order_int.h \
+	replication/order_list.c \
+	replication/order_load.c \
+	replication/order_rule.c \
+	replication/quorum.c replication/quorum.h \
+	replication/vector.c replication/vector.h
 # bodies
 replication_libreplication_a_SOURCES += \
 	replication/spool.h replication/spool_int.h \

@@ -3,6 +3,7 @@ include tests/unit/local.mk
 include tests/scenario/local.mk
 include tests/fault/local.mk
 include tests/fuzz/local.mk
+include tests/sim/local.mk
 # System tests start real daemons; ./bootstrap check runs them on every build.  TAP from cmocka, so that
 # single tests can be counted (tests/tally).
 AM_TESTS_ENVIRONMENT = CMOCKA_MESSAGE_OUTPUT=TAP; export CMOCKA_MESSAGE_OUTPUT;

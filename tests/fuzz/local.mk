@@ -18,5 +18,6 @@ tests_fuzz_fuzz_announce_LDADD = registry/libregistry.a base/libbase.a $(FYAML_L
 TESTS += tests/fuzz/replay.sh
 include tests/fuzz/http.mk
 include tests/fuzz/machine.mk
+include tests/fuzz/order.mk
 include tests/fuzz/rules.mk
 include tests/fuzz/splice.mk

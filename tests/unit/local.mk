@@ -5,6 +5,7 @@ include tests/unit/proxy/local.mk
 include tests/unit/registry/local.mk
 include tests/unit/replication/local.mk
 include tests/unit/replication/ident.mk
+include tests/unit/replication/order.mk
 include tests/unit/replication/rules.mk
 include tests/unit/replication/spool.mk
 include tests/unit/scope/local.mk
