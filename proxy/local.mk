@@ -4,7 +4,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/access_line.c \
 	proxy/access_log.c proxy/access_log.h \
 	proxy/admin.c proxy/admin_int.h proxy/admin_sites.c proxy/admin_write.c \
-	proxy/admin_metrics.c proxy/admin_queue.c proxy/admin_read.c proxy/admin_replicas.c proxy/admin_rules.c \
+	proxy/admin_metrics.c proxy/admin_queue.c proxy/admin_read.c proxy/admin_replicas.c proxy/admin_rules.c proxy/admin_settle.c \
 	proxy/ask.c proxy/ask.h \
 	proxy/bound.c proxy/bound.h \
 	proxy/admin_carriers.c \
@@ -53,7 +53,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/replication.c proxy/replication.h \
 	proxy/replicator.c proxy/replicator.h proxy/replicator_int.h \
 	proxy/replicator_admit.c proxy/replicator_deliver.c proxy/replicator_lane.c \
-	proxy/replicator_load.c proxy/replicator_log.c proxy/replicator_send.c \
+	proxy/replicator_load.c proxy/replicator_log.c proxy/replicator_send.c proxy/replicator_settle.c \
 	proxy/replicator_stats.c proxy/replicator_stats.h \
 	proxy/route.c \
 	proxy/server.c proxy/server.h \

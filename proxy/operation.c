@@ -163,7 +163,7 @@ static json_t *text_json(struct span s)
 	return json_stringn(s.p ? s.p : "", s.n);
 }
 
-void operation_add_field(const struct operation *op, bool admit, struct buf *out)
+void operation_add_field(const struct operation *op, enum operation_wish wish, struct buf *out)
 {
 	char id[OP_ID_TEXT_BYTES];
 	json_t *sites = json_array(), *doc;
@@ -172,12 +172,12 @@ void operation_add_field(const struct operation *op, bool admit, struct buf *out
 	op_id_format(&op->id, id);
 	for (size_t i = 0; i < op->site_count; i++)
 		json_array_append_new(sites, text_json(op->sites[i]));
-	doc = json_pack("{s:s,s:o,s:o,s:s,s:s,s:I,s:I,s:o,s:o,s:b,s:b,s:b,s:i,s:b}", "op", id, "meta", text_json(op->key.meta),
+	doc = json_pack("{s:s,s:o,s:o,s:s,s:s,s:I,s:I,s:o,s:o,s:b,s:b,s:b,s:i,s:b,s:b}", "op", id, "meta", text_json(op->key.meta),
 	                "collection", text_json(op->key.collection), "kind", operation_kind_text(op->kind), "class",
 	                consistency_text(op->class), "clock", (json_int_t)op->clock, "created", (json_int_t)op->created_ms,
 	                "sites", sites, "admitted", op->admitted.n ? text_json(op->admitted) : json_null(), "named",
 	                op->named, "independent", op->independent, "declared", op->declared, "meta_id", (int)op->meta_id,
-	                "admit", admit);
+	                "admit", wish == OPERATION_ADMIT, "retry", wish == OPERATION_RETRY);
 	text = doc ? json_dumps(doc, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
 	json_decref(doc);
 	if (text)
@@ -269,6 +269,7 @@ int operation_of_field(struct operation *op, struct span field, bool *admit_r)
 	if (!rc)
 		rc = take(op, doc);
 	*admit_r = op->only_here = json_is_true(json_object_get(doc, "admit"));
+	op->retry = json_is_true(json_object_get(doc, "retry"));
 	json_decref(doc);
 	return rc;
 }

@@ -32,6 +32,7 @@ struct operation {
 	bool named;                /* a create whose client chose the name: id and meta-identifier are equal everywhere */
 	bool independent;          /* not in order with the resource's other operations */
 	bool only_here;            /* a peer asks this site to admit it: no other one is to be asked */
+	bool retry;                /* a peer's operator wants it tried again here, where it failed, is held or in doubt */
 	bool declared;             /* a create in a collection that is declared or pinned */
 	enum metaid_kind meta_id;  /* of what it creates, a child too */
 	struct span method, target; /* path and query */
@@ -66,8 +67,10 @@ bool operation_is_conditional(struct span name);
 /* Path of the target, without query. */
 struct span operation_path(const struct operation *op);
 
-/* The value of X-Scopemesh-Operation; admit: the receiver is to be the first. */
-void operation_add_field(const struct operation *op, bool admit, struct buf *out);
+/* What the receiver is to do: execute it; be the first to; execute it although it was given up there. */
+enum operation_wish { OPERATION_DELIVER, OPERATION_ADMIT, OPERATION_RETRY };
+/* The value of X-Scopemesh-Operation. */
+void operation_add_field(const struct operation *op, enum operation_wish wish, struct buf *out);
 /* What a peer sent: checked for form and bounds. 0, ERR_INVALID, ERR_NOMEM. */
 int operation_of_field(struct operation *op, struct span field, bool *admit_r) MUST_CHECK;
 

@@ -306,6 +306,8 @@ static void join(struct work *k, const struct operation *op, struct replicator_w
 		return;
 	}
 	STAILQ_INSERT_TAIL(&k->waits, wait, link);
+	if (op->retry && leg && wait->task == REPLICATOR_DELIVER)
+		leg_retry(leg);
 	if (wait->task == REPLICATOR_ADMIT)
 		admit_repeat(k, op);
 	else if (leg && !leg->busy && leg->durable && leg->place != LEG_READY)
@@ -380,7 +382,7 @@ no:
 
 static bool has_to_look(const struct replicator *r)
 {
-	if (!r->loaded || !TAILQ_EMPTY(&r->again) || atomic_load(&r->waiting))
+	if (!r->loaded || !TAILQ_EMPTY(&r->again) || !STAILQ_EMPTY(&r->settles) || atomic_load(&r->waiting))
 		return true;
 	for (const struct target *t = r->targets; t; t = t->next)
 		if (!TAILQ_EMPTY(&t->parked) || !TAILQ_EMPTY(&t->ready))
@@ -456,6 +458,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		k->is_again = false;
 		admit_step(k);
 	}
+	settles_run(r);
 	if (atomic_load(&r->waiting))
 		HASH_ITER(hh, r->works, k, next)
 			look_after(k);
@@ -475,6 +478,7 @@ int replicator_start(struct replicator **r_r, struct replication *rep, struct wo
 	r->w = w;
 	pthread_mutex_init(&r->lock, NULL);
 	STAILQ_INIT(&r->early);
+	STAILQ_INIT(&r->settles);
 	TAILQ_INIT(&r->again);
 	r->tick = evtimer_new(w->loop.base, on_tick, r);
 	r->own = target_of_site(r, rep->site);
@@ -497,6 +501,7 @@ void replicator_stop(struct replicator *r)
 	event_free(r->tick);
 	r->tick = NULL;
 	take_early(r);
+	settles_stop(r);
 	HASH_ITER(hh, r->works, k, next) {
 		work_tell_peers(k, true);
 		if (!STAILQ_EMPTY(&k->waits))

@@ -300,6 +300,14 @@ void admit_revive(struct work *k, struct span at)
 	admit_step(k);
 }
 
+void admit_anew(struct work *k)
+{
+	for (size_t i = 0; i < k->leg_count; i++)
+		k->legs[i].state = DELIVERY_QUEUED;
+	choose(k);
+	admit_step(k);
+}
+
 static void on_known(struct work *k, struct leg *leg, int rc)
 {
 	leg = work_own_leg(k);

@@ -16,6 +16,7 @@
 
 #define STORE_PAUSE_US 1000000
 #define PEER_PAUSE_MOST_US 10000000
+#define HELD_PAUSE_US 30000000 /* a site that holds it is asked again whether it still does */
 
 /* ---- the end of a turn -------------------------------------------------------------------------------------------- */
 
@@ -44,8 +45,10 @@ static void settle(struct leg *leg)
 	count(leg);
 	if (is_terminal(leg->state))
 		leg_leave(leg);
-	else if (leg->state == DELIVERY_HELD)
+	else if (leg->state == DELIVERY_HELD && leg->target->own)
 		leg_hold(leg);
+	else if (leg->state == DELIVERY_HELD)
+		leg_park(leg, HELD_PAUSE_US);
 	else
 		leg_park(leg, leg->pause_us);
 	if (leg->target->own)
@@ -217,6 +220,12 @@ static void judge_peer(struct leg *leg, const struct inner_answer *a)
 		return;
 	}
 	target_reached(leg->target);
+	leg->told = false;
+	if (result.state == DELIVERY_HELD && leg->state == DELIVERY_HELD) { /* as the log has it */
+		leg_park(leg, HELD_PAUSE_US);
+		arena_fini(&arena);
+		return;
+	}
 	leg->status = result.status;
 	free(leg->error);
 	leg->error = result.reason.n ? strndup(result.reason.p, result.reason.n) : NULL;
@@ -251,9 +260,23 @@ static void execute(struct leg *leg)
 		leg_park(leg, STORE_PAUSE_US);
 }
 
+/* An operator elsewhere has it tried again, although it was given up here. */
+static bool begin_anew(struct work *k, struct leg *leg)
+{
+	if (!k->op->retry || (leg->state != DELIVERY_FAILED && leg->state != DELIVERY_IN_DOUBT))
+		return false;
+	leg->was_sent = leg->state == DELIVERY_IN_DOUBT;
+	leg->state = DELIVERY_QUEUED;
+	k->logged = leg->durable = true;
+	leg_park(leg, 0);
+	return true;
+}
+
 static void on_known(struct work *k, struct leg *leg, int rc)
 {
 	leg = work_own_leg(k);
+	if (!rc && begin_anew(k, leg))
+		return;
 	if (rc)
 		leg->state = DELIVERY_QUEUED; /* the peer asks again */
 	leg_leave(leg);

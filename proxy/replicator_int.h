@@ -6,7 +6,8 @@
  *	replicator_deliver.c  an operation that is admitted: at this site's application, or on its way to another site
  *	replicator_send.c     the request of one leg, and the reading of what an application answered
  *	replicator_log.c      what is made durable
- *	replicator_load.c     what is read back at the start
+ *	replicator_load.c     what is read back: at the start, and of what is over, when an operator asks for it
+ *	replicator_settle.c   what operators do to an operation: retry, drop, settle
  *
  *	work   an operation that is not over at some site of its set
  *	leg    the same at one site of the set
@@ -37,6 +38,7 @@
 #define REPLICATOR_REASON 512        /* bytes of what an application said of a refusal */
 
 #define REPLICATOR_OCCUPIED "occupied" /* the name that the client chose is another thing's there */
+#define REPLICATOR_TOLD "to be tried again, by an operator" /* in the store: the other site is to be told so */
 
 struct leg;
 struct target;
@@ -77,6 +79,9 @@ struct leg {
 	bool durable;                /* the state is in the store */
 	bool asked;                  /* what the client named was not there when it was looked at */
 	bool was_sent;               /* before a restart, or without a whole answer */
+	bool told;                   /* an operator wants it tried again at that site, whatever that thinks of it */
+	struct replicator_settle *settle; /* who waits for the change that is being logged */
+	enum delivery_state was;     /* before that change */
 	uint64_t ticket;             /* the list race: it may be making a resource; 0: not */
 	enum send_as as;             /* the request under way */
 	enum leg_place place;
@@ -117,6 +122,7 @@ struct work {
 	bool creates;                /* an id was shown: it is a create now */
 	bool is_named;               /* and its operation says so */
 	bool followed;               /* a peer has admitted it, and delivers it */
+	bool undecided;              /* nobody knows whether this site's application, asked to admit, has executed it */
 	enum admission forgotten;    /* nothing of it stays, for this reason */
 	STAILQ_HEAD(, replicator_wait) waits;
 	struct leg *legs;            /* as many as op->sites; a leg's target is NULL before it begins */
@@ -136,6 +142,7 @@ struct replicator {
 	pthread_mutex_t lock;
 	bool loaded, load_asked, closed;
 	STAILQ_HEAD(, replicator_submission) early; /* came before the log was read */
+	STAILQ_HEAD(, replicator_settle) settles; /* wait for what is under way just now */
 	TAILQ_HEAD(, work) again;    /* their next step could not be taken */
 	_Atomic size_t waiting;
 	size_t content;              /* bytes of operations in memory */
@@ -173,6 +180,10 @@ void leg_leave(struct leg *leg);
 void leg_park(struct leg *leg, int64_t pause_us);
 /* For good: until an operator says so. */
 void leg_hold(struct leg *leg);
+/* What waits for a pause to end, its own or its site's, waits no more. */
+void leg_wake(struct leg *leg);
+/* Busy, without its turn: until leg_park, leg_hold or leg_leave. */
+void leg_claim(struct leg *leg);
 /* The site is not reached: nothing goes there for a while. */
 void target_failed(struct target *t);
 void target_reached(struct target *t);
@@ -192,6 +203,8 @@ void admit_revive(struct work *k, struct span at);
 void admit_step(struct work *k);
 void admit_run(struct leg *leg);
 void admit_judge(struct leg *leg, const struct inner_answer *a);
+/* Nobody knew what came of the first time: once more. */
+void admit_anew(struct work *k);
 /* Its lane does not move: the next site. */
 void admit_skip(struct leg *leg);
 void admit_commit(struct work *k);
@@ -200,6 +213,13 @@ void admit_commit(struct work *k);
 void deliver_begin(struct work *k);
 void deliver_run(struct leg *leg);
 void deliver_judge(struct leg *leg, const struct inner_answer *a);
+
+/* ---- replicator_settle.c ---- */
+/* Those that wait are looked at again. */
+void settles_run(struct replicator *r);
+void settles_stop(struct replicator *r);
+/* A peer's operator wants it tried again: held, failed or in doubt. */
+void leg_retry(struct leg *leg);
 
 /* ---- replicator_send.c ---- */
 /* False: nothing was sent and nothing will be answered (no memory, or the worker stops). */
@@ -227,6 +247,10 @@ bool log_leg(struct leg *leg, struct span local, log_done *done) MUST_CHECK;
 bool log_load_content(struct leg *leg, log_done *done) MUST_CHECK;
 /* Everything that is not over; then r->loaded. */
 void log_load(struct replicator *r);
+/* One that is over, and so not in memory: then it is, for as long as the call lasts at least.  k NULL: there is none, or rc
+ * says why it cannot be read. False: done is not called. */
+typedef void log_revived(void *arg, struct work *k, int rc);
+bool log_revive(struct replicator *r, const struct op_id *id, log_revived *done, void *arg) MUST_CHECK;
 /* What the store knows of an operation at this site, for a peer that delivers it once more. */
 bool log_ask(struct work *k, log_done *done) MUST_CHECK;
 /* A kept answer to the Idempotency-Key of op: into k->answer. ERR_NOT_FOUND: none. */

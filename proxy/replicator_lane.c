@@ -162,6 +162,12 @@ static void set_place(struct leg *leg, enum leg_place place)
 		TAILQ_INSERT_TAIL(&t->parked, leg, in_target);
 }
 
+/* Held here; another site that holds it is asked now and then, since its operator may have let it go. */
+static bool is_at_rest(const struct leg *leg)
+{
+	return leg->state == DELIVERY_HELD && leg->target->own;
+}
+
 bool leg_enter(struct leg *leg)
 {
 	leg->lane = lane_of(leg);
@@ -169,7 +175,7 @@ bool leg_enter(struct leg *leg)
 		return false;
 	TAILQ_INSERT_TAIL(&leg->lane->legs, leg, in_lane);
 	atomic_fetch_add(&leg->target->queued, 1);
-	if (TAILQ_FIRST(&leg->lane->legs) == leg && leg->state != DELIVERY_HELD)
+	if (TAILQ_FIRST(&leg->lane->legs) == leg && !is_at_rest(leg))
 		set_place(leg, LEG_READY);
 	return true;
 }
@@ -200,7 +206,7 @@ void leg_leave(struct leg *leg)
 	if (!next) {
 		HASH_DEL(lane->target->lanes, lane);
 		free(lane);
-	} else if (!next->busy && next->place == LEG_NOWHERE && next->state != DELIVERY_HELD) {
+	} else if (!next->busy && next->place == LEG_NOWHERE && !is_at_rest(next)) {
 		set_place(next, LEG_READY);
 	}
 }
@@ -216,6 +222,20 @@ void leg_hold(struct leg *leg)
 {
 	end_turn(leg);
 	set_place(leg, LEG_NOWHERE);
+}
+
+void leg_wake(struct leg *leg)
+{
+	if (leg->place == LEG_PARKED)
+		set_place(leg, LEG_READY);
+	target_reached(leg->target);
+}
+
+void leg_claim(struct leg *leg)
+{
+	set_place(leg, LEG_NOWHERE);
+	leg->busy = true;
+	leg->target->flying++;
 }
 
 bool leg_is_stuck(const struct leg *leg)

@@ -298,6 +298,8 @@ bool log_forget(struct work *k, log_done *done)
 	if (!b)
 		return false;
 	store_drop_operation(b, &k->op->id);
+	if (k->undecided && k->op->kind == OPERATION_CREATE) /* what was shown in doubt */
+		store_drop_resource(b, &k->op->key);
 	if (k->op->answer_key.n) { /* the same request may be made anew */
 		struct store_answer row = answer_row(k);
 
@@ -306,6 +308,19 @@ bool log_forget(struct work *k, log_done *done)
 		store_drop_answers(b, clock_wall_ms());
 	}
 	return submit(k, NULL, b, done);
+}
+
+/* What was never admitted is given up: who else was asked to admit it is not to get it. */
+static void put_end(struct store_batch *b, const struct leg *leg)
+{
+	struct work *k = leg->work;
+
+	store_drop_intent(b, &k->op->id);
+	for (size_t i = 0; i < k->leg_count; i++)
+		if (&k->legs[i] != leg && k->legs[i].durable) {
+			k->legs[i].state = DELIVERY_DROPPED;
+			put_delivery(b, &k->legs[i], k->op->sites[i]);
+		}
 }
 
 bool log_leg(struct leg *leg, struct span local, log_done *done)
@@ -317,6 +332,8 @@ bool log_leg(struct leg *leg, struct span local, log_done *done)
 		return false;
 	put_delivery(b, leg, site_of(leg));
 	put_after(b, leg, site_of(leg), local);
+	if (k->undecided)
+		put_end(b, leg);
 	if (k->op->kind == OPERATION_DELETE && leg->target->own && leg->state == DELIVERY_DONE)
 		store_set_deleted(b, &k->op->key, k->op->clock);
 	return submit(k, leg, b, done);

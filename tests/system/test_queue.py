@@ -1,0 +1,339 @@
+#!/usr/bin/python3
+"""What operators do to the queue (spec section 6): retry, drop, settle; what becomes of it when nobody does anything."""
+import json
+
+import harness
+from harness import ask, eq, group, run_program, wait_until
+from notes_bed import JSON, Notes, both
+
+SOON = {'queue': {'settle': '0s'}}
+
+
+def post(notes, op, verb, document=None, site='dc1'):
+    body = b'{}' if document is None else json.dumps(document).encode()
+    return ask(notes.sites[site].admin, 'POST', f'/v1/queue/{op}/{verb}', JSON, body)
+
+
+def entry(notes, site, target, state):
+    """The queue entry of a site; it must come."""
+    def found():
+        return next((e for e in notes.queue(site)['queue'] if (e['target'], e['state']) == (target, state)), None)
+    wait_until(found, lambda: f'{target} {state} in the queue of {site}: {notes.queue(site)}')
+    return found()
+
+
+def scopectl(notes, *words, status=0, site='dc1'):
+    p = run_program(harness.SCOPECTL, '--admin', f'http://{notes.sites[site].admin}', *words)
+    eq(p.returncode, status, (words, p.stdout, p.stderr))
+    return p.stdout if not status else p.stderr
+
+
+def stands(answer):
+    """What an answer of the admin interface says of each site."""
+    return {s: d['state'] for s, d in answer.json()['sites'].items()}
+
+
+# --- retry -----------------------------------------------------------------------------------------
+
+group(globals(), 'retry')
+
+
+def held_at_dc2(bed, **top):
+    notes = Notes(bed, **top)
+    notes.apps['dc2'].fail(401)
+    meta = notes.create().get('x-scope-meta-id')
+    notes.wait_replica(meta, 'dc2', 'held')
+    op = entry(notes, 'dc1', 'dc2', 'held')['op']
+    notes.apps['dc2'].heal()
+    return notes, meta, op
+
+
+def test_held_at_another_site_is_tried_there_again(bed):
+    notes, meta, op = held_at_dc2(bed)
+    r = post(notes, op, 'retry')
+    eq(r.status, 200, r)
+    eq((r.json()['op'], stands(r)['dc1']), (op, 'done'))
+    notes.wait_synced(meta, 'dc1', 'dc2')
+    notes.wait_replica(meta, 'dc2', 'synced', site='dc2')
+    notes.wait_titles(['one'], 'dc1', 'dc2')
+    eq(notes.queue('dc1')['queue'], [])
+
+
+def test_held_here_is_tried_again_and_what_waited_behind_it_follows(bed):
+    notes, meta, op = held_at_dc2(bed)
+    eq(notes.send('dc1', 'PUT', f'/notes/{meta}', {'title': 'two'}).status, 200)
+    eq(post(notes, op, 'retry', site='dc2').status, 200)
+    notes.wait_titles(['one'], 'dc2')
+    eq(post(notes, op, 'retry', {'target': 'dc2'}).status, 200)    # dc1 hears of it
+    notes.wait_titles(['two'], 'dc1', 'dc2')
+    notes.wait_synced(meta, 'dc1', 'dc2')
+    eq(len(notes.apps['dc2'].done('POST')), 1)
+
+
+def test_held_and_retried_while_it_is_still_refused_is_held_again(bed):
+    notes, meta, op = held_at_dc2(bed)
+    notes.apps['dc2'].fail(403)
+    before = len(notes.apps['dc2'].came('POST'))
+    eq(post(notes, op, 'retry').status, 200)
+    wait_until(lambda: len(notes.apps['dc2'].came('POST')) == before + 1, 'it was tried once more')
+    entry(notes, 'dc1', 'dc2', 'held')
+    entry(notes, 'dc2', 'dc2', 'held')
+
+
+def test_failed_is_tried_again_after_a_restart_of_both(bed):
+    notes = Notes(bed, **SOON)
+    notes.apps['dc2'].fail(409)
+    meta = notes.create().get('x-scope-meta-id')
+    notes.wait_replica(meta, 'dc2', 'failed')
+    op = entry(notes, 'dc1', 'dc2', 'failed')['op']
+    notes.apps['dc2'].heal()
+    for s in notes.names:
+        notes.kill(s)
+    for s in notes.names:
+        notes.start(s)
+    notes.wait_connected()
+    eq(stands(post(notes, op, 'retry'))['dc1'], 'done')
+    notes.wait_synced(meta, 'dc1', 'dc2')
+    notes.wait_titles(['one'], 'dc1', 'dc2')
+
+
+def test_a_retry_that_was_answered_outlives_a_kill(bed):
+    """dc2 cannot be reached when it is asked for, and dc1 ends before it can."""
+    notes, meta, op = held_at_dc2(bed)
+    notes.cut(('dc1', 'dc2'))
+    wait_until(lambda: notes.state('dc1', 'dc2') != 'connected', 'the cut is seen')
+    eq(stands(post(notes, op, 'retry'))['dc2'], 'queued')
+    notes.sites['dc1'].kill()
+    notes.sites['dc1'].start()
+    notes.heal(('dc1', 'dc2'))
+    notes.wait_synced(meta, 'dc1', 'dc2')
+    notes.wait_titles(['one'], 'dc1', 'dc2')
+
+
+def test_parked_is_tried_at_once(bed):
+    notes = Notes(bed)
+    notes.apps['dc2'].fail(503, times=1, headers=[('Retry-After', '3600')])
+    meta = notes.create().get('x-scope-meta-id')
+    wait_until(lambda: notes.apps['dc2'].came('POST'), 'it was tried')
+    op = entry(notes, 'dc2', 'dc2', 'queued')['op']
+    eq(post(notes, op, 'retry', site='dc2').status, 200)
+    notes.wait_titles(['one'], 'dc2')
+    notes.wait_replica(meta, 'dc2', 'synced', site='dc2')
+
+
+# --- drop ------------------------------------------------------------------------------------------
+
+group(globals(), 'drop')
+
+
+def test_drop_of_a_create_that_cannot_be_delivered(bed):
+    notes = Notes(bed)
+    notes.cut(('dc1', 'dc2'))
+    meta = notes.create().get('x-scope-meta-id')
+    op = entry(notes, 'dc1', 'dc2', 'queued')['op']
+    r = post(notes, op, 'drop', {'target': 'dc2'})
+    eq((r.status, stands(r)), (200, {'dc1': 'done', 'dc2': 'dropped'}))
+    at = notes.at(meta, 'dc2')
+    eq((at['state'], at['reason']), ('failed', 'dropped'))
+    eq((notes.queue()['queue'], notes.queue()['pending']), ([], 0))
+    notes.heal(('dc1', 'dc2'))
+    notes.made(title='two')
+    notes.wait_titles(['two'], 'dc2')
+
+
+def test_drop_lets_go_what_waited_behind_it(bed):
+    notes = Notes(bed)
+    meta = notes.made()
+    notes.apps['dc2'].fail(403, when=lambda r: r.method == 'PUT' and b'bad' in r.body)
+    notes.send('dc1', 'PUT', f'/notes/{meta}', {'title': 'bad'})
+    notes.wait_replica(meta, 'dc2', 'held')
+    notes.send('dc1', 'PUT', f'/notes/{meta}', {'text': 'good'})
+    op = entry(notes, 'dc2', 'dc2', 'held')['op']
+    eq(post(notes, op, 'drop', site='dc2').status, 200)
+    eq(stands(post(notes, op, 'drop'))['dc2'], 'dropped')
+    notes.wait_note(meta, {'title': 'one', 'text': 'good'}, 'dc2')
+    notes.wait_idle()
+
+
+def test_verbs_that_do_not_fit(bed):
+    notes, _, op = held_at_dc2(bed)
+    for verb, document, status, kind in (
+            ('settle', {'as': 'retry'}, 409, 'wrong-state'), ('settle', {'as': 'done', 'local_id': 7}, 409, 'wrong-state'),
+            ('retry', {'target': 'dc1'}, 409, 'wrong-state'), ('drop', {'target': 'dc1'}, 409, 'wrong-state'),
+            ('retry', {'target': 'dc9'}, 404, 'not-found'), ('settle', {}, 400, 'bad-request'),
+            ('settle', {'as': 'gone'}, 400, 'bad-request'), ('settle', {'as': 'drop', 'local_id': 'x'}, 400, 'bad-request'),
+            ('retry', {'targets': 'dc2'}, 400, 'bad-request'), ('retry', [], 400, 'bad-request'),
+            ('drop', {'target': 2}, 400, 'bad-request')):
+        r = post(notes, op, verb, document)
+        eq(r.status, status, (verb, document, r))
+        r.problem(kind)
+    assert 'dc1=done dc2=held' in post(notes, op, 'retry', {'target': 'dc1'}).json()['detail']
+    eq(post(notes, op.rsplit('-', 1)[0] + '-99999', 'drop').status, 404)
+    eq(post(notes, 'nonsense', 'drop').status, 400)
+    r = ask(notes.sites['dc1'].admin, 'POST', f'/v1/queue/{op}/drop', {'Content-Type': 'text/plain'}, b'{}')
+    eq(r.status, 403, 'a form of a web page cannot do it')
+    entry(notes, 'dc1', 'dc2', 'held')
+
+
+# --- settle ----------------------------------------------------------------------------------------
+
+group(globals(), 'settle')
+
+
+def doubted_at_dc2(bed, what='drop-after'):
+    notes = Notes(bed)
+    notes.apps['dc2'].fail(what, times=1)
+    meta = notes.create().get('x-scope-meta-id')
+    notes.wait_replica(meta, 'dc2', 'in-doubt')
+    return notes, meta, entry(notes, 'dc2', 'dc2', 'in-doubt')['op']
+
+
+def test_settled_as_done_it_has_its_name(bed):
+    notes, meta, op = doubted_at_dc2(bed)
+    local = notes.apps['dc2'].by_title('one')[0]['id']
+    r = post(notes, op, 'settle', {'as': 'done', 'local_id': local}, 'dc2')
+    eq((r.status, stands(r)), (200, {'dc2': 'done'}))
+    eq((notes.replica_state(meta, 'dc2', 'dc2'), notes.local(meta, 'dc2')), ('synced', str(local)))
+    notes.kill('dc2')
+    notes.start('dc2')
+    r = notes.read('dc2', meta)
+    eq((r.json()['id'], r.get('x-scope-served-by')), (meta, 'dc2'), 'its name outlives a kill')
+    eq(post(notes, op, 'settle', {'as': 'retry'}).status, 200)     # dc1 asks dc2, which knows by now
+    notes.wait_synced(meta, 'dc1', 'dc2')
+    eq(len(notes.apps['dc2'].came('POST')), 1, 'executed once')
+    eq(notes.send('dc1', 'PUT', f'/notes/{meta}', {'title': 'two'}).status, 200)
+    notes.wait_titles(['two'], 'dc1', 'dc2')
+
+
+def test_settled_as_done_it_needs_the_right_name(bed):
+    notes, meta, op = doubted_at_dc2(bed)
+    other = notes.made(title='two')
+    taken = notes.local(other, 'dc2')
+    for site, document, status, kind in (('dc2', {'as': 'done'}, 400, 'bad-request'),
+                                         ('dc2', {'as': 'done', 'local_id': taken}, 409, 'exists'),
+                                         ('dc1', {'as': 'done', 'local_id': 9, 'target': 'dc2'}, 409, 'settle-there')):
+        r = post(notes, op, 'settle', document, site)
+        eq(r.status, status, (document, r))
+        r.problem(kind)
+    eq(notes.replica_state(meta, 'dc2', 'dc2'), 'in-doubt', 'nothing was changed')
+    eq(notes.local(other, 'dc2'), taken)
+
+
+def test_settled_as_retry_it_is_executed_once_more(bed):
+    notes, meta, op = doubted_at_dc2(bed, 'drop-before')
+    eq(post(notes, op, 'settle', {'as': 'retry'}, 'dc2').status, 200)
+    notes.wait_titles(['one'], 'dc2')
+    notes.wait_replica(meta, 'dc2', 'synced', site='dc2')
+
+
+def test_settled_as_retry_from_the_other_site(bed):
+    notes, meta, op = doubted_at_dc2(bed, 'drop-before')
+    eq(post(notes, op, 'settle', {'as': 'retry'}).status, 200)
+    notes.wait_titles(['one'], 'dc2')
+    notes.wait_synced(meta, 'dc1', 'dc2')
+
+
+def test_settled_as_drop(bed):
+    notes, meta, op = doubted_at_dc2(bed, 'drop-before')
+    r = post(notes, op, 'settle', {'as': 'drop'}, 'dc2')
+    eq((r.status, stands(r)), (200, {'dc2': 'dropped'}))
+    at = notes.at(meta, 'dc2', 'dc2')
+    eq((at['state'], at['reason']), ('failed', 'dropped'))
+    eq(notes.queue('dc2')['pending'], 0)
+
+
+def undecided(bed, what, then=409, **options):
+    """dc1's application was asked first and nobody knows; dc2's refuses."""
+    notes = Notes(bed, **options)
+    notes.apps['dc1'].fail(what, times=1)
+    refusal = notes.apps['dc2'].fail(then)
+    r = notes.create()
+    eq(r.status, 504, r)
+    refusal.release.set()
+    notes.apps['dc2'].heal()
+    return notes, r.get('x-scope-meta-id'), entry(notes, 'dc1', 'dc1', 'in-doubt')['op']
+
+
+def test_what_nobody_admitted_settled_as_done_goes_to_all(bed):
+    notes, meta, op = undecided(bed, 'drop-after')
+    local = notes.apps['dc1'].by_title('one')[0]['id']
+    eq(stands(post(notes, op, 'settle', {'as': 'done', 'local_id': local}))['dc1'], 'done')
+    notes.wait_synced(meta, 'dc1', 'dc2')
+    notes.wait_titles(['one'], 'dc1', 'dc2')
+    eq(notes.local(meta, 'dc1'), str(local))
+    notes.wait_idle()
+
+
+def test_what_nobody_admitted_with_a_name_that_is_taken_stays_in_doubt(bed):
+    notes, meta, op = undecided(bed, 'drop-before')
+    taken = notes.local(notes.made(title='two'), 'dc1')
+    eq(post(notes, op, 'settle', {'as': 'done', 'local_id': taken}).status, 409)
+    eq(notes.replica_state(meta, 'dc1'), 'in-doubt')
+    eq(post(notes, op, 'settle', {'as': 'retry'}).status, 200)
+    notes.wait_synced(meta, 'dc1', 'dc2')
+    notes.wait_titles(['one', 'two'], 'dc1', 'dc2')
+
+
+def test_what_nobody_admitted_tried_again_and_refused_never_was(bed):
+    notes, meta, op = undecided(bed, 'drop-before')
+    for s in notes.names:
+        notes.apps[s].fail(409)
+    eq(post(notes, op, 'settle', {'as': 'retry'}).status, 200)
+    wait_until(lambda: notes.replica(meta) is None, lambda: f'nothing is left of it: {notes.replica(meta)}')
+    eq(notes.queue()['pending'], 0)
+
+
+def test_what_nobody_admitted_and_dropped(bed):
+    notes, meta, op = undecided(bed, 'drop-before')
+    eq(stands(post(notes, op, 'settle', {'as': 'drop'})), {'dc1': 'dropped', 'dc2': 'dropped'})
+    eq(notes.queue()['pending'], 0)
+    at = notes.at(meta, 'dc1')
+    eq((at['state'], at['reason']), ('failed', 'dropped'))
+    notes.kill('dc1')
+    notes.start('dc1')
+    eq(notes.queue()['pending'], 0)
+    eq([len(notes.apps[s].came('POST')) for s in notes.names], [1, 1], 'nobody is asked again')
+
+
+def test_an_append_in_doubt_is_settled_without_a_name(bed):
+    notes = Notes(bed)
+    meta = notes.made()
+    notes.apps['dc2'].fail('drop-after', times=1)
+    eq(notes.send('dc1', 'POST', f'/notes/{meta}/actions', {'do': 'boot'}).status, 200)
+    op = entry(notes, 'dc2', 'dc2', 'in-doubt')['op']
+    eq(post(notes, op, 'settle', {'as': 'done', 'local_id': '7'}, 'dc2').status, 400)
+    eq(post(notes, op, 'settle', {'as': 'done'}, 'dc2').status, 200)
+    eq(notes.replica_state(meta, 'dc2', 'dc2'), 'synced')
+    eq(notes.note('dc2', meta)['actions'], ['boot'])
+
+
+# --- scopectl --------------------------------------------------------------------------------------
+
+group(globals(), 'scopectl queue')
+
+
+def test_scopectl_retries_drops_and_settles(bed):
+    notes, meta, op = held_at_dc2(bed)
+    assert 'dc1=done' in scopectl(notes, 'queue', 'retry', op, '--site', 'dc1', status=1)
+    assert op in scopectl(notes, 'queue', 'retry', op)
+    notes.wait_synced(meta, 'dc1', 'dc2')
+    eq(json.loads(scopectl(notes, '--json', 'queue', 'show', op))['sites']['dc2']['state'], 'done')
+    notes.apps['dc2'].fail('drop-after', times=1)
+    second = notes.create(title='two').get('x-scope-meta-id')
+    op = entry(notes, 'dc2', 'dc2', 'in-doubt')['op']
+    local = str(notes.apps['dc2'].by_title('two')[0]['id'])
+    assert 'done' in scopectl(notes, 'queue', 'settle', op, '--as', 'done', '--local-id', local, site='dc2')
+    eq(notes.local(second, 'dc2'), local)
+
+
+def test_scopectl_queue_with_wrong_words(bed):
+    notes = Notes(bed, names=('dc1',))
+    for words, text in ((['retry'], 'operation is missing'), (['settle', 'x'], 'settle needs --as'),
+                        (['retry', 'x', '--as', 'done'], '--as is for settle'),
+                        (['settle', 'x', '--as', 'gone'], 'not "gone"'), (['drop', 'x', '--local-id', 'y'], '--local-id is'),
+                        (['show', 'x', '--site', 'dc1'], '--site is for'), (['setle', 'x'], 'did you mean settle?')):
+        assert text in (err := scopectl(notes, 'queue', *words, status=2)), (words, err)
+
+
+if __name__ == '__main__':
+    harness.main(globals())
