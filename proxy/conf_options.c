@@ -489,7 +489,9 @@ static const struct opt rows[] = {
 	{ .path = "limits.scope_sites", .type = &opt_count, AT(limit_scope_sites), .min = 1, .max = 256,
 	  .value = "256", .doc = "Sites written or expanded in one binding of a scope." },
 
-	LATER("queue.expire", opt_duration, "How long a queued operation is tried."),
+	{ .path = "queue.expire", .type = &opt_duration, AT(queue_expire_us), .min = 1000 * MS, .max = 3650 * DAY, .value = "7d",
+	  .doc = "How long operations on a resource wait for a site: then all that wait there are dropped, and the replica there "
+		 "counts as failed. Never at sites marked autonomous, nor while this site seems to be cut off itself." },
 	{ .path = "queue.settle", .type = &opt_duration, AT(queue_settle_us), .max = 30 * DAY, .value = "60s",
 	  .doc = "How long a replica may refuse (with a 4xx) what another site's has accepted before it counts as failed: "
 		 "applications that work in the background refuse while they build." },

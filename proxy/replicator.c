@@ -459,6 +459,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		admit_step(k);
 	}
 	settles_run(r);
+	expire_run(r);
 	if (atomic_load(&r->waiting))
 		HASH_ITER(hh, r->works, k, next)
 			look_after(k);
@@ -476,6 +477,7 @@ int replicator_start(struct replicator **r_r, struct replication *rep, struct wo
 		return ERR_NOMEM;
 	r->rep = rep;
 	r->w = w;
+	r->isolated_us = clock_mono_us();
 	pthread_mutex_init(&r->lock, NULL);
 	STAILQ_INIT(&r->early);
 	STAILQ_INIT(&r->settles);
@@ -520,6 +522,7 @@ void replicator_free(struct replicator **rp)
 	HASH_ITER(hh, r->works, k, next)
 		work_free(k);
 	targets_free(r);
+	expired_free(r);
 	if (r->tick)
 		event_free(r->tick);
 	pthread_mutex_destroy(&r->lock);

@@ -332,10 +332,14 @@ static void run_own(struct leg *leg)
 
 void deliver_run(struct leg *leg)
 {
-	if (leg->target->own)
+	if (leg->target->own) {
 		run_own(leg);
-	else
+	} else if (leg->expired) {
+		say(leg, REPLICATOR_EXPIRED);
+		conclude(leg, DELIVERY_DROPPED, SPAN(""));
+	} else {
 		execute(leg);
+	}
 }
 
 /* ---- the begin ---------------------------------------------------------------------------------------------------------------- */
@@ -362,6 +366,7 @@ static bool is_premature(struct work *k, struct leg *own)
 static bool enter(struct work *k, struct leg *leg, size_t i)
 {
 	leg->target = target_of_site(k->r, k->op->sites[i]);
+	leg->expired = work_has_expired(k, k->op->sites[i]);
 	return leg->target && leg_enter(leg);
 }
 

@@ -7,6 +7,7 @@
  *	replicator_send.c     the request of one leg, and the reading of what an application answered
  *	replicator_log.c      what is made durable
  *	replicator_load.c     what is read back: at the start, and of what is over, when an operator asks for it
+ *	replicator_expire.c   what has waited for a site for too long
  *	replicator_settle.c   what operators do to an operation: retry, drop, settle
  *
  *	work   an operation that is not over at some site of its set
@@ -38,6 +39,7 @@
 #define REPLICATOR_REASON 512        /* bytes of what an application said of a refusal */
 
 #define REPLICATOR_OCCUPIED "occupied" /* the name that the client chose is another thing's there */
+#define REPLICATOR_EXPIRED "expired"
 #define REPLICATOR_TOLD "to be tried again, by an operator" /* in the store: the other site is to be told so */
 
 struct leg;
@@ -82,6 +84,8 @@ struct leg {
 	bool told;                   /* an operator wants it tried again at that site, whatever that thinks of it */
 	struct replicator_settle *settle; /* who waits for the change that is being logged */
 	enum delivery_state was;     /* before that change */
+	bool expired;                /* the replica there has: to be dropped */
+	int64_t entered_us, entered_age_ms; /* when its turn began to be awaited, and how old its operation was then */
 	uint64_t ticket;             /* the list race: it may be making a resource; 0: not */
 	enum send_as as;             /* the request under way */
 	enum leg_place place;
@@ -146,6 +150,8 @@ struct replicator {
 	TAILQ_HEAD(, work) again;    /* their next step could not be taken */
 	_Atomic size_t waiting;
 	size_t content;              /* bytes of operations in memory */
+	struct expired *expired;     /* replicas at other sites, by site and resource */
+	int64_t expire_run_us, isolated_us; /* looked last; this site was cut off, or started, last */
 	int64_t swept_ms;            /* answers that had expired were dropped */
 };
 
@@ -214,6 +220,20 @@ void deliver_begin(struct work *k);
 void deliver_run(struct leg *leg);
 void deliver_judge(struct leg *leg, const struct inner_answer *a);
 
+/* The resource whose order the operation is in, the outermost that its path names: collection, NUL, meta-identifier. */
+void work_add_root(struct work *k, struct buf *out);
+
+/* ---- replicator_expire.c ---- */
+/* Now and then: what has waited for too long is dropped. */
+void expire_run(struct replicator *r);
+/* What is for this site of the operation's resource is not to be brought there any more. */
+bool work_has_expired(struct work *k, struct span site);
+/* Read back. False: no memory. */
+bool expire_remember(struct replicator *r, const struct store_key_of *key, struct span site) MUST_CHECK;
+void expired_free(struct replicator *r);
+/* Wall clock; 0: never. */
+int64_t expires_ms(const struct replicator *r, struct span site, int64_t created_ms);
+
 /* ---- replicator_settle.c ---- */
 /* Those that wait are looked at again. */
 void settles_run(struct replicator *r);
@@ -243,6 +263,8 @@ bool log_admitted(struct work *k, log_done *done) MUST_CHECK;
 bool log_forget(struct work *k, log_done *done) MUST_CHECK;
 /* local: the id at the leg's site, empty where it shows none. */
 bool log_leg(struct leg *leg, struct span local, log_done *done) MUST_CHECK;
+/* Deliveries of one resource to one site, given up together; the resource's replica there with them. */
+bool log_expired(struct replicator *r, struct leg **legs, size_t count, store_done *done, void *arg) MUST_CHECK;
 /* Its content, into k->op. */
 bool log_load_content(struct leg *leg, log_done *done) MUST_CHECK;
 /* Everything that is not over; then r->loaded. */

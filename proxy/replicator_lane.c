@@ -100,7 +100,7 @@ static bool has_answered(struct replicator *r, const struct target *t)
 /* ---- lanes -------------------------------------------------------------------------------------------------------- */
 
 /* The resource whose order this operation is in: the outermost that its path names. */
-static void add_root(struct work *k, struct buf *out)
+void work_add_root(struct work *k, struct buf *out)
 {
 	const struct operation *op = k->op;
 	struct span path = operation_path(op), collection = op->key.collection, meta = op->key.meta;
@@ -133,7 +133,7 @@ static struct lane *lane_of(struct leg *leg)
 	if (k->op->independent)
 		buf_add_z(&key, k->text);
 	else
-		add_root(k, &key);
+		work_add_root(k, &key);
 	if (!key.failed)
 		HASH_FIND(hh, t->lanes, buf_span(&key).p, buf_len(&key), lane);
 	if (!lane && !key.failed && (lane = calloc(1, sizeof(*lane) + buf_len(&key)))) {
@@ -173,6 +173,8 @@ bool leg_enter(struct leg *leg)
 	leg->lane = lane_of(leg);
 	if (!leg->lane)
 		return false;
+	leg->entered_us = clock_mono_us();
+	leg->entered_age_ms = clock_wall_ms() - leg->work->op->created_ms;
 	TAILQ_INSERT_TAIL(&leg->lane->legs, leg, in_lane);
 	atomic_fetch_add(&leg->target->queued, 1);
 	if (TAILQ_FIRST(&leg->lane->legs) == leg && !is_at_rest(leg))

@@ -34,11 +34,18 @@ struct spooled {
 	struct spooled *next;
 };
 
+struct gone {
+	struct store_key_of key;
+	struct span site;
+	struct gone *next;
+};
+
 struct load {
 	struct replicator *r;
 	struct arena arena;
 	struct loaded *first, **last;
 	struct spooled *spooled;
+	struct gone *expired;
 };
 
 /* ---- on the reader thread ------------------------------------------------------------------------------------------- */
@@ -63,6 +70,19 @@ static struct loaded *add_operation(struct load *l, const struct store_operation
 	*l->last = o;
 	l->last = &o->next;
 	return o;
+}
+
+static int on_expired(void *arg, const struct store_replica *row)
+{
+	struct load *l = arg;
+	struct gone *g = arena_alloc(&l->arena, sizeof(*g));
+
+	if (!g)
+		return ERR_NOMEM;
+	*g = (struct gone){ row->key, row->site, l->expired };
+	l->expired = g;
+	return keep(l, &g->key.service) && keep(l, &g->key.collection) && keep(l, &g->key.meta) && keep(l, &g->site)
+	       ? 0 : ERR_NOMEM;
 }
 
 static int add_leg(struct load *l, struct loaded *o, const struct store_delivery *d)
@@ -144,6 +164,8 @@ static int read_log(struct store_reader *reader, void *arg)
 		rc = store_read_intents(reader, on_intent, l);
 	if (!rc)
 		rc = store_read_spools(reader, on_spool, l);
+	if (!rc)
+		rc = store_view_failed(reader, SPAN(REPLICATOR_EXPIRED), on_expired, l);
 	for (struct loaded *o = l->first; o && !rc; o = o->next)
 		rc = find_set(reader, l, o);
 	return rc;
@@ -281,6 +303,8 @@ static void on_read(void *arg, int rc)
 	struct err e;
 
 	r->load_asked = false;
+	for (struct gone *g = l->expired; g && !rc && !r->closed; g = g->next)
+		rc = expire_remember(r, &g->key, g->site) ? 0 : ERR_NOMEM;
 	for (struct loaded *o = l->first; o && !rc && !r->closed; o = o->next) {
 		if (o->known)
 			rc = revive(r, o);

@@ -75,7 +75,9 @@ static bool put_operation(struct store_batch *b, struct work *k)
 static void put_delivery(struct store_batch *b, const struct leg *leg, struct span site)
 {
 	const struct store_delivery d = { .op = leg->work->op->id, .target = site, .state = leg->state,
-		.attempts = leg->attempts, .status = leg->status, .error = span_of(leg->error ? leg->error : "") };
+		.attempts = leg->attempts, .status = leg->status, .error = span_of(leg->error ? leg->error : ""),
+		.expires_ms = leg->state == DELIVERY_QUEUED || leg->state == DELIVERY_HELD
+		                  ? expires_ms(leg->work->r, site, leg->work->op->created_ms) : 0 };
 
 	store_put_delivery(b, &d);
 }
@@ -201,10 +203,10 @@ static void put_standing(struct store_batch *b, const struct leg *leg, struct sp
 	const struct leg *next = leg->state == DELIVERY_DONE && leg->lane ? TAILQ_NEXT(leg, in_lane) : NULL;
 	bool more = next && next->work->phase == WORK_DELIVERING && !next->work->received;
 
-	bool occupied = leg->error && !strcmp(leg->error, REPLICATOR_OCCUPIED);
+	bool error_tells = leg->error && (!strcmp(leg->error, REPLICATOR_OCCUPIED) || !strcmp(leg->error, REPLICATOR_EXPIRED));
 
 	put_replica(b, k, site, local, more ? REPLICA_QUEUED : standing[leg->state].state,
-	            more ? "writes-wait" : occupied ? REPLICATOR_OCCUPIED : standing[leg->state].reason);
+	            more ? "writes-wait" : error_tells ? leg->error : standing[leg->state].reason);
 }
 
 /* A deleted resource has no standing any more; a weak one that was tried in vain no replica. */
@@ -265,6 +267,11 @@ bool log_admitted(struct work *k, log_done *done)
 				put_delivery(b, leg, op->sites[i]);
 			put_replica(b, k, op->sites[i], SPAN(""), REPLICA_SYNCED, "");
 			continue;
+		}
+		if (!own && leg->state == DELIVERY_QUEUED && work_has_expired(k, op->sites[i])) {
+			leg->state = DELIVERY_DROPPED;
+			free(leg->error);
+			leg->error = strdup(REPLICATOR_EXPIRED);
 		}
 		put_delivery(b, leg, op->sites[i]);
 		put_after(b, leg, op->sites[i], own && k->creates ? k->shown.id : SPAN(""));
@@ -337,6 +344,38 @@ bool log_leg(struct leg *leg, struct span local, log_done *done)
 	if (k->op->kind == OPERATION_DELETE && leg->target->own && leg->state == DELIVERY_DONE)
 		store_set_deleted(b, &k->op->key, k->op->clock);
 	return submit(k, leg, b, done);
+}
+
+/* The outermost resource's replica, which may be none of those the operations are of. */
+static void put_root_expired(struct store_batch *b, struct work *k, struct span site)
+{
+	struct store_replica row = { .site = site, .local = SPAN(""), .state = REPLICA_FAILED,
+		.reason = SPAN(REPLICATOR_EXPIRED), .key = { .service = k->op->key.service } };
+	struct buf root;
+	struct span text;
+
+	buf_init(&root, NULL, 0);
+	work_add_root(k, &root);
+	text = buf_span(&root);
+	row.key.collection = span_head(text, span_find(text, '\0'));
+	row.key.meta = span_from(text, row.key.collection.n + 1);
+	if (!root.failed)
+		store_put_replica(b, &row);
+	buf_fini(&root);
+}
+
+bool log_expired(struct replicator *r, struct leg **legs, size_t count, store_done *done, void *arg)
+{
+	struct store_batch *b = store_batch_new();
+
+	if (!b)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		put_delivery(b, legs[i], site_of(legs[i]));
+		put_after(b, legs[i], site_of(legs[i]), SPAN(""));
+	}
+	put_root_expired(b, legs[0]->work, site_of(legs[0]));
+	return !store_submit(r->rep->store, &b, r->w->answers, done, arg);
 }
 
 /* ---- content ------------------------------------------------------------------------------------------------------ */

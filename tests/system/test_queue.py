@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """What operators do to the queue (spec section 6): retry, drop, settle; what becomes of it when nobody does anything."""
 import json
+import time
 
 import harness
 from harness import ask, eq, group, run_program, wait_until
-from notes_bed import JSON, Notes, both
+from notes_bed import JSON, Notes, replicas_of
 
 SOON = {'queue': {'settle': '0s'}}
 
@@ -305,6 +306,77 @@ def test_an_append_in_doubt_is_settled_without_a_name(bed):
     eq(post(notes, op, 'settle', {'as': 'done'}, 'dc2').status, 200)
     eq(notes.replica_state(meta, 'dc2', 'dc2'), 'synced')
     eq(notes.note('dc2', meta)['actions'], ['boot'])
+
+
+# --- expiry ----------------------------------------------------------------------------------------
+
+group(globals(), 'expiry')
+
+EXPIRE = {'queue': {'expire': '2s'}, 'timeouts': {'fail_after': '30s'}}
+
+
+
+def expired(notes, meta, there='dc2', site='dc1'):
+    at = notes.wait_replica(meta, there, 'failed', site, 4 * harness.DEADLINE)
+    eq(at['reason'], 'expired')
+
+
+def test_all_that_waits_for_a_replica_expires_with_the_oldest(bed):
+    notes = Notes(bed, names=('dc1', 'dc2', 'dc3'), **EXPIRE)
+    all_ = ('dc1', 'dc2', 'dc3')
+    meta = notes.made(scope=all_)
+    notes.cut(('dc1', 'dc2'))
+    notes.send('dc1', 'PUT', f'/notes/{meta}', {'title': 'two'})
+    entry(notes, 'dc1', 'dc2', 'queued')
+    assert notes.queue()['queue'][0]['expires'], notes.queue()
+    notes.send('dc1', 'POST', f'/notes/{meta}/actions', {'do': 'boot'})
+    wait_until(lambda: notes.queue()['queue'] == [], lambda: f'nothing waits for dc2: {notes.queue()}')
+    expired(notes, meta)
+    eq((notes.queue()['pending'], notes.replica_state(meta, 'dc3')), (0, 'synced'))
+    notes.sites['dc1'].kill()
+    notes.sites['dc1'].start()
+    notes.heal(('dc1', 'dc2'))
+    notes.wait_connected()
+    r = notes.send('dc1', 'PUT', f'/notes/{meta}', {'text': 'later'})
+    eq((r.status, dict(replicas_of(r))['dc2']), (200, 'dropped'), 'a replica that lacks its past gets nothing more')
+    notes.wait_note(meta, {'title': 'two', 'text': 'later', 'actions': ['boot']}, 'dc1', 'dc3')
+    other = notes.made(title='other', scope=all_)
+    eq(notes.note('dc2', meta), {'title': 'one', 'id': int(notes.local(meta, 'dc2')), 'items': [], 'actions': []})
+    eq(notes.replica_state(other, 'dc2'), 'synced', 'other resources go there as before')
+    expired(notes, meta)
+
+
+def test_nothing_expires_at_an_autonomous_site(bed):
+    notes = Notes(bed, **EXPIRE)
+    eq(notes.post('dc1', 'dc2', 'autonomous').status, 200)
+    notes.cut(('dc1', 'dc2'))
+    meta = notes.create().get('x-scope-meta-id')
+    eq(entry(notes, 'dc1', 'dc2', 'queued')['expires'], None)
+    time.sleep(4.5)
+    notes.heal(('dc1', 'dc2'))
+    notes.wait_synced(meta, 'dc1', 'dc2')
+
+
+def test_nothing_expires_while_this_site_is_the_one_cut_off(bed):
+    all_ = ('dc1', 'dc2', 'dc3')
+    notes = Notes(bed, names=all_, queue={'expire': '4s'}, timeouts={'fail_after': '3s'})
+    mine = [link for pair, link in notes.links.items() if 'dc1' in pair]
+    for link in mine:
+        link.pause()
+    meta = notes.create(scope=all_).get('x-scope-meta-id')
+    wait_until(lambda: notes.doc('dc1')['isolated'], 'dc1 takes itself for the one cut off')
+    time.sleep(8)
+    assert notes.doc('dc1')['isolated']
+    eq([e['state'] for e in notes.queue()['queue']], ['queued'] * 2)
+    for link in mine:
+        link.resume()
+    notes.wait_synced(meta, *all_)
+
+
+def test_what_a_site_holds_expires_though_it_is_reached(bed):
+    notes = Notes(bed, **EXPIRE)
+    notes.apps['dc2'].fail(401)
+    expired(notes, notes.create().get('x-scope-meta-id'))
 
 
 # --- scopectl --------------------------------------------------------------------------------------
