@@ -122,7 +122,7 @@ struct conf {
 	int64_t timeout_connect_us, timeout_header_us, timeout_body_us, timeout_response_us,
 		timeout_idle_us, timeout_drain_us, timeout_fail_after_us;
 	uint64_t limit_connections, limit_per_client, limit_own_via, limit_header_bytes, limit_body_bytes,
-		limit_spool_bytes;
+		limit_spool_bytes, limit_queue_bytes;
 	int64_t queue_settle_us, queue_expire_us;
 	uint64_t limit_scope_text, limit_scope_depth, limit_scope_sites; /* limits.scope_text, scope_depth, scope_sites */
 

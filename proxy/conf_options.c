@@ -482,6 +482,9 @@ static const struct opt rows[] = {
 	  .doc = "Longest body of a request; 0: no limit." },
 	{ .path = "limits.spool_bytes", .type = &opt_size, AT(limit_spool_bytes), .value = "10g",
 	  .doc = "Room for spooled bodies in the state folder." },
+	{ .path = "limits.queue_bytes", .type = &opt_size, AT(limit_queue_bytes), .min = 4096, .value = "2g",
+	  .doc = "Operations that are not over, with their headers and bodies of up to 64 KiB and 2 KiB more for each; past it new "
+		 "replicated writes get 507, and those that wait stay." },
 	{ .path = "limits.scope_text", .type = &opt_size, AT(limit_scope_text), .min = 1, .max = 8192,
 	  .value = "8k", .doc = "Longest scope." },
 	{ .path = "limits.scope_depth", .type = &opt_count, AT(limit_scope_depth), .min = 1, .max = 32,

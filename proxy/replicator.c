@@ -158,6 +158,9 @@ struct work *work_new(struct replicator *r, struct operation *op)
 	}
 	HASH_ADD_STR(r->works, text, k);
 	r->content += op->fields.n + op->body.n;
+	/* of one that is read back its body is still in the store; a spooled one counts there */
+	k->weight = REPLICATOR_WEIGHT + op->fields.n + (op->spool.n ? 0 : op->body_bytes);
+	r->weight += k->weight;
 	return k;
 }
 
@@ -179,6 +182,7 @@ static void work_free(struct work *k)
 		free(leg->error);
 	}
 	r->content -= k->op->fields.n + k->op->body.n;
+	r->weight -= k->weight;
 	replicator_answer_free(&k->answer);
 	operation_unref(&k->op);
 	free(k->legs);
@@ -310,7 +314,7 @@ static void join(struct work *k, const struct operation *op, struct replicator_w
 		leg_retry(leg);
 	if (wait->task == REPLICATOR_ADMIT)
 		admit_repeat(k, op);
-	else if (leg && !leg->busy && leg->durable && leg->place != LEG_READY)
+	else if (leg && !leg->busy && leg->durable && !leg_is_ready(leg))
 		work_tell_peers(k, true);
 }
 
@@ -323,6 +327,10 @@ static void take(struct replicator *r, struct operation *op, enum replicator_tas
 	                                                             : REPLICATOR_PATIENCE_US);
 	if (k) {
 		join(k, op, wait);
+		return;
+	}
+	if (r->weight >= r->w->view->conf->limit_queue_bytes) { /* a peer keeps it, and comes again */
+		hand_over(r, wait, answer_problem(507, "queue-full", "too much waits to be replicated (limits.queue_bytes); nothing was done"));
 		return;
 	}
 	k = work_new(r, op);
@@ -385,7 +393,7 @@ static bool has_to_look(const struct replicator *r)
 	if (!r->loaded || !TAILQ_EMPTY(&r->again) || !STAILQ_EMPTY(&r->settles) || atomic_load(&r->waiting))
 		return true;
 	for (const struct target *t = r->targets; t; t = t->next)
-		if (!TAILQ_EMPTY(&t->parked) || !TAILQ_EMPTY(&t->ready))
+		if (!TAILQ_EMPTY(&t->parked) || !TAILQ_EMPTY(&t->ready) || !TAILQ_EMPTY(&t->behind))
 			return true;
 	return false;
 }

@@ -330,7 +330,10 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 		return;
 	}
 	if (rc) {
-		set_problem(k, 503, "not-durable", "the operation cannot be made durable here; nothing was done");
+		if (rc == ERR_LIMIT)
+			set_problem(k, 507, "queue-full", "the disk with the log of replication is full; nothing was done");
+		else
+			set_problem(k, 503, "not-durable", "the operation cannot be made durable here; nothing was done");
 		k->logged ? exhausted(k) : end_with(k, ADMISSION_NOT_EXECUTED);
 		return;
 	}

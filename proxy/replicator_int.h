@@ -32,8 +32,10 @@
 #include "replication/rules.h"
 
 #define REPLICATOR_FLIGHT 64         /* requests under way to one target */
+#define REPLICATOR_BEHIND 16         /* of them at this site's application for which no client waits: it has others to serve */
 #define REPLICATOR_WAITING 16384     /* fronts that wait; more are refused */
 #define REPLICATOR_CONTENT (64u << 20) /* bytes of operations kept in memory that do not run */
+#define REPLICATOR_WEIGHT 2048       /* what an operation counts beside its content */
 #define REPLICATOR_TICK_US 20000
 #define REPLICATOR_PATIENCE_US 5000000 /* a peer that delivers waits so long for its turn */
 #define REPLICATOR_REASON 512        /* bytes of what an application said of a refusal */
@@ -61,8 +63,8 @@ struct target {
 	size_t index;                /* of all, in the order in which they were met */
 	bool own;
 	struct lane *lanes;
-	struct leg_list ready, parked;
-	unsigned flying, fails;
+	struct leg_list ready, behind, parked; /* behind: at this site, no client waits */
+	unsigned flying, flying_behind, fails;
 	int64_t due_us, failed_us;   /* it is not reached: not before, since */
 	_Atomic size_t queued;       /* legs that are not over */
 	size_t site_n;
@@ -70,7 +72,7 @@ struct target {
 };
 
 enum send_as { SEND_ADMISSION, SEND_DELIVERY, SEND_LOOK };
-enum leg_place { LEG_NOWHERE, LEG_READY, LEG_PARKED };
+enum leg_place { LEG_NOWHERE, LEG_READY, LEG_BEHIND, LEG_PARKED };
 
 struct leg {
 	struct work *work;
@@ -78,6 +80,7 @@ struct leg {
 	struct lane *lane;           /* NULL: over, or not begun */
 	enum delivery_state state;
 	bool busy;                   /* being logged, loaded or executed */
+	bool behind;                 /* it counts among flying_behind */
 	bool durable;                /* the state is in the store */
 	bool asked;                  /* what the client named was not there when it was looked at */
 	bool was_sent;               /* before a restart, or without a whole answer */
@@ -134,6 +137,7 @@ struct work {
 	TAILQ_ENTRY(work) link;      /* r->works, or r->again */
 	TAILQ_ENTRY(work) again;
 	bool is_again;
+	size_t weight;               /* of r->weight, while it lasts */
 };
 
 struct replicator {
@@ -150,6 +154,7 @@ struct replicator {
 	TAILQ_HEAD(, work) again;    /* their next step could not be taken */
 	_Atomic size_t waiting;
 	size_t content;              /* bytes of operations in memory */
+	uint64_t weight;             /* of all works, for limits.queue_bytes */
 	struct expired *expired;     /* replicas at other sites, by site and resource */
 	int64_t expire_run_us, isolated_us; /* looked last; this site was cut off, or started, last */
 	int64_t swept_ms;            /* answers that had expired were dropped */
@@ -196,6 +201,11 @@ void target_reached(struct target *t);
 int64_t leg_pause_us(const struct leg *leg);
 /* Nothing before it in its lane is moving. */
 bool leg_is_stuck(const struct leg *leg);
+/* Its turn has come, or comes with room. */
+static inline bool leg_is_ready(const struct leg *leg)
+{
+	return leg->place == LEG_READY || leg->place == LEG_BEHIND;
+}
 /* Starts what may run. */
 void targets_run(struct replicator *r);
 void targets_free(struct replicator *r);

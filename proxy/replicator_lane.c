@@ -31,6 +31,7 @@ struct target *target_of_site(struct replicator *r, struct span site)
 	t->site_n = site.n;
 	t->own = span_eq(site, r->rep->site);
 	TAILQ_INIT(&t->ready);
+	TAILQ_INIT(&t->behind);
 	TAILQ_INIT(&t->parked);
 	pthread_mutex_lock(&r->lock);
 	t->index = r->targets ? r->targets->index + 1 : 0;
@@ -147,19 +148,33 @@ static struct lane *lane_of(struct leg *leg)
 	return lane;
 }
 
+static struct leg_list *list_of(struct target *t, enum leg_place place)
+{
+	switch (place) {
+	case LEG_READY:
+		return &t->ready;
+	case LEG_BEHIND:
+		return &t->behind;
+	case LEG_PARKED:
+		return &t->parked;
+	case LEG_NOWHERE:
+		break;
+	}
+	return NULL;
+}
+
 static void set_place(struct leg *leg, enum leg_place place)
 {
-	struct target *t = leg->target;
+	struct leg_list *list = list_of(leg->target, leg->place);
 
-	if (leg->place == LEG_READY)
-		TAILQ_REMOVE(&t->ready, leg, in_target);
-	else if (leg->place == LEG_PARKED)
-		TAILQ_REMOVE(&t->parked, leg, in_target);
+	if (list)
+		TAILQ_REMOVE(list, leg, in_target);
+	if (place == LEG_READY && leg->target->own && leg->work->phase == WORK_DELIVERING)
+		place = LEG_BEHIND;
 	leg->place = place;
-	if (place == LEG_READY)
-		TAILQ_INSERT_TAIL(&t->ready, leg, in_target);
-	else if (place == LEG_PARKED)
-		TAILQ_INSERT_TAIL(&t->parked, leg, in_target);
+	list = list_of(leg->target, place);
+	if (list)
+		TAILQ_INSERT_TAIL(list, leg, in_target);
 }
 
 /* Held here; another site that holds it is asked now and then, since its operator may have let it go. */
@@ -186,7 +201,9 @@ static void end_turn(struct leg *leg)
 {
 	if (leg->busy)
 		leg->target->flying--;
-	leg->busy = false;
+	if (leg->behind)
+		leg->target->flying_behind--;
+	leg->busy = leg->behind = false;
 	if (leg->ticket)
 		replication_create_ended(leg->work->r->rep, leg->work->op->key.service, leg->ticket);
 	leg->ticket = 0;
@@ -248,7 +265,7 @@ bool leg_is_stuck(const struct leg *leg)
 		return false;
 	if (first == leg)
 		return leg->target->due_us > clock_mono_us();
-	return !first->busy && first->place != LEG_READY;
+	return !first->busy && !leg_is_ready(first);
 }
 
 /* ---- running ------------------------------------------------------------------------------------------------------- */
@@ -276,9 +293,13 @@ static void run(struct replicator *r, struct target *t, int64_t now)
 	if (t->due_us)
 		t->due_us = 0;
 	while (t->flying < REPLICATOR_FLIGHT && (leg = TAILQ_FIRST(&t->ready))) {
-		set_place(leg, LEG_NOWHERE);
-		leg->busy = true;
-		t->flying++;
+		leg_claim(leg);
+		leg_start(leg);
+	}
+	while (t->flying < REPLICATOR_FLIGHT && t->flying_behind < REPLICATOR_BEHIND && (leg = TAILQ_FIRST(&t->behind))) {
+		leg_claim(leg);
+		leg->behind = true;
+		t->flying_behind++;
 		leg_start(leg);
 	}
 }

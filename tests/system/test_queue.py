@@ -6,6 +6,7 @@ import time
 import harness
 from harness import ask, eq, group, run_program, wait_until
 from notes_bed import JSON, Notes, replicas_of
+from test_doctor import namespaced
 
 SOON = {'queue': {'settle': '0s'}}
 
@@ -377,6 +378,97 @@ def test_what_a_site_holds_expires_though_it_is_reached(bed):
     notes = Notes(bed, **EXPIRE)
     notes.apps['dc2'].fail(401)
     expired(notes, notes.create().get('x-scope-meta-id'))
+
+
+# --- a full queue ----------------------------------------------------------------------------------
+
+group(globals(), 'a full queue')
+
+
+def fill(notes, most, size):
+    """Creates until one is refused; the titles of the others and the refusal."""
+    titles = []
+    for n in range(most):
+        r = notes.create(title=f't{n}', text='x' * size)
+        if r.status != 201:
+            return titles, r
+        titles.append(f't{n}')
+    raise AssertionError(f'{most} creates of {size} bytes went through')
+
+
+def test_a_full_queue_takes_nothing_new_and_keeps_what_it_has(bed):
+    notes = Notes(bed, limits={'queue_bytes': '64k'})
+    meta = notes.made(title='before')
+    notes.cut(('dc1', 'dc2'))
+    titles, r = fill(notes, 40, 8000)
+    eq(r.status, 507, r)
+    r.problem('queue-full')
+    assert 4 <= len(titles) <= 8, titles
+    eq(len(notes.apps['dc1'].came('POST')), 1 + len(titles), 'the refused one came to no application')
+    eq(notes.send('dc1', 'PUT', f'/notes/{meta}', {'title': 'x'}).status, 507, 'a write to a replica is one as well')
+    eq((notes.read('dc1', meta).json()['title'], notes.send('dc1', 'POST', '/notes', {'title': 'plain'}).status), ('before', 201))
+    notes.sites['dc1'].kill()
+    notes.sites['dc1'].start()
+    eq(notes.create(text='x' * 8000).status, 507, 'it is as full after a restart')
+    notes.heal(('dc1', 'dc2'))
+    notes.wait_titles(['before', *titles], 'dc2')
+    notes.wait_idle()
+    notes.made(title='after')
+
+
+def test_a_full_queue_of_the_target_leaves_it_at_the_origin(bed):
+    notes = Notes(bed)
+    d = notes.sites['dc2']
+    with open(d.config_path, encoding='utf-8') as f:
+        text = f.read()
+    bed.write('dc2/site.yaml', text + 'limits: {queue_bytes: 12k}\n')
+    notes.kill('dc2')
+    notes.start('dc2')
+    notes.wait_connected()
+    notes.apps['dc2'].fail(503, seconds=2)
+    titles = [f't{n}' for n in range(12)]
+    for t in titles:
+        eq(notes.create(title=t).status, 201)
+    wait_until(lambda: len(notes.queue('dc2')['queue']) >= 3, 'it takes some')
+    assert len(notes.queue('dc2')['queue']) < 12, notes.queue('dc2')
+    notes.wait_titles(titles, 'dc1', 'dc2', seconds=4 * harness.DEADLINE)
+    notes.wait_idle()
+
+
+def test_a_full_disk_takes_nothing_new_and_goes_on_with_room(bed):
+    notes = Notes(bed)
+    d, state = notes.sites['dc1'], f'{bed.dir}/dc1/state'
+    d.popen = namespaced('-m', f'mount -t tmpfs -o size=3m,mode=700 none {state}')
+    notes.kill('dc1')
+    notes.start('dc1')
+    notes.wait_connected()
+    titles, r = fill(notes, 200, 60000)
+    assert r.status in (507, 504), r
+    for _ in range(20):                 # one that was executed before the disk was full: 504
+        if (r := notes.create(title='late', text='x' * 60000)).status == 507:
+            break
+    r.problem('queue-full')
+    before = len(notes.apps['dc1'].came('POST'))
+    eq(notes.create(title='late', text='x' * 60000).status, 507)
+    eq(len(notes.apps['dc1'].came('POST')), before, 'nothing was done')
+    eq(notes.send('dc1', 'GET', '/notes').status, 200, 'all else goes on')
+    eq(run_program('nsenter', '-t', d.process.pid, '-m', 'mount', '-o', 'remount,size=60m', state).returncode, 0)
+    notes.made(title='after')
+    wait_until(lambda: set(titles) <= set(notes.apps['dc2'].titles()), 'what was acknowledged is at dc2')
+
+
+def test_replay_leaves_room_for_clients(bed):
+    notes = Notes(bed)
+    slow = notes.apps['dc2'].fail('held', when=lambda r: r.method == 'POST' and b'"replay' in r.body)
+    for n in range(40):
+        eq(notes.create(title=f'replay{n}').status, 201)
+    wait_until(lambda: slow.hit >= 16, lambda: f'{slow.hit} are under way at dc2')
+    started = time.monotonic()
+    eq(notes.create(site='dc2', title='client').status, 201)
+    assert time.monotonic() - started < 2, 'a client waited behind the replay'
+    eq(slow.hit, 16, 'at a time')
+    notes.apps['dc2'].heal()
+    notes.wait_titles(['client', *(f'replay{n}' for n in range(40))], 'dc1', 'dc2')
 
 
 # --- scopectl --------------------------------------------------------------------------------------
