@@ -82,6 +82,15 @@ struct conf_carrier {
 
 struct conf_named { struct span name, location; };
 
+/* A program that is told of events (hooks.h). */
+struct conf_hook {
+	struct span name;
+	int *events;             /* enum hook_event; none: all */
+	size_t event_count;
+	struct span *run;        /* argv */
+	size_t run_count;
+};
+
 enum conf_log_format { CONF_LOG_JSON, CONF_LOG_TEXT };
 
 struct conf {
@@ -97,6 +106,8 @@ struct conf {
 	unsigned workers;        /* never 0: one per core has been put in */
 	struct conf_service *services;
 	size_t service_count;
+	struct conf_hook *hooks;
+	size_t hook_count;
 
 	bool has_mesh;
 	struct addr mesh_listen;

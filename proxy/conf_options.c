@@ -7,6 +7,7 @@
 #include <assert.h>
 
 #include "proxy/conf_int.h"
+#include "proxy/hooks.h"
 
 static_assert(sizeof(struct registry_label) == sizeof(struct opt_pair) &&
               offsetof(struct registry_label, value) == offsetof(struct opt_pair, value),
@@ -323,7 +324,17 @@ static const struct opt rows[] = {
 	  .doc = "Folder of what outlives a restart; created with mode 0700, locked by one process." },
 	{ .path = "workers", .type = &opt_uint, .flags = OPT_RESTART, AT(workers), .max = 256,
 	  .value = "0", .doc = "Event-loop threads; 0: one per core." },
-	LATER("hooks", opt_text, "Programs and URLs told of events."),
+	{ .path = "hooks.[]", .type = &opt_items, LIST_AT(hooks, hook_count), .element = sizeof(struct conf_hook),
+	  .doc = "Programs that are told of what happens to replicas: a JSON document on standard input, no shell "
+		 "(docs/replication.md)." },
+	{ .path = "hooks.[].name", .type = &opt_name, .flags = OPT_REQUIRED | OPT_FILLED, .offset = offsetof(struct conf_hook, name),
+	  .doc = "What the log calls it." },
+	{ .path = "hooks.[].events", .type = &opt_word, .flags = OPT_LIST, .offset = offsetof(struct conf_hook, events),
+	  .count_offset = offsetof(struct conf_hook, event_count), .words = HOOKS_WORDS, .later = HOOKS_LATER,
+	  .value_text = "all", .doc = "Of which events it is told." },
+	{ .path = "hooks.[].run", .type = &opt_text, .flags = OPT_LIST | OPT_REQUIRED | OPT_FILLED,
+	  .offset = offsetof(struct conf_hook, run), .count_offset = offsetof(struct conf_hook, run_count),
+	  .doc = "The program, found in `PATH` unless it is a path, and its arguments." },
 
 	{ .path = "services.*", .type = &opt_group, LIST_AT(services, service_count),
 	  .element = sizeof(struct conf_service), .doc = "The services of this site, by name." },

@@ -34,6 +34,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/front_answer.c proxy/front_body.c proxy/front_create.c proxy/front_operation.c proxy/front_peer.c \
 	proxy/front_set.c \
 	proxy/heads.c \
+	proxy/hooks.c proxy/hooks.h \
 	proxy/instance.c proxy/instance.h \
 	proxy/io.c proxy/io.h proxy/io_loop.c proxy/io_loop.h \
 	proxy/io_tls.c proxy/io_tls.h \

@@ -121,6 +121,18 @@ void work_tell_peers(struct work *k, bool all)
 	}
 }
 
+void leg_tell_hooks(const struct leg *leg, enum hook_event event, const char *reason)
+{
+	const struct work *k = leg->work;
+	const struct operation *op = k->op;
+	struct hook_news news = { .event = event, .site = k->r->rep->site,
+		.target = span_make(leg->target->site, leg->target->site_n), .service = op->key.service, .meta = op->key.meta,
+		.op = span_of(k->text), .method = op->method, .path = operation_path(op),
+		.reason = span_of(reason ? reason : leg->error ? leg->error : "") };
+
+	hooks_tell(k->r->rep->hooks, k->r->w->view->conf, &news);
+}
+
 /* ---- works -------------------------------------------------------------------------------------------------------- */
 
 struct work *work_find(struct replicator *r, const struct op_id *id)

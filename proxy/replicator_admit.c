@@ -154,20 +154,21 @@ static void choose(struct work *k)
 
 /* ---- no site has said what came of it ------------------------------------------------------------------------------------- */
 
-static void on_doubt_logged(struct work *k, struct leg *leg, int rc)
-{
-	(void)leg;
-	if (rc)
-		log_warn("operation %s is in doubt, which cannot be recorded: %s", k->text, err_text(rc));
-	end_with(k, ADMISSION_UNKNOWN);
-}
-
 static struct leg *doubtful(struct work *k)
 {
 	for (size_t i = 0; i < k->leg_count; i++)
 		if (k->legs[i].state == DELIVERY_IN_DOUBT)
 			return &k->legs[i];
 	return NULL;
+}
+
+static void on_doubt_logged(struct work *k, struct leg *leg, int rc)
+{
+	(void)leg;
+	if (rc)
+		log_warn("operation %s is in doubt, which cannot be recorded: %s", k->text, err_text(rc));
+	leg_tell_hooks(doubtful(k), HOOK_IN_DOUBT, NULL);
+	end_with(k, ADMISSION_UNKNOWN);
 }
 
 /* What is harmless to do again goes forward, to every site; the rest is an operator's to settle. */

@@ -37,12 +37,23 @@ static void count(const struct leg *leg)
 	                        replay[leg->state], clock_wall_ms() - leg->work->op->created_ms);
 }
 
+static void tell_hooks(const struct leg *leg)
+{
+	if (leg->state == DELIVERY_FAILED)
+		leg_tell_hooks(leg, HOOK_FAILED, NULL);
+	else if (leg->state == DELIVERY_HELD)
+		leg_tell_hooks(leg, HOOK_HELD, NULL);
+	else if (leg->state == DELIVERY_IN_DOUBT)
+		leg_tell_hooks(leg, HOOK_IN_DOUBT, NULL);
+}
+
 /* After its state is durable. */
 static void settle(struct leg *leg)
 {
 	struct work *k = leg->work;
 
 	count(leg);
+	tell_hooks(leg);
 	if (is_terminal(leg->state))
 		leg_leave(leg);
 	else if (leg->state == DELIVERY_HELD && leg->target->own)

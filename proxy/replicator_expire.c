@@ -154,6 +154,8 @@ static void on_expired(void *arg, int rc)
 	}
 	if (rc)
 		log_warn("what has expired for %.*s cannot be dropped: %s", (int)x->target->site_n, x->target->site, err_text(rc));
+	if (!rc)
+		leg_tell_hooks(x->legs[0], HOOK_EXPIRED, NULL);
 	for (size_t i = 0; i < x->count; i++) {
 		struct leg *leg = x->legs[i];
 		struct work *k = leg->work;

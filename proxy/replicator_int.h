@@ -26,6 +26,7 @@
 
 #include <uthash.h>
 
+#include "proxy/hooks.h"
 #include "proxy/inner.h"
 #include "proxy/replication.h"
 #include "proxy/replicator.h"
@@ -62,6 +63,7 @@ struct target {
 	struct target *next;
 	size_t index;                /* of all, in the order in which they were met */
 	bool own;
+	bool was_away;               /* and something waits for it since */
 	struct lane *lanes;
 	struct leg_list ready, behind, parked; /* behind: at this site, no client waits */
 	unsigned flying, flying_behind, fails;
@@ -168,6 +170,8 @@ struct work *work_find(struct replicator *r, const struct op_id *id);
 struct work *work_new(struct replicator *r, struct operation *op);
 /* Answers who waits with what answer says, which it takes; NULL: no memory. */
 void work_answer(struct work *k, struct replicator_answer *answer);
+/* Hooks are; reason NULL: what the last attempt said. */
+void leg_tell_hooks(const struct leg *leg, enum hook_event event, const char *reason);
 /* Peers that wait are told what the leg of this site has come to; all, or those whose patience is over. */
 void work_tell_peers(struct work *k, bool all);
 /* Its legs are over. */

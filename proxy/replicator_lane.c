@@ -77,6 +77,7 @@ void target_failed(struct target *t)
 	if (t->due_us > now)
 		return; /* another one of the same round */
 	t->failed_us = now;
+	t->was_away = true;
 	t->due_us = now + pause_of(t->fails, PAUSE_MOST_US);
 	if (t->fails < 12)
 		t->fails++;
@@ -220,7 +221,11 @@ void leg_leave(struct leg *leg)
 	set_place(leg, LEG_NOWHERE);
 	TAILQ_REMOVE(&lane->legs, leg, in_lane);
 	leg->lane = NULL;
-	atomic_fetch_sub(&leg->target->queued, 1);
+	if (atomic_fetch_sub(&leg->target->queued, 1) == 1 && leg->target->was_away) {
+		leg->target->was_away = false;
+		if (leg->state == DELIVERY_DONE)
+			leg_tell_hooks(leg, HOOK_CONVERGED, "all that waited for it is there");
+	}
 	next = TAILQ_FIRST(&lane->legs);
 	if (!next) {
 		HASH_DEL(lane->target->lanes, lane);

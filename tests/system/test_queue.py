@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What operators do to the queue (spec section 6): retry, drop, settle; what becomes of it when nobody does anything."""
 import json
+import os
 import time
 
 import harness
@@ -469,6 +470,87 @@ def test_replay_leaves_room_for_clients(bed):
     eq(slow.hit, 16, 'at a time')
     notes.apps['dc2'].heal()
     notes.wait_titles(['client', *(f'replay{n}' for n in range(40))], 'dc1', 'dc2')
+
+
+# --- hooks -----------------------------------------------------------------------------------------
+
+group(globals(), 'hooks')
+
+
+def hooked(bed, events=(), extra=(), **top):
+    """The sites, and a function that returns what was told so far."""
+    out = f'{bed.dir}/told'
+    script = bed.write('hook.sh', '#!/bin/sh\nread -r line\nprintf "%s\\t%s\\n" "$line" "$1" >> "$2"\n')
+    os.chmod(script, 0o755)
+    hook = {'name': 'tell', 'run': [script, 'a b; $(touch c)', out], **({'events': list(events)} if events else {})}
+    notes = Notes(bed, hooks=[*extra, hook], **top)
+
+    def told(event=None, site='dc1'):
+        if not os.path.exists(out):
+            return []
+        with open(out, encoding='utf-8') as f:
+            lines = [line.rstrip('\n').split('\t') for line in f]
+        assert all(argument == 'a b; $(touch c)' for _, argument in lines), lines
+        found = [json.loads(text) for text, _ in lines]
+        return [d for d in found if d['site'] == site and event in (None, d['event'])]
+    return notes, told
+
+
+def test_hooks_are_told_what_happened_where(bed):
+    notes, told = hooked(bed, **SOON)
+    for what, event in ((401, 'held'), (409, 'failed'), ('drop-after', 'in-doubt')):
+        notes.apps['dc2'].fail(what, times=1)
+        meta = notes.create().get('x-scope-meta-id')
+        wait_until(lambda e=event: told(e), lambda e=event: f'{e}: {told()}')
+        d = told(event)[0]
+        eq((d['target'], d['service'], d['meta_id'], d['method'], d['path']), ('dc2', 'notes', meta, 'POST', '/notes'))
+        eq(notes.queue()['queue'][-1]['op'], d['op'])
+        wait_until(lambda e=event: told(e, 'dc2'), 'the target tells of it too')
+    assert '401' in told('held')[0]['reason'], told('held')
+    eq(len(told()), 3)
+
+
+def test_converged_is_told_when_a_site_that_was_away_has_it_all(bed):
+    notes, told = hooked(bed, events=['converged', 'expired'])
+    notes.cut(('dc1', 'dc2'))
+    for n in range(5):
+        notes.create(title=f't{n}')
+    eq(told(), [])
+    notes.heal(('dc1', 'dc2'))
+    notes.wait_titles([f't{n}' for n in range(5)], 'dc2')
+    wait_until(told, 'it is told')
+    notes.made(title='later')
+    eq([(d['event'], d['target']) for d in told()], [('converged', 'dc2')])
+
+
+def test_an_expired_replica_is_told_once(bed):
+    notes, told = hooked(bed, events=['expired'], **EXPIRE)
+    meta = notes.made()
+    notes.cut(('dc1', 'dc2'))
+    for n in range(3):
+        notes.send('dc1', 'PUT', f'/notes/{meta}', {'title': f't{n}'})
+    wait_until(told, 'it is told')
+    expired(notes, meta)
+    eq([(d['event'], d['target'], d['meta_id']) for d in told()], [('expired', 'dc2', meta)])
+
+
+def test_hooks_that_hang_fail_or_are_missing_delay_nothing(bed):
+    extra = [{'name': 'hangs', 'events': ['in-doubt'], 'run': ['sleep', '8']},
+             {'name': 'fails', 'run': ['sh', '-c', 'exit 7']}, {'name': 'gone', 'run': ['/nonexistent/program']}]
+    notes, told = hooked(bed, extra=extra, **SOON)
+    notes.apps['dc2'].fail(409, times=3)
+    for n in range(3):
+        notes.create(title=f't{n}')
+    wait_until(lambda: len(told('failed')) == 3, lambda: f'{told()}')
+    notes.apps['dc2'].fail('drop-after', when=lambda r: b'"u' in r.body)
+    for n in range(6):
+        notes.create(title=f'u{n}')
+    started = time.monotonic()
+    notes.made(title='good')
+    assert time.monotonic() - started < 3, 'a hook delayed a request'
+    log = notes.sites['dc1'].log()
+    for text in ('hook fails: exited with 7', 'hook gone: /nonexistent/program cannot be started: No such file'):
+        assert text in log, (text, log)
 
 
 # --- scopectl --------------------------------------------------------------------------------------
