@@ -6,6 +6,7 @@ base_libbase_a_SOURCES = \
 	base/clock.c base/clock.h \
 	base/counter.c base/counter.h \
 	base/err.c base/err.h \
+	base/fault_point.c base/fault_point.h \
 	base/file.c base/file.h \
 	base/hash.h \
 	base/log.c base/log.h \

@@ -2,8 +2,9 @@
  * never holds a header value but those named here: no credentials, no cookies. A query is left out of the
  * path, since queries carry tokens. */
 #include "base/clock.h"
-#include "proxy/exchange_int.h"
+#include "proxy/front.h"
 #include "proxy/piggyback.h"
+#include "proxy/rewrite_exchange.h"
 
 static struct stats_pair *pair_of(struct exchange *x)
 {
@@ -83,6 +84,14 @@ static struct span carrier_of(const struct exchange *x)
 	                     : span_of(x->from_mesh ? "mesh" : "fixed");
 }
 
+/* Of the replica that was created or named. */
+static struct span meta_id(const struct exchange *x)
+{
+	struct span meta = x->front ? front_meta_id(x) : span_make(NULL, 0);
+
+	return !meta.n && x->rw && x->rw->target.seen == REWRITE_KNOWN ? x->rw->target.meta : meta;
+}
+
 /* traceparent: version "-" trace-id "-" parent-id "-" flags (W3C Trace Context 3.2). */
 static struct span trace_id(struct exchange *x)
 {
@@ -108,7 +117,7 @@ static void write_json(struct exchange *x, const char *client, int64_t total_us,
 	add_z(out, "carrier", carrier_of(x));
 	add_z(out, "op", span_of(x->svc && x->site_count ? stats_op_text(x->op) : NULL));
 	add_targets(x, out);
-	buf_add_z(out, ",\"meta_id\":null");
+	add_z(out, "meta_id", meta_id(x));
 	add_z(out, "reason", span_of(x->reason));
 	buf_addf(out, ",\"t_total_ms\":%.3f,\"t_connect_ms\":%.3f,\"t_first_byte_ms\":%.3f", ms(total_us),
 	         ms(x->connect_us), ms(x->first_us));

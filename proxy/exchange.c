@@ -579,6 +579,10 @@ void exchange_on_upstream_writable(struct exchange *x)
 
 void exchange_on_upstream_deadline(struct exchange *x)
 {
+	if (x->state == X_AWAIT && x->inner && x->upstream_req_done && inner_waits_on(x)) {
+		worker_deadline(x->w, &x->up->deadline, DEADLINE_RESPONSE, clock_mono_us());
+		return;
+	}
 	if (x->state == X_AWAIT)
 		exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_TIMEOUT);
 	else

@@ -34,6 +34,8 @@ void front_leave(struct exchange *x);
 /* It has been handed over: that there is no answer yet says nothing of what was done. */
 bool front_is_submitted(const struct exchange *x);
 
+/* What the answer names; empty: nothing. */
+struct span front_meta_id(const struct exchange *x);
 /* For heads.c: fields of the answer that tell of the replicas; X-Scopemesh-Replicate; X-Scope-Partial. */
 void front_add_answer_fields(struct exchange *x, struct buf *out);
 void front_add_forward_field(const struct exchange *x, struct buf *out);

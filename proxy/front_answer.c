@@ -119,6 +119,11 @@ void front_answer(struct exchange *x)
 
 /* ---- fields ---- */
 
+struct span front_meta_id(const struct exchange *x)
+{
+	return x->front->wait.answer ? x->front->wait.answer->meta : span_make(NULL, 0);
+}
+
 static void add_replicas(const struct replicator_answer *a, struct buf *out)
 {
 	for (size_t i = 0; i < a->site_count; i++) {

@@ -19,7 +19,7 @@ int front_take_operation(struct exchange *x, struct span field)
 		return front_refuse(x, 400, "bad-request", rc ? "X-Scopemesh-Operation cannot be read"
 		                                              : "X-Scopemesh-Operation is for sites that this one is none of");
 	f->by_peer = true;
-	f->task = admit ? REPLICATOR_ADMIT : REPLICATOR_DELIVER;
+	f->task = admit ? REPLICATOR_ADMIT : f->op->ask ? REPLICATOR_ASK : REPLICATOR_DELIVER;
 	replication_see_clock(f->rep, f->op->clock);
 	x->op = OP_REPLICATE;
 	return 0;

@@ -14,6 +14,8 @@
 #include "proxy/rewrite_int.h"
 
 #define PIECE_BYTES 16384
+/* Buffers on the way may hold all of a content: it is given the time that a link of 1 MB/s takes. */
+#define SLOWEST_BYTES_US 1
 /* An answer that goes on beyond this is left. */
 #define DRAIN_BYTES (64u << 20)
 
@@ -27,7 +29,7 @@ struct inner {
 	struct arena arena;     /* of the answer */
 	struct http_head res;
 	struct buf body;
-	uint64_t drained;
+	uint64_t drained, waits; /* bytes; times that the answer was waited for once more */
 	struct inner_answer answer;
 	char reason[48];
 	TAILQ_ENTRY(inner) link;
@@ -189,6 +191,17 @@ static const struct io_ops inner_ops = {
 bool inner_is_once(const struct exchange *x)
 {
 	return of(&x->s->c.io)->r.once;
+}
+
+bool inner_waits_on(struct exchange *x)
+{
+	struct inner *in = of(&x->s->c.io);
+	uint64_t per_wait = (uint64_t)x->view->conf->timeout_response_us * SLOWEST_BYTES_US;
+
+	if (!per_wait || in->waits >= in->total / per_wait)
+		return false;
+	in->waits++;
+	return true;
 }
 
 int inner_route(struct exchange *x)

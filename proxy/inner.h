@@ -59,6 +59,8 @@ int inner_send(struct worker *w, const struct inner_request *r) MUST_CHECK;
 /* ---- for the machine: x->inner is set ---- */
 int inner_route(struct exchange *x) MUST_CHECK;
 bool inner_is_once(const struct exchange *x);
+/* timeouts.response is over since its content went out: content that was long may still be on its way. */
+bool inner_waits_on(struct exchange *x);
 /* The head of the answer that is passed on, before anything of it is dropped. */
 int inner_take_head(struct exchange *x) MUST_CHECK;
 /* The exchange is over. */

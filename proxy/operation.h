@@ -31,6 +31,7 @@ struct operation {
 	struct span admitted;      /* the site whose execution decided; empty: none yet */
 	bool named;                /* a create whose client chose the name: id and meta-identifier are equal everywhere */
 	bool independent;          /* not in order with the resource's other operations */
+	bool ask;                  /* a peer asks what became of it, without its content */
 	bool only_here;            /* a peer asks this site to admit it: no other one is to be asked */
 	bool retry;                /* a peer's operator wants it tried again here, where it failed, is held or in doubt */
 	bool declared;             /* a create in a collection that is declared or pinned */
@@ -67,8 +68,13 @@ bool operation_is_conditional(struct span name);
 /* Path of the target, without query. */
 struct span operation_path(const struct operation *op);
 
-/* What the receiver is to do: execute it; be the first to; execute it although it was given up there. */
-enum operation_wish { OPERATION_DELIVER, OPERATION_ADMIT, OPERATION_RETRY };
+enum operation_wish {
+	OPERATION_DELIVER, /* execute it, since it is admitted */
+	OPERATION_ADMIT,   /* be the first to */
+	OPERATION_ASK,     /* say what became of it; no content comes along */
+	OPERATION_RETRY,   /* execute it, though it was given up there */
+};
+
 /* The value of X-Scopemesh-Operation. */
 void operation_add_field(const struct operation *op, enum operation_wish wish, struct buf *out);
 /* What a peer sent: checked for form and bounds. 0, ERR_INVALID, ERR_NOMEM. */

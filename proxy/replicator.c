@@ -114,7 +114,7 @@ void work_tell_peers(struct work *k, bool all)
 
 	for (wait = STAILQ_FIRST(&k->waits); wait; wait = next) {
 		next = STAILQ_NEXT(wait, link);
-		if (wait->task != REPLICATOR_DELIVER || (!all && wait->until_us > now))
+		if (wait->task == REPLICATOR_ADMIT || (!all && wait->until_us > now))
 			continue;
 		STAILQ_REMOVE(&k->waits, wait, replicator_wait, link);
 		hand_over(k->r, wait, peer_answer(k));
@@ -193,6 +193,8 @@ static void work_free(struct work *k)
 		buf_fini(&leg->place_of);
 		free(leg->error);
 	}
+	if (!k->logged && !r->closed && k->op->spool.n)
+		spool_drop(r->rep->spool, k->op->spool); /* no row names it */
 	r->content -= k->op->fields.n + k->op->body.n;
 	r->weight -= k->weight;
 	replicator_answer_free(&k->answer);
@@ -338,10 +340,14 @@ static void take(struct replicator *r, struct operation *op, enum replicator_tas
 	wait->until_us = clock_mono_us() + (task == REPLICATOR_ADMIT ? r->w->view->conf->timeout_response_us
 	                                                             : REPLICATOR_PATIENCE_US);
 	if (k) {
+		if (op->spool.n && !span_eq(op->spool, k->op->spool))
+			spool_drop(r->rep->spool, op->spool); /* the content is here already */
 		join(k, op, wait);
 		return;
 	}
-	if (r->weight >= r->w->view->conf->limit_queue_bytes) { /* a peer keeps it, and comes again */
+	if (task != REPLICATOR_ASK && r->weight >= r->w->view->conf->limit_queue_bytes) { /* a peer keeps it, and comes again */
+		if (op->spool.n)
+			spool_drop(r->rep->spool, op->spool);
 		hand_over(r, wait, answer_problem(507, "queue-full", "too much waits to be replicated (limits.queue_bytes); nothing was done"));
 		return;
 	}
@@ -353,8 +359,10 @@ static void take(struct replicator *r, struct operation *op, enum replicator_tas
 	STAILQ_INSERT_TAIL(&k->waits, wait, link);
 	if (task == REPLICATOR_ADMIT)
 		admit_begin(k);
-	else
+	else if (task == REPLICATOR_DELIVER)
 		deliver_begin(k);
+	else
+		deliver_ask(k);
 }
 
 static void run_submission(struct post *post)

@@ -42,6 +42,7 @@ struct replicator_answer {
 enum replicator_task {
 	REPLICATOR_ADMIT,   /* execute it here first, else at the next site of its set, and deliver it to the rest */
 	REPLICATOR_DELIVER, /* a peer has admitted it: execute it here, durably */
+	REPLICATOR_ASK,     /* a peer that handed it over asks how it stands here; it has no content */
 };
 
 /* Who waits.  answered is called on w's thread, exactly once; the wait belongs to its maker again then. */

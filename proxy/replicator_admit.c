@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "replication/spool.h"
 
@@ -178,6 +179,8 @@ static void stay_in_doubt(struct work *k)
 
 	set_problem(k, 504, "outcome-unknown", "it is not known whether this was executed; /v1/replicas tells what becomes of it");
 	if (!leg) {
+		k->creates = k->is_named = k->op->kind == OPERATION_CREATE; /* under the name that it has so far */
+		k->shown = (struct rules_id){ .id = SPAN("") };
 		admit_commit(k);
 		return;
 	}
@@ -339,6 +342,7 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 		return;
 	}
 	k->logged = leg->durable = true;
+	fault_point("admit-logged");
 	if (!leg_send(leg, SEND_ADMISSION)) {
 		leg->state = DELIVERY_QUEUED;
 		next(k, leg);
@@ -349,6 +353,7 @@ void admit_run(struct leg *leg)
 {
 	struct work *k = leg->work;
 
+	fault_point("admit-log");
 	leg->state = !leg->target->own || operation_is_once(k->op) ? DELIVERY_SENT : DELIVERY_QUEUED;
 	if (!(k->logged ? log_sent(leg, on_logged) : log_begin(k, leg, on_logged)))
 		on_logged(k, leg, ERR_NOMEM);
@@ -373,7 +378,8 @@ static enum admission judge_write(struct work *k, const struct inner_answer *a)
 	}
 	if (op->named && op->kind == OPERATION_CREATE) { /* under the name that the client chose */
 		k->creates = true;
-		k->shown = (struct rules_id){ .id = op->key.meta, .collection = op->key.collection };
+		k->shown = (struct rules_id){ .id = keep(k->answer, op->key.meta),
+			.collection = keep(k->answer, op->key.collection) };
 		return ADMISSION_DONE;
 	}
 	return op->kind == OPERATION_APPEND ? ADMISSION_DONE : ADMISSION_PLAIN;
@@ -387,6 +393,8 @@ static enum admission judge_own(struct work *k, const struct inner_answer *a)
 		return ADMISSION_UNKNOWN;
 	if (a->status == 503)
 		return ADMISSION_NOT_EXECUTED;
+	if (k->op->kind == OPERATION_DELETE && (a->status == 404 || a->status == 410) && (k->revived || k->unknown))
+		return ADMISSION_DONE; /* it was this operation that took it away */
 	return (a->status >= 200 && a->status < 300) || a->status == 303 ? judge_write(k, a) : ADMISSION_REFUSED;
 }
 
@@ -452,6 +460,7 @@ void admit_judge(struct leg *leg, const struct inner_answer *a)
 	struct operation_result result = { .admission = ADMISSION_NONE };
 	enum admission admission;
 
+	fault_point("admit-answered");
 	replicator_answer_free(&k->answer);
 	k->answer = answer_new();
 	if (!k->answer || !answer_take(k->answer, a)) {
@@ -544,8 +553,10 @@ static void on_committed(struct work *k, struct leg *leg, int rc)
 		end_with(k, ADMISSION_UNKNOWN);
 		return;
 	}
+	fault_point("admit-committed");
 	k->phase = WORK_DELIVERING;
 	work_answer(k, complete(k, k->unknown && k->answer && k->answer->problem ? ADMISSION_UNKNOWN : ADMISSION_DONE));
+	fault_point("admit-told");
 	begin_delivery(k, own && own->state != DELIVERY_QUEUED);
 }
 

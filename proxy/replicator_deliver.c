@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "replication/spool.h"
 
@@ -64,6 +65,7 @@ static void settle(struct leg *leg)
 		leg_park(leg, leg->pause_us);
 	if (leg->target->own)
 		work_tell_peers(k, true);
+	fault_point("deliver-told");
 	work_unload(k);
 	work_end_if_over(k);
 }
@@ -71,6 +73,7 @@ static void settle(struct leg *leg)
 /* What cannot be recorded is asked again where that does no harm. */
 static void on_leg_logged(struct work *k, struct leg *leg, int rc)
 {
+	fault_point(leg->target->own ? "deliver-recorded" : "hand-over-recorded");
 	if (rc) {
 		log_warn("operation %s at %.*s: %s cannot be recorded: %s", k->text, (int)leg->target->site_n, leg->target->site,
 		         delivery_state_text(leg->state), err_text(rc));
@@ -231,9 +234,10 @@ static void judge_peer(struct leg *leg, const struct inner_answer *a)
 		return;
 	}
 	target_reached(leg->target);
+	leg->wanted = span_eq(result.reason, SPAN(REPLICATOR_WANTED));
 	leg->told = false;
-	if (result.state == DELIVERY_HELD && leg->state == DELIVERY_HELD) { /* as the log has it */
-		leg_park(leg, HELD_PAUSE_US);
+	if (leg->wanted || (result.state == DELIVERY_HELD && leg->state == DELIVERY_HELD)) { /* as the log has it */
+		leg_park(leg, leg->wanted ? 0 : HELD_PAUSE_US);
 		arena_fini(&arena);
 		return;
 	}
@@ -251,6 +255,7 @@ static void judge_peer(struct leg *leg, const struct inner_answer *a)
 
 void deliver_judge(struct leg *leg, const struct inner_answer *a)
 {
+	fault_point(leg->target->own ? "deliver-answered" : "hand-over-answered");
 	if (leg->target->own)
 		leg->status = a->status;
 	if (!leg->target->own)
@@ -263,11 +268,17 @@ void deliver_judge(struct leg *leg, const struct inner_answer *a)
 
 /* ---- its turn -------------------------------------------------------------------------------------------------------------- */
 
+/* A large body that may be at the other site already is not sent again before that is asked. */
+static bool may_be_there(const struct leg *leg)
+{
+	return !leg->target->own && !leg->told && leg->work->op->spool.n && !leg->wanted && (leg->attempts || leg->work->revived);
+}
+
 static void execute(struct leg *leg)
 {
 	bool look = leg->target->own && leg->work->op->named && leg->work->op->kind == OPERATION_CREATE && !leg->asked;
 
-	if (!leg_send(leg, look ? SEND_LOOK : SEND_DELIVERY))
+	if (!leg_send(leg, look ? SEND_LOOK : may_be_there(leg) ? SEND_ASK : SEND_DELIVERY))
 		leg_park(leg, STORE_PAUSE_US);
 }
 
@@ -299,6 +310,7 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 {
 	if (!rc) {
 		k->logged = leg->durable = true;
+		fault_point("deliver-logged");
 		execute(leg);
 		return;
 	}
@@ -343,6 +355,7 @@ static void run_own(struct leg *leg)
 
 void deliver_run(struct leg *leg)
 {
+	fault_point(leg->target->own ? "deliver-log" : "hand-over");
 	if (leg->target->own) {
 		run_own(leg);
 	} else if (leg->expired) {
@@ -379,6 +392,24 @@ static bool enter(struct work *k, struct leg *leg, size_t i)
 	leg->target = target_of_site(k->r, k->op->sites[i]);
 	leg->expired = work_has_expired(k, k->op->sites[i]);
 	return leg->target && leg_enter(leg);
+}
+
+static void on_asked(struct work *k, struct leg *leg, int rc)
+{
+	leg = work_own_leg(k);
+	if (rc && leg) {
+		leg->state = DELIVERY_QUEUED;
+		say(leg, rc == ERR_NOT_FOUND ? REPLICATOR_WANTED : "the log cannot be read");
+	}
+	k->phase = WORK_OVER;
+	work_end_if_over(k);
+}
+
+void deliver_ask(struct work *k)
+{
+	k->received = true;
+	if (!log_ask(k, on_asked))
+		on_asked(k, NULL, ERR_NOMEM);
 }
 
 void deliver_begin(struct work *k)

@@ -41,6 +41,7 @@
 #define REPLICATOR_PATIENCE_US 5000000 /* a peer that delivers waits so long for its turn */
 #define REPLICATOR_REASON 512        /* bytes of what an application said of a refusal */
 
+#define REPLICATOR_WANTED "content-wanted" /* what is asked of is not known here */
 #define REPLICATOR_OCCUPIED "occupied" /* the name that the client chose is another thing's there */
 #define REPLICATOR_EXPIRED "expired"
 #define REPLICATOR_TOLD "to be tried again, by an operator" /* in the store: the other site is to be told so */
@@ -73,7 +74,7 @@ struct target {
 	char site[OP_SITE_BYTES];
 };
 
-enum send_as { SEND_ADMISSION, SEND_DELIVERY, SEND_LOOK };
+enum send_as { SEND_ADMISSION, SEND_DELIVERY, SEND_LOOK, SEND_ASK };
 enum leg_place { LEG_NOWHERE, LEG_READY, LEG_BEHIND, LEG_PARKED };
 
 struct leg {
@@ -84,6 +85,7 @@ struct leg {
 	bool busy;                   /* being logged, loaded or executed */
 	bool behind;                 /* it counts among flying_behind */
 	bool durable;                /* the state is in the store */
+	bool wanted;                 /* the other site has said that it lacks the content */
 	bool asked;                  /* what the client named was not there when it was looked at */
 	bool was_sent;               /* before a restart, or without a whole answer */
 	bool told;                   /* an operator wants it tried again at that site, whatever that thinks of it */
@@ -231,6 +233,8 @@ void admit_commit(struct work *k);
 
 /* ---- replicator_deliver.c ---- */
 void deliver_begin(struct work *k);
+/* What is known here of an operation that is not under way. */
+void deliver_ask(struct work *k);
 void deliver_run(struct leg *leg);
 void deliver_judge(struct leg *leg, const struct inner_answer *a);
 
@@ -287,7 +291,7 @@ void log_load(struct replicator *r);
  * says why it cannot be read. False: done is not called. */
 typedef void log_revived(void *arg, struct work *k, int rc);
 bool log_revive(struct replicator *r, const struct op_id *id, log_revived *done, void *arg) MUST_CHECK;
-/* What the store knows of an operation at this site, for a peer that delivers it once more. */
+/* What the store knows of an operation at this site, for a peer that delivers it once more. ERR_NOT_FOUND: nothing. */
 bool log_ask(struct work *k, log_done *done) MUST_CHECK;
 /* A kept answer to the Idempotency-Key of op: into k->answer. ERR_NOT_FOUND: none. */
 bool log_find_answer(struct work *k, const struct operation *op, log_done *done) MUST_CHECK;

@@ -48,7 +48,7 @@ void targets_free(struct replicator *r)
 
 	while ((t = r->targets)) {
 		HASH_ITER(hh, t->lanes, lane, next) {
-			HASH_DEL(t->lanes, lane);
+			HASH_DEL(t->lanes, lane); /* NOLINT(clang-analyzer-*): uthash's links, which it does not follow */
 			free(lane);
 		}
 		r->targets = t->next;

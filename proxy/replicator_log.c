@@ -456,6 +456,7 @@ struct known {
 	struct op_id id;
 	struct arena arena;
 	struct store_delivery d;
+	bool found;
 	struct store_answer answer;
 	struct span key, fingerprint;
 };
@@ -467,6 +468,7 @@ static int take_delivery(void *arg, const struct store_delivery *d)
 	if (!span_eq(d->target, n->site))
 		return 0;
 	n->d = *d;
+	n->found = true;
 	n->d.error = arena_dup(&n->arena, d->error);
 	return n->d.error.p ? 0 : ERR_NOMEM;
 }
@@ -475,8 +477,12 @@ static int read_known(struct store_reader *reader, void *arg)
 {
 	struct known *n = arg;
 
-	return n->key.n ? store_read_answer(reader, n->key, &n->arena, &n->answer)
-	                : store_view_deliveries(reader, &n->id, take_delivery, n);
+	int rc;
+
+	if (n->key.n)
+		return store_read_answer(reader, n->key, &n->arena, &n->answer);
+	rc = store_view_deliveries(reader, &n->id, take_delivery, n);
+	return rc || n->found ? rc : ERR_NOT_FOUND;
 }
 
 static void set_error(struct leg *leg, struct span error)

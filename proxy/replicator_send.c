@@ -63,7 +63,7 @@ bool leg_send(struct leg *leg, enum send_as as)
 {
 	struct work *k = leg->work;
 	const struct operation *op = k->op;
-	bool own = leg->target->own, spooled = op->spool.n && as != SEND_LOOK;
+	bool own = leg->target->own, with_content = as != SEND_LOOK && as != SEND_ASK;
 	struct inner_request r = { .service = op->key.service, .site = span_make(leg->target->site, leg->target->site_n),
 		.method = as == SEND_LOOK ? SPAN("GET") : op->method, .target = op->target, .done = on_answer, .arg = leg };
 
@@ -72,7 +72,8 @@ bool leg_send(struct leg *leg, enum send_as as)
 	buf_fini(&leg->operation);
 	add_fields(op->fields, as == SEND_ADMISSION, &leg->fields);
 	if (!own)
-		operation_add_field(op, as == SEND_ADMISSION ? OPERATION_ADMIT : leg->told ? OPERATION_RETRY : OPERATION_DELIVER,
+		operation_add_field(op, as == SEND_ADMISSION ? OPERATION_ADMIT : as == SEND_ASK ? OPERATION_ASK
+		                        : leg->told ? OPERATION_RETRY : OPERATION_DELIVER,
 		                    &leg->operation);
 	if (as == SEND_LOOK) {
 		buf_fini(&leg->place_of);
@@ -85,11 +86,11 @@ bool leg_send(struct leg *leg, enum send_as as)
 	r.fields = buf_span(&leg->fields);
 	r.operation = buf_span(&leg->operation);
 	r.once = own && as != SEND_LOOK && operation_is_once(op);
-	if (spooled) {
+	if (with_content && op->spool.n) {
 		leg->source.next = next_piece;
 		r.source = &leg->source;
 		r.source_bytes = op->body_bytes;
-	} else if (as != SEND_LOOK) {
+	} else if (with_content) {
 		r.body = op->body;
 	}
 	if (inner_send(k->r->w, &r))

@@ -219,7 +219,7 @@ static void take_segment(struct walk *k, struct span raw)
 	kind = collection.n <= PATH_MOST ? names_kind(k->n, k->service, collection) : 0;
 	if (span_find(raw, '%') < raw.n && !percent_decode(k->arena, raw, &id))
 		id = raw; /* what is no percent-encoding stands for itself */
-	if (!id.n || id.n > NAME_MOST || (!kind && id.n < NAME_LONG)) {
+	if (!id.n || id.n > NAME_MOST || (!kind && id.n < NAME_LONG)) { /* NOLINT(bugprone-branch-clone): not looked up */
 		take_within(k, raw);
 	} else if (look(k, kind, id, &name, &hidden)) {
 		see_known(k, &name, hidden);

@@ -156,21 +156,10 @@ static bool holds_tags(const struct http_field *f)
 
 #define OURS 2 /* of http_field.drop: for this attempt only */
 
-/* To an instance here: its own tags.  Where the answer is exchanged, all of the text is asked for, and identity. */
-static bool is_changed(const struct exchange *x, const struct http_field *f)
-{
-	const struct rewrite *rw = x->rw;
-
-	if (span_ieq(f->name, SPAN("Range")))
-		return rw->answers && rw->no_range;
-	if (!holds_tags(f))
-		return rw->answers;
-	return rw->answers || (x->inner && exchange_is_local(x));
-}
-
 void rewrite_request_fields(struct exchange *x, struct buf *out)
 {
 	struct rewrite *rw = x->rw;
+	bool answers = rw->answers || (x->inner && exchange_is_local(x)); /* tags of ours come back by the log too */
 
 	if (rw->named && !exchange_is_local(x))
 		buf_add_z(out, "X-Scopemesh-Named: 1\r\n");
@@ -181,7 +170,7 @@ void rewrite_request_fields(struct exchange *x, struct buf *out)
 		if (f->drop == 1 || !(range || f->id == HTTP_ACCEPT_ENCODING || holds_tags(f)))
 			continue;
 		/* as it came where another site is asked, perhaps after this one */
-		f->drop = is_changed(x, f) ? OURS : 0;
+		f->drop = answers && (rw->no_range || !span_ieq(f->name, SPAN("Range"))) ? OURS : 0;
 		if (!f->drop || !holds_tags(f) || (range && rw->no_range))
 			continue;
 		buf_add_span(out, f->name);
@@ -189,6 +178,6 @@ void rewrite_request_fields(struct exchange *x, struct buf *out)
 		rw->etag_came |= add_tags(x, f->value, out);
 		buf_add_z(out, "\r\n");
 	}
-	if (rw->answers || (x->inner && exchange_is_local(x)))
+	if (answers)
 		buf_add_z(out, "Accept-Encoding: identity\r\n");
 }

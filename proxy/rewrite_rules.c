@@ -120,7 +120,7 @@ static int add_list_places(struct rewrite_place *p)
 		dot--;
 	if (rc || !plain || dot <= 2 || p->text.n - dot + 2 > sizeof(last))
 		return rc;
-	memcpy(last, "$.", 2);
+	memcpy(last, "$.", 2); /* NOLINT(bugprone-not-null-terminated-result): of a span */
 	memcpy(last + 2, p->text.p + dot, p->text.n - dot);
 	return add_place(p->list, span_make(last, p->text.n - dot + 2), SPLICE_COLLECTION);
 }

@@ -343,6 +343,7 @@ class Relay(Server):
     def pump(self, source, sink, way):
         try:
             while data := source.recv(65536):
+                self.passed(way, data)
                 if self.delay:
                     time.sleep(self.delay)
                 self.flow[way].wait()
@@ -354,6 +355,9 @@ class Relay(Server):
                     s.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     pass
+
+    def passed(self, way, data):
+        """For those who watch the link."""
 
     def cut(self):
         self.stop()

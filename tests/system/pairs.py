@@ -7,7 +7,13 @@ from harness import Daemon, ask, free_port, loopback, wait_until, yaml_value
 
 
 class Link(harness.Relay):
-    """A relay that listens again at the address it had, and whose delay may change."""
+    """A relay that listens again at the address it had, and whose delay may change.  carried: bytes that came to it on
+    their way there."""
+    carried = 0
+
+    def passed(self, way, data):
+        if way == 'to':
+            self.carried += len(data)
 
     def heal(self):
         self.listen(self.port)

@@ -2,6 +2,7 @@
 """A create under `&` (replication.md section 1): one identifier for it everywhere, admission first, and what a client is
 told for every way in which it can end."""
 import json
+import os
 import re
 import threading
 import time
@@ -157,6 +158,43 @@ def test_what_the_applications_get_is_what_the_client_sent(bed):
     for page in (f'/v1/replicas/{meta}', '/v1/queue', '/metrics'):
         assert b'Bearer' not in ask(notes.sites['dc1'].admin, path=page).body, page
     assert 'Bearer' not in notes.sites['dc1'].log() + notes.sites['dc2'].log()
+
+
+def test_credentials_are_kept_sealed(bed):
+    """On no disk in the clear, while the operation waits and afterwards."""
+    notes = Notes(bed)
+    notes.apps['dc2'].stop()
+    r = notes.create(headers={'Authorization': 'Bearer s3cr3t-of-the-client', 'X-Auth-Token': 's3cr3t-token'})
+    eq(r.status, 201)
+    wait_until(lambda: notes.queue('dc2')['pending'], 'dc2 has it in its own log')
+
+    def on_disk():
+        for site in notes.names:
+            for folder, _, files in os.walk(notes.sites[site].dir):
+                for name in files:
+                    with open(os.path.join(folder, name), 'rb') as f:
+                        assert b's3cr3t' not in f.read(), f'{site}: {name}'
+    on_disk()
+    notes.apps['dc2'].restart()
+    notes.wait_titles(['one'], 'dc2')
+    got = {n.lower(): v for n, v in notes.apps['dc2'].done('POST')[0].headers}
+    eq((got['authorization'], got['x-auth-token']), ('Bearer s3cr3t-of-the-client', 's3cr3t-token'))
+    notes.wait_idle('dc1', 'dc2')
+    on_disk()
+
+
+def test_a_client_that_leaves_changes_nothing(bed):
+    notes = Notes(bed)
+    held = notes.apps['dc1'].fail('held', times=1)
+    c = harness.Client(notes.sites['dc1'].addr('notes'))
+    c.send('POST /notes HTTP/1.1\r\nHost: x\r\nX-Scope: notes: dc1 & dc2\r\nContent-Type: application/json\r\n'
+           'Content-Length: 16\r\n\r\n{"title": "one"}')
+    wait_until(lambda: notes.apps['dc1'].came('POST'), 'the application has the request')
+    harness.reset(c.sock)
+    held.release.set()
+    notes.wait_titles(['one'], 'dc1', 'dc2')
+    notes.wait_idle('dc1', 'dc2')
+    eq([{at['state'] for at in r['sites'].values()} for r in notes.replicas()], [{'synced'}])
 
 
 # --- how admission ends ----------------------------------------------------------------------------

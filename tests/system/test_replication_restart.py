@@ -67,9 +67,9 @@ class Creator(Writer):
         return [(n, self.results[n]) for n in self.told_done()]
 
 
-def creates_and(bed, disturb, moments=(0.0, 0.03, 0.11), **top):
+def creates_and(bed, disturb, moments=(0.0, 0.03, 0.11), writers_at=('dc1', 'dc1', 'dc2'), **top):
     notes = Notes(bed, **top)
-    writers = [Creator(notes, 'dc1', 'a'), Creator(notes, 'dc1', 'b'), Creator(notes, 'dc2', 'c')]
+    writers = [Creator(notes, site, f'{n}') for n, site in enumerate(writers_at)]
     writers[0].more(5)
     for moment in moments:
         time.sleep(moment)      # another place in whatever is under way
@@ -117,6 +117,26 @@ def test_the_application_of_the_origin_is_killed(bed):
 
 def test_the_application_of_the_target_is_killed(bed):
     creates_and(bed, application_away('dc2'))
+
+
+def cut_and_heal(*pair):
+    def disturb(notes):
+        notes.cut(pair)
+        time.sleep(0.05)
+        notes.heal(pair)
+    return disturb
+
+
+def test_the_link_between_them_is_cut(bed):
+    creates_and(bed, cut_and_heal('dc1', 'dc2'))
+
+
+def test_the_site_that_hands_over_is_killed(bed):
+    creates_and(bed, kill_and_start('dc3'), names=THREE, writers_at=('dc3', 'dc3', 'dc1'))
+
+
+def test_the_link_to_the_site_that_hands_over_is_cut(bed):
+    creates_and(bed, cut_and_heal('dc3', 'dc1'), names=THREE, writers_at=('dc3', 'dc3', 'dc1'))
 
 
 def test_undeclared_resources_with_the_origin_killed(bed):
@@ -224,6 +244,7 @@ def appends(bed, disturb):
     for site in ('dc1', 'dc2'):
         lost = [v for v in told if v not in actions[site]]
         assert not lost or site in in_doubt, f'acknowledged, not at {site}, and nothing is in doubt: {lost}'
+    return notes
 
 
 def test_appends_while_the_origin_is_killed(bed):
@@ -232,6 +253,12 @@ def test_appends_while_the_origin_is_killed(bed):
 
 def test_appends_while_the_target_is_killed(bed):
     appends(bed, kill_and_start('dc2'))
+
+
+def test_appends_while_the_link_between_them_is_cut(bed):
+    """Whoever hands over asks again, and the other one knows that it has it: nothing is in doubt."""
+    notes = appends(bed, cut_and_heal('dc1', 'dc2'))
+    eq(notes.stuck(), [])
 
 
 def test_appends_while_the_application_of_the_target_is_killed(bed):
@@ -398,6 +425,31 @@ def test_a_large_body_whose_origin_is_killed_within_the_transfer(bed):
 
 def test_a_large_body_whose_target_is_killed_within_the_transfer(bed):
     killed_within(bed, 'dc2')
+
+
+def sent_once(bed, fault, **top):
+    """What dc2 has made durable is not sent to it again, however long its application takes."""
+    notes = Notes(bed, **top)
+    meta = notes.made()
+    fault(notes)
+    size, before = 8 * MIB, notes.links['dc1', 'dc2'].carried
+    eq(put_file(notes, meta, size).status, 204)
+    notes.wait_note(meta, file_of(size), 'dc1', 'dc2')
+    notes.wait_idle('dc1', 'dc2')
+    carried = notes.links['dc1', 'dc2'].carried - before
+    assert carried < size + MIB, f'{carried} bytes went to dc2 for a body of {size}'
+    no_spool_is_left(notes)
+
+
+def test_a_large_body_is_sent_once_to_a_site_whose_application_is_busy(bed):
+    sent_once(bed, lambda notes: notes.apps['dc2'].fail(503, seconds=2.5))
+
+
+def test_a_large_body_is_sent_once_though_it_takes_longer_than_an_answer_may(bed):
+    """dc2 executes it within its own time; dc1 has given up waiting for that, and asks again."""
+    def slow(notes):
+        notes.links['dc1', 'dc2'].delay = 0.015
+    sent_once(bed, slow, timeouts={'response': '1s'})
 
 
 def test_a_client_that_leaves_within_its_upload_leaves_nothing(bed):

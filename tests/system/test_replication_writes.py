@@ -6,7 +6,7 @@ import json
 import time
 
 import harness
-from harness import eq, group, wait_until
+from harness import ask, eq, group, wait_until
 from notes_bed import DECLARED, Notes, Writer, both, side_by_side
 
 THREE = ('dc1', 'dc2', 'dc3')
@@ -304,6 +304,26 @@ def test_a_site_that_was_down_catches_up(bed):
     eq({e['target'] for e in queued['queue']}, {'dc2'})
     notes.start('dc2')
     caught_up(notes, meta)
+
+
+def metric(notes, name):
+    lines = ask(notes.sites['dc1'].admin, path='/metrics').body.decode().splitlines()
+    return next((l.rsplit(' ', 1)[1] for l in lines if l.startswith(name + ' ')), None)
+
+
+def test_operators_see_that_a_site_is_synchronizing(bed):
+    notes = Notes(bed)
+    meta = notes.made()
+    notes.apps['dc2'].fail(503)
+    eq(notes.send('dc1', 'PATCH', f'/notes/{meta}', {'v': 1}).status, 200)
+    wait_until(lambda: notes.state('dc1', 'dc2') == 'synchronizing', lambda: f'dc2 synchronizing: {notes.seen("dc1", "dc2")}')
+    eq(notes.seen('dc1', 'dc2')['queued'], 1)
+    eq(metric(notes, 'scopemesh_queue_entries{site="dc2"}'), '1')
+    notes.apps['dc2'].heal()
+    notes.wait_note(meta, {'v': 1}, 'dc2')
+    wait_until(lambda: notes.state('dc1', 'dc2') == 'connected', lambda: f'dc2 connected: {notes.seen("dc1", "dc2")}')
+    eq(metric(notes, 'scopemesh_queue_entries{site="dc2"}'), '0')
+    eq(metric(notes, 'scopemesh_replicas{service="notes",state="synced"}'), '1')
 
 
 def test_a_site_behind_a_cut_catches_up(bed):

@@ -124,11 +124,19 @@ def test_two_scope_lines_are_refused(bed):
     eq(len(origins['dc1'].requests), 0)
 
 
-def test_replication_and_classes_forward_nothing_yet(bed):
+def test_quorum_and_strong_forward_nothing_yet(bed):
     sites, origins = bed.three()
-    for text in ('image: dc1 & dc2', 'image: all(a!=b)', 'image: strong(dc1)', 'image: weak(dc2)'):
-        eq(ask(sites['dc1'].addr('image'), headers={'X-Scope': text}).status, 501, text)
+    for text in ('image: quorum(dc1 & dc2)', 'image: strong(all(a!=b))', 'image: strong(dc1)'):
+        for method in ('GET', 'POST'):
+            eq(ask(sites['dc1'].addr('image'), method=method, headers={'X-Scope': text}).status, 501, text)
     eq(sum(len(o.requests) for o in origins.values()), 0)
+
+
+def test_a_read_under_and_is_answered_by_the_nearest_of_its_sites(bed):
+    sites, origins = bed.three()
+    for text, who in (('image: dc2 & dc1', b'dc1'), ('image: all(a!=b)', b'dc1'), ('image: weak(dc2)', b'dc2')):
+        eq(ask(sites['dc1'].addr('image'), headers={'X-Scope': text}).body, who, text)
+    eq(sum(len(o.requests) for o in origins.values()), 3)
 
 
 def test_a_scope_arrives_by_baggage_and_the_instance_gets_both_carriers(bed):

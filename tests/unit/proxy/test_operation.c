@@ -37,10 +37,10 @@ static void test_a_field_comes_back(void **state)
 
 	(void)state;
 	buf_init(&field, NULL, 0);
-	operation_add_field(op, true, &field);
+	operation_add_field(op, OPERATION_ADMIT, &field);
 	assert_false(field.failed);
 	assert_int_equal(operation_of_field(back, buf_span(&field), &admit), 0);
-	assert_true(admit && back->only_here && back->named && back->declared && !back->independent);
+	assert_true(admit && !back->ask && back->only_here && back->named && back->declared && !back->independent);
 	assert_true(op_id_eq(&op->id, &back->id));
 	assert_int_equal(back->clock, op->clock);
 	assert_int_equal(back->created_ms, op->created_ms);
