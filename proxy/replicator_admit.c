@@ -368,7 +368,10 @@ static enum admission judge_write(struct work *k, const struct inner_answer *a)
 	if (op->kind != OPERATION_CREATE && op->kind != OPERATION_APPEND)
 		return ADMISSION_DONE;
 	switch (send_shown(k, &k->answer->arena, a, &k->shown)) {
-	case RULES_ONE:
+	case RULES_ONE: /* parts of it may be the operation's, whose first form is gone before it is recorded */
+		k->shown.id = keep(k->answer, k->shown.id);
+		k->shown.collection = keep(k->answer, k->shown.collection);
+		k->shown.place = keep(k->answer, k->shown.place);
 		k->creates = true;
 		return ADMISSION_DONE;
 	case RULES_SEVERAL:
