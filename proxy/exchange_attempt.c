@@ -1,7 +1,7 @@
 /* Choosing the next place for a request and judging attempts that brought no answer (spec section 3: certainty of
  * execution).  Not executed for certain: on to the next place.  Outcome unknown: a safe request goes to the next
  * place, an idempotent one to the same again, any other ends in 504 at once. */
-#include "proxy/exchange_int.h"
+#include "proxy/rewrite_exchange.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -21,8 +21,9 @@ bool exchange_is_repeatable(const struct exchange *x)
 {
 	if (x->inner)
 		return !x->once;
+	/* of a replica a key is the application's own: the site that takes the write knows it for a new one */
 	return x->req.method_kind != HTTP_METHOD_OTHER ||
-	       http_find((const struct http_head *)&x->req, HTTP_IDEMPOTENCY_KEY) != NULL;
+	       (http_find((const struct http_head *)&x->req, HTTP_IDEMPOTENCY_KEY) && !rewrite_names_resource(x));
 }
 
 /* Somewhere else to go when this attempt brings nothing. */

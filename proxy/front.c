@@ -155,6 +155,12 @@ static int coordinate(struct exchange *x, const struct name *name)
 	           : front_no_memory(x);
 }
 
+/* What lacks a write that others have, or may, is read elsewhere; its next writes can be taken all the same. */
+static bool is_writable_here(const struct name *name)
+{
+	return name->here && name->local_n && name->state != REPLICA_QUEUED;
+}
+
 static int write_known(struct exchange *x)
 {
 	const struct name *name = x->rw->target.name;
@@ -167,7 +173,7 @@ static int write_known(struct exchange *x)
 		if (set.klass == SCOPE_QUORUM || set.klass == SCOPE_STRONG)
 			return front_refuse(x, 501, "not-implemented", FRONT_NO_SUCH_CLASS);
 	}
-	return rewrite_is_usable_here(name) ? coordinate(x, name) : 0; /* else rewrite_route finds the site that does */
+	return is_writable_here(name) ? coordinate(x, name) : 0; /* else rewrite_route finds the site that does */
 }
 
 static const struct http_field *peer_field(const struct exchange *x, enum http_field_id id)
@@ -261,6 +267,10 @@ enum exchange_step exchange_step_replicate(struct exchange *x)
 	}
 	if (front_judge_content(x))
 		return STEP_NEXT;
+	if (!operation_is_sendable(f->op)) {
+		front_refuse(x, 400, "bad-request", "the name of the resource is no UTF-8");
+		return STEP_NEXT;
+	}
 	return submit(x);
 }
 

@@ -109,7 +109,7 @@ void front_answer(struct exchange *x)
 
 	if (!a)
 		exchange_problem(x, &p);
-	else if (x->front->task == REPLICATOR_DELIVER)
+	else if (x->front->task != REPLICATOR_ADMIT)
 		delivered(x);
 	else if (a->problem)
 		own_answer(x, a);

@@ -184,6 +184,16 @@ int front_create_for_peer(struct exchange *x, struct span set)
 
 /* ---- elsewhere ---- */
 
+static void drop_local(struct exchange *x)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < x->site_count; i++)
+		if (x->sites[i] != x->view->reg->local)
+			x->sites[n++] = x->sites[i];
+	x->site_count = n;
+}
+
 static int hand_on(struct exchange *x, const struct front_set *set, enum consistency class, size_t first)
 {
 	struct buf text;
@@ -198,6 +208,7 @@ static int hand_on(struct exchange *x, const struct front_set *set, enum consist
 	x->replicated->forward = copy;
 	if (front_go_to(x, set, first))
 		return ERR_NOMEM;
+	drop_local(x); /* where nobody else can be asked it is not executed: here it would be one resource of this site's */
 	x->op = OP_REPLICATE;
 	return 0;
 }

@@ -201,6 +201,16 @@ static int read_field(struct span field, json_t **doc_r)
 	return !*doc_r && json_error_code(&e) == json_error_out_of_memory ? ERR_NOMEM : ERR_INVALID;
 }
 
+bool operation_is_sendable(const struct operation *op)
+{
+	json_t *meta = text_json(op->key.meta), *collection = text_json(op->key.collection);
+	bool good = meta && collection;
+
+	json_decref(meta);
+	json_decref(collection);
+	return good;
+}
+
 static struct span text_of(const json_t *doc, const char *name)
 {
 	const json_t *value = json_object_get(doc, name);

@@ -68,6 +68,9 @@ bool operation_is_conditional(struct span name);
 /* Path of the target, without query. */
 struct span operation_path(const struct operation *op);
 
+/* Its field can be written: JSON holds UTF-8 alone. */
+bool operation_is_sendable(const struct operation *op);
+
 enum operation_wish {
 	OPERATION_DELIVER, /* execute it, since it is admitted */
 	OPERATION_ADMIT,   /* be the first to */

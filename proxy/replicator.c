@@ -71,6 +71,21 @@ static void hand_over(struct replicator *r, struct replicator_wait *wait, struct
 		wait->answered(wait);
 }
 
+void work_answer_one(struct work *k, struct replicator_answer *answer)
+{
+	struct replicator_wait *wait;
+
+	STAILQ_FOREACH(wait, &k->waits, link)
+		if (wait->task == REPLICATOR_ADMIT)
+			break;
+	if (wait) {
+		STAILQ_REMOVE(&k->waits, wait, replicator_wait, link);
+		hand_over(k->r, wait, answer);
+	} else {
+		replicator_answer_free(&answer);
+	}
+}
+
 void work_answer(struct work *k, struct replicator_answer *answer)
 {
 	struct replicator_wait *wait, *next;
@@ -82,7 +97,8 @@ void work_answer(struct work *k, struct replicator_answer *answer)
 			continue;
 		STAILQ_REMOVE(&k->waits, wait, replicator_wait, link);
 		hand_over(k->r, wait, answer);
-		answer = NULL;
+		/* whoever came with the same key meanwhile */
+		answer = answer_problem(409, "in-progress", "a request with this Idempotency-Key was under way");
 	}
 	replicator_answer_free(&answer);
 }
@@ -183,6 +199,8 @@ static void work_free(struct work *k)
 	HASH_DEL(r->works, k);
 	if (k->is_again)
 		TAILQ_REMOVE(&r->again, k, again);
+	if (k->waited_for)
+		TAILQ_REMOVE(&r->waited_for, k, waiting);
 	for (size_t i = 0; i < k->leg_count; i++) {
 		struct leg *leg = &k->legs[i];
 
@@ -198,6 +216,7 @@ static void work_free(struct work *k)
 	r->content -= k->op->fields.n + k->op->body.n;
 	r->weight -= k->weight;
 	replicator_answer_free(&k->answer);
+	arena_fini(&k->later_arena);
 	operation_unref(&k->op);
 	free(k->legs);
 	free(k);
@@ -309,6 +328,14 @@ static void refuse(struct replicator *r, struct replicator_wait *wait, const cha
 	hand_over(r, wait, answer_problem(503, "no-memory", detail));
 }
 
+static void await(struct work *k, struct replicator_wait *wait)
+{
+	STAILQ_INSERT_TAIL(&k->waits, wait, link);
+	if (!k->waited_for)
+		TAILQ_INSERT_TAIL(&k->r->waited_for, k, waiting);
+	k->waited_for = true;
+}
+
 /* It is known already: a peer's delivery joins it, a client's repetition meets it under way. */
 static void join(struct work *k, const struct operation *op, struct replicator_wait *wait)
 {
@@ -319,11 +346,15 @@ static void join(struct work *k, const struct operation *op, struct replicator_w
 		hand_over(k->r, wait, answer_problem(422, "idempotency-key", "this Idempotency-Key was used with another body"));
 		return;
 	}
+	if (wait->task == REPLICATOR_ADMIT && k->phase == WORK_NEW && k->loading) { /* its answer is being looked up */
+		await(k, wait);
+		return;
+	}
 	if (wait->task == REPLICATOR_ADMIT && k->phase != WORK_DELIVERING) {
 		hand_over(k->r, wait, answer_problem(409, "in-progress", "a request with this Idempotency-Key is under way"));
 		return;
 	}
-	STAILQ_INSERT_TAIL(&k->waits, wait, link);
+	await(k, wait);
 	if (op->retry && leg && wait->task == REPLICATOR_DELIVER)
 		leg_retry(leg);
 	if (wait->task == REPLICATOR_ADMIT)
@@ -356,7 +387,7 @@ static void take(struct replicator *r, struct operation *op, enum replicator_tas
 		refuse(r, wait, "no memory");
 		return;
 	}
-	STAILQ_INSERT_TAIL(&k->waits, wait, link);
+	await(k, wait);
 	if (task == REPLICATOR_ADMIT)
 		admit_begin(k);
 	else if (task == REPLICATOR_DELIVER)
@@ -452,9 +483,12 @@ static bool is_out_of_patience(const struct work *k)
 /* Somebody waits for it: peers only for a while, clients until its turn cannot be expected any more. */
 static void look_after(struct work *k)
 {
-	if (STAILQ_EMPTY(&k->waits))
-		return;
 	work_tell_peers(k, false);
+	if (STAILQ_EMPTY(&k->waits)) {
+		TAILQ_REMOVE(&k->r->waited_for, k, waiting);
+		k->waited_for = false;
+		return;
+	}
 	for (size_t i = 0; k->phase == WORK_ADMITTING && i < k->leg_count; i++) {
 		struct leg *leg = &k->legs[i];
 
@@ -488,9 +522,10 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	}
 	settles_run(r);
 	expire_run(r);
-	if (atomic_load(&r->waiting))
-		HASH_ITER(hh, r->works, k, next)
-			look_after(k);
+	for (k = TAILQ_FIRST(&r->waited_for); k; k = next) {
+		next = TAILQ_NEXT(k, waiting);
+		look_after(k);
+	}
 	replicator_go(r);
 }
 
@@ -510,6 +545,7 @@ int replicator_start(struct replicator **r_r, struct replication *rep, struct wo
 	STAILQ_INIT(&r->early);
 	STAILQ_INIT(&r->settles);
 	TAILQ_INIT(&r->again);
+	TAILQ_INIT(&r->waited_for);
 	r->tick = evtimer_new(w->loop.base, on_tick, r);
 	r->own = target_of_site(r, rep->site);
 	if (!r->tick || !r->own) {

@@ -31,13 +31,35 @@ static struct replicator_site site_of(struct replicator_answer *a, const struct 
 	const struct leg *leg = &k->legs[i];
 	struct replicator_site s = { .site = keep(a, k->op->sites[i]) };
 
-	if (leg->state == DELIVERY_DONE && leg->status)
+	if ((leg->state == DELIVERY_DONE || leg->moved) && leg->status)
 		s.status = leg->status;
 	else
 		s.state = plain                          ? "not-replicated"
 		          : leg->state == DELIVERY_DONE ? delivery_state_text(DELIVERY_QUEUED)
 		                                         : delivery_state_text(leg->state);
 	return s;
+}
+
+/* The other site's word on where it is. */
+static void relay_fields(struct replicator_answer *a)
+{
+	const struct http_field *meta = http_find_name(&a->head, SPAN("X-Scope-Meta-Id")),
+	                        *replicas = http_find_name(&a->head, SPAN("X-Scope-Replicas"));
+	struct span rest = replicas ? replicas->value : SPAN(""), member;
+	unsigned long long status;
+
+	a->meta = meta ? meta->value : SPAN("");
+	while (a->site_count < OPERATION_SITES && http_list_next(&rest, &member)) {
+		struct replicator_site *s = &a->sites[a->site_count++];
+		struct span state;
+
+		s->site = span_head(member, span_find(member, '='));
+		state = span_from(member, s->site.n + 1);
+		if (span_to_u64(state, 999, &status))
+			s->status = (unsigned)status;
+		else
+			s->state = keep(a, state).p;
+	}
 }
 
 /* What k->answer says beside what the application said. */
@@ -53,6 +75,10 @@ static struct replicator_answer *complete(struct work *k, enum admission admissi
 	a->result.admission = admission;
 	a->result.status = a->status;
 	a->result.state = admission == ADMISSION_DONE ? DELIVERY_DONE : DELIVERY_QUEUED;
+	if (k->relayed) {
+		relay_fields(a);
+		return a;
+	}
 	if (replicated)
 		a->meta = keep(a, k->op->key.meta);
 	if (replicated || admission == ADMISSION_PLAIN)
@@ -232,6 +258,8 @@ void admit_skip(struct leg *leg)
 	next(leg->work, leg);
 }
 
+static void on_repeated(struct work *k, struct leg *leg, int rc);
+
 static void on_found(struct work *k, struct leg *leg, int rc)
 {
 	(void)leg;
@@ -243,8 +271,11 @@ static void on_found(struct work *k, struct leg *leg, int rc)
 	if (rc)
 		set_problem(k, 503, "no-memory", "the log of replication cannot be read");
 	k->phase = WORK_OVER;
-	work_answer(k, k->answer);
+	work_answer_one(k, k->answer);
 	k->answer = NULL;
+	for (const struct replicator_wait *w = STAILQ_FIRST(&k->waits); w && !rc; w = STAILQ_NEXT(w, link))
+		if (w->task == REPLICATOR_ADMIT && !log_find_answer(k, k->op, on_repeated)) /* each has a copy of its own */
+			break;
 	work_end_if_over(k);
 }
 
@@ -254,7 +285,7 @@ static void on_repeated(struct work *k, struct leg *leg, int rc)
 	(void)leg;
 	if (rc)
 		set_problem(k, 409, "in-progress", "this request was executed, and its answer is not kept at this site");
-	work_answer(k, k->answer);
+	work_answer_one(k, k->answer);
 	k->answer = NULL;
 	work_end_if_over(k);
 }
@@ -278,6 +309,15 @@ void admit_begin(struct work *k)
 
 void admit_repeat(struct work *k, const struct operation *op)
 {
+	const struct leg *own = work_own_leg(k);
+
+	if (!op->answer_key.n) { /* a peer's, which asks again what it did not hear */
+		k->answer = answer_new();
+		if (k->answer && own)
+			k->answer->status = own->status;
+		work_answer_one(k, complete(k, ADMISSION_DONE));
+		return;
+	}
 	if (!log_find_answer(k, op, on_repeated))
 		on_repeated(k, NULL, ERR_NOMEM);
 }
@@ -368,10 +408,7 @@ static enum admission judge_write(struct work *k, const struct inner_answer *a)
 	if (op->kind != OPERATION_CREATE && op->kind != OPERATION_APPEND)
 		return ADMISSION_DONE;
 	switch (send_shown(k, &k->answer->arena, a, &k->shown)) {
-	case RULES_ONE: /* parts of it may be the operation's, whose first form is gone before it is recorded */
-		k->shown.id = keep(k->answer, k->shown.id);
-		k->shown.collection = keep(k->answer, k->shown.collection);
-		k->shown.place = keep(k->answer, k->shown.place);
+	case RULES_ONE:
 		k->creates = true;
 		return ADMISSION_DONE;
 	case RULES_SEVERAL:
@@ -436,7 +473,8 @@ static void admitted_by_peer(struct work *k, struct leg *leg)
 		return;
 	}
 	/* a child of its own name: it comes to this site as a delivery */
-	forget(k, ADMISSION_PLAIN);
+	k->relayed = true;
+	forget(k, ADMISSION_DONE);
 }
 
 static void unknown(struct work *k, struct leg *leg)
@@ -444,6 +482,7 @@ static void unknown(struct work *k, struct leg *leg)
 	k->unknown = true;
 	/* a peer that is asked once more knows the operation */
 	leg->state = leg->target->own && operation_is_once(k->op) ? DELIVERY_IN_DOUBT : DELIVERY_QUEUED;
+	leg->was_sent = leg->target->own;
 	replicator_answer_free(&k->answer);
 	next(k, leg);
 }
@@ -473,6 +512,9 @@ void admit_judge(struct leg *leg, const struct inner_answer *a)
 	}
 	k->answer->served_by = keep(k->answer, span_make(leg->target->site, leg->target->site_n));
 	admission = leg->target->own ? judge_own(k, a) : judge_peer(k, a, &result);
+	k->shown.id = keep(k->answer, k->shown.id); /* they lie in what came, and in the operation */
+	k->shown.collection = keep(k->answer, k->shown.collection);
+	k->shown.place = keep(k->answer, k->shown.place);
 	leg->status = a->status;
 	switch (admission) {
 	case ADMISSION_DONE:
@@ -537,6 +579,7 @@ static void begin_delivery(struct work *k, bool own_over)
 	for (size_t i = 0; i < k->leg_count; i++)
 		if (k->legs[i].lane && &k->legs[i] != own)
 			leg_leave(&k->legs[i]);
+	work_unload(k);
 	deliver_begin(k);
 }
 
@@ -560,14 +603,24 @@ static void on_committed(struct work *k, struct leg *leg, int rc)
 	k->phase = WORK_DELIVERING;
 	work_answer(k, complete(k, k->unknown && k->answer && k->answer->problem ? ADMISSION_UNKNOWN : ADMISSION_DONE));
 	fault_point("admit-told");
+	if (own && own->moved) {
+		own->moved = false;
+		leg_leave(own);
+	}
 	begin_delivery(k, own && own->state != DELIVERY_QUEUED);
 }
 
 void admit_commit(struct work *k)
 {
+	struct leg *own = work_own_leg(k);
 	int rc;
 
 	k->phase = WORK_COMMITTING;
+	if (own && own->rerun && own->state == DELIVERY_DONE) { /* a late one came while it ran */
+		own->state = DELIVERY_QUEUED;
+		own->rerun = false;
+		own->moved = true;
+	}
 	rc = name_it(k);
 	if (rc == ERR_BUSY) {
 		work_again(k);

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fault_point.h"
 #include "base/log.h"
+#include "proxy/rewrite.h"
 #include "replication/spool.h"
 
 #define STORE_PAUSE_US 1000000
@@ -55,7 +56,12 @@ static void settle(struct leg *leg)
 
 	count(leg);
 	tell_hooks(leg);
-	if (is_terminal(leg->state))
+	if (leg->moved) {
+		leg->moved = false;
+		leg_leave(leg);
+		if (!leg_enter(leg))
+			log_error("operation %s waits for a restart: no memory", k->text);
+	} else if (is_terminal(leg->state))
 		leg_leave(leg);
 	else if (leg->state == DELIVERY_HELD && leg->target->own)
 		leg_hold(leg);
@@ -94,7 +100,9 @@ static void on_leg_logged(struct work *k, struct leg *leg, int rc)
 
 static void conclude(struct leg *leg, enum delivery_state state, struct span local)
 {
-	leg->state = state;
+	leg->moved = leg->rerun && state == DELIVERY_DONE && leg->target->own;
+	leg->rerun = false;
+	leg->state = leg->moved ? DELIVERY_QUEUED : state;
 	log_debug("operation %s at %.*s: %s, attempt %u, status %u", leg->work->text, (int)leg->target->site_n,
 	          leg->target->site, delivery_state_text(state), leg->attempts, leg->status);
 	if (!log_leg(leg, local, on_leg_logged))
@@ -115,7 +123,10 @@ static void again(struct leg *leg, int64_t pause_us)
 		return;
 	}
 	leg->pause_us = pause_us > 0 ? pause_us : leg_pause_us(leg);
-	conclude(leg, DELIVERY_QUEUED, SPAN(""));
+	if (leg->state == DELIVERY_QUEUED && leg->durable && (leg->attempts & (leg->attempts - 1)))
+		settle(leg); /* the store has it so; the number of attempts is told now and then */
+	else
+		conclude(leg, DELIVERY_QUEUED, SPAN(""));
 }
 
 /* ---- this site's application ------------------------------------------------------------------------------------------- */
@@ -126,6 +137,30 @@ static bool own_name(const struct work *k, struct name *name_r)
 	const struct names_where where = { .kind = names_kind(k->r->rep->names, key->service, key->collection) };
 
 	return where.kind && names_by_meta(k->r->rep->names, &where, key->meta, name_r);
+}
+
+/* An application that is still at work on what came before refuses what follows: it is asked again until queue.settle. */
+static void judge_refusal(struct leg *leg, const struct inner_answer *a)
+{
+	int64_t now = clock_mono_us();
+
+	if (!leg->refused_us)
+		leg->refused_us = now;
+	if (now - leg->refused_us >= leg->work->r->w->view->conf->queue_settle_us)
+		conclude(leg, DELIVERY_FAILED, SPAN(""));
+	else
+		again(leg, send_retry_after_us(a));
+}
+
+/* Whatever is no success, and says what was done. */
+static void judge_other(struct leg *leg, const struct inner_answer *a)
+{
+	if (a->status == 408 || a->status == 425 || a->status == 429 || a->status == 503)
+		again(leg, send_retry_after_us(a));
+	else if (a->status == 401 || a->status == 403)
+		conclude(leg, DELIVERY_HELD, SPAN(""));
+	else
+		judge_refusal(leg, a);
 }
 
 static void judge_look(struct leg *leg, const struct inner_answer *a)
@@ -143,7 +178,7 @@ static void judge_look(struct leg *leg, const struct inner_answer *a)
 		         leg->was_sent ? leg->work->op->key.meta : SPAN(""));
 	} else {
 		leg_set_error(leg, a);
-		again(leg, send_retry_after_us(a));
+		judge_other(leg, a);
 	}
 }
 
@@ -164,19 +199,6 @@ static void judge_made(struct leg *leg, const struct inner_answer *a)
 		conclude(leg, DELIVERY_FAILED, SPAN(""));
 	}
 	arena_fini(&arena);
-}
-
-/* An application that is still at work on what came before refuses what follows: it is asked again until queue.settle. */
-static void judge_refusal(struct leg *leg, const struct inner_answer *a)
-{
-	int64_t now = clock_mono_us();
-
-	if (!leg->refused_us)
-		leg->refused_us = now;
-	if (now - leg->refused_us >= leg->work->r->w->view->conf->queue_settle_us)
-		conclude(leg, DELIVERY_FAILED, SPAN(""));
-	else
-		again(leg, send_retry_after_us(a));
 }
 
 static void judge_own(struct leg *leg, const struct inner_answer *a)
@@ -204,12 +226,10 @@ static void judge_own(struct leg *leg, const struct inner_answer *a)
 		conclude(leg, DELIVERY_IN_DOUBT, SPAN(""));
 	else if (op->kind == OPERATION_DELETE && (a->status == 404 || a->status == 410))
 		conclude(leg, DELIVERY_DONE, SPAN(""));
-	else if (unknown || a->status == 408 || a->status == 425 || a->status == 429 || a->status >= 500)
-		again(leg, send_retry_after_us(a));
-	else if (a->status == 401 || a->status == 403)
-		conclude(leg, DELIVERY_HELD, SPAN(""));
+	else if (a->result == INNER_UNKNOWN)
+		again(leg, 0);
 	else
-		judge_refusal(leg, a);
+		judge_other(leg, a); /* one that answers 500 for ever is not asked for ever */
 }
 
 /* ---- another site's proxy ------------------------------------------------------------------------------------------------ */
@@ -224,12 +244,13 @@ static void judge_peer(struct leg *leg, const struct inner_answer *a)
 	arena_init(&arena, NULL, 0, 1 << 20);
 	if (!f || operation_result_of_field(&arena, f->value, &result)) {
 		leg_set_error(leg, a);
-		if (a->result != INNER_ANSWERED && (!a->head || a->by_proxy))
+		if (!a->head)
 			target_failed(leg->target);
 		if (leg->work->op->class == CLASS_WEAK)
 			again(leg, 0);
 		else
-			leg_park(leg, a->result != INNER_ANSWERED ? 0 : leg_pause_us(leg));
+			leg_park(leg, a->head ? leg_pause_us(leg) : 0);
+		work_unload(leg->work);
 		arena_fini(&arena);
 		return;
 	}
@@ -327,11 +348,40 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 	work_end_if_over(k);
 }
 
+/* What it is about, or lies below, was deleted here: nothing rises from the dead. */
+static bool is_gone(struct work *k)
+{
+	const struct operation *op = k->op;
+	struct rewrite_target t;
+	struct arena arena;
+	bool gone;
+
+	arena_init(&arena, NULL, 0, 1 << 20);
+	gone = rewrite_path_target(k->r->rep->names, &arena, op->key.service, operation_path(op), false, &t) &&
+	       t.seen == REWRITE_DELETED;
+	arena_fini(&arena);
+	return gone;
+}
+
 static void run_own(struct leg *leg)
 {
 	struct work *k = leg->work;
-	bool once = operation_is_once(k->op) || k->op->kind == OPERATION_CREATE;
+	/* a name that the client chose is looked at first, then it may not be made twice */
+	bool once = operation_is_once(k->op) || (k->op->kind == OPERATION_CREATE && leg->asked);
 	struct name name;
+
+	if (is_gone(k)) {
+		say(leg, "deleted");
+		if (k->logged) {
+			conclude(leg, DELIVERY_DONE, SPAN(""));
+		} else {
+			leg->state = DELIVERY_DONE;
+			leg_leave(leg);
+			k->phase = WORK_OVER;
+			work_end_if_over(k);
+		}
+		return;
+	}
 
 	if (k->op->kind != OPERATION_CREATE && own_name(k, &name) && !name.local_n) {
 		say(leg, "no-replica");
@@ -387,6 +437,29 @@ static bool is_premature(struct work *k, struct leg *own)
 	return !known;
 }
 
+bool deliver_enter(struct work *k, struct leg *own)
+{
+	own->target = target_of_site(k->r, k->r->rep->site);
+	return own->target && leg_enter(own);
+}
+
+/* Another site has made what this one has under the same name, which the clients chose: the later one overwrites. */
+static bool meets_its_name(struct work *k)
+{
+	struct operation *op;
+	struct name name;
+
+	if (!k->received || k->logged || !k->op->named || k->op->kind != OPERATION_CREATE || !own_name(k, &name) ||
+	    !name.local_n)
+		return true;
+	op = operation_with_key(k->op, &k->op->key, OPERATION_UPDATE);
+	if (!op)
+		return false;
+	operation_unref(&k->op);
+	k->op = op;
+	return true;
+}
+
 static bool enter(struct work *k, struct leg *leg, size_t i)
 {
 	leg->target = target_of_site(k->r, k->op->sites[i]);
@@ -419,11 +492,13 @@ void deliver_begin(struct work *k)
 	k->phase = WORK_DELIVERING;
 	if (!k->logged)
 		k->received = true;
-	if (k->received && (!own || is_premature(k, own))) {
+	if (k->received && (!own || is_premature(k, own) || !meets_its_name(k))) {
 		k->phase = WORK_OVER;
 		work_end_if_over(k);
 		return;
 	}
+	if (late_begin(k))
+		return;
 	for (size_t i = 0; i < k->leg_count; i++) {
 		struct leg *leg = &k->legs[i];
 

@@ -4,6 +4,7 @@
  *	replicator_lane.c     what may run: targets, lanes, pauses
  *	replicator_admit.c    an operation of this site's: who executes it first, and what that means
  *	replicator_deliver.c  an operation that is admitted: at this site's application, or on its way to another site
+ *	replicator_late.c     an update that comes after later ones
  *	replicator_send.c     the request of one leg, and the reading of what an application answered
  *	replicator_log.c      what is made durable
  *	replicator_load.c     what is read back: at the start, and of what is over, when an operator asks for it
@@ -68,6 +69,7 @@ struct target {
 	struct lane *lanes;
 	struct leg_list ready, behind, parked; /* behind: at this site, no client waits */
 	unsigned flying, flying_behind, fails;
+	int64_t parked_us;           /* none of parked is due before */
 	int64_t due_us, failed_us;   /* it is not reached: not before, since */
 	_Atomic size_t queued;       /* legs that are not over */
 	size_t site_n;
@@ -85,6 +87,8 @@ struct leg {
 	bool busy;                   /* being logged, loaded or executed */
 	bool behind;                 /* it counts among flying_behind */
 	bool durable;                /* the state is in the store */
+	bool rerun;                  /* a late one came meanwhile: once more when its turn is over */
+	bool moved;                  /* its turn is over, and comes again behind a late one */
 	bool wanted;                 /* the other site has said that it lacks the content */
 	bool asked;                  /* what the client named was not there when it was looked at */
 	bool was_sent;               /* before a restart, or without a whole answer */
@@ -105,6 +109,11 @@ struct leg {
 	TAILQ_ENTRY(leg) in_lane, in_target;
 };
 
+struct late_op {
+	struct store_operation row;  /* without content */
+	struct late_op *next;
+};
+
 enum work_phase {
 	WORK_NEW,        /* nothing is durable */
 	WORK_ADMITTING,  /* somebody is to execute it first */
@@ -121,7 +130,9 @@ struct work {
 	enum work_phase phase;
 	bool logged;                 /* its rows are in the store, or being written */
 	bool answered;               /* the front that had it admitted has its answer */
-	bool loading;
+	unsigned loading;            /* readings that are under way for it */
+	bool waited_for;             /* in r->waited_for */
+	bool relayed;                /* admitted by a peer under a name of its own: it comes back as a delivery */
 	bool received;               /* a peer's: only the leg of this site */
 	bool revived;                /* from before a restart */
 	/* admission */
@@ -136,9 +147,11 @@ struct work {
 	bool undecided;              /* nobody knows whether this site's application, asked to admit, has executed it */
 	enum admission forgotten;    /* nothing of it stays, for this reason */
 	STAILQ_HEAD(, replicator_wait) waits;
+	struct late_op *later;       /* executed before this one, queued anew with it; in later_arena */
+	struct arena later_arena;
 	struct leg *legs;            /* as many as op->sites; a leg's target is NULL before it begins */
 	size_t leg_count;
-	TAILQ_ENTRY(work) link;      /* r->works, or r->again */
+	TAILQ_ENTRY(work) waiting;   /* in r->waited_for */
 	TAILQ_ENTRY(work) again;
 	bool is_again;
 	size_t weight;               /* of r->weight, while it lasts */
@@ -155,13 +168,13 @@ struct replicator {
 	bool loaded, load_asked, closed;
 	STAILQ_HEAD(, replicator_submission) early; /* came before the log was read */
 	STAILQ_HEAD(, replicator_settle) settles; /* wait for what is under way just now */
+	TAILQ_HEAD(, work) waited_for; /* a front waits, or did lately */
 	TAILQ_HEAD(, work) again;    /* their next step could not be taken */
 	_Atomic size_t waiting;
 	size_t content;              /* bytes of operations in memory */
 	uint64_t weight;             /* of all works, for limits.queue_bytes */
 	struct expired *expired;     /* replicas at other sites, by site and resource */
 	int64_t expire_run_us, isolated_us; /* looked last; this site was cut off, or started, last */
-	int64_t swept_ms;            /* answers that had expired were dropped */
 };
 
 /* ---- replicator.c ---- */
@@ -174,6 +187,8 @@ struct work *work_new(struct replicator *r, struct operation *op);
 void work_answer(struct work *k, struct replicator_answer *answer);
 /* Hooks are; reason NULL: what the last attempt said. */
 void leg_tell_hooks(const struct leg *leg, enum hook_event event, const char *reason);
+/* Answers one of them. */
+void work_answer_one(struct work *k, struct replicator_answer *answer);
 /* Peers that wait are told what the leg of this site has come to; all, or those whose patience is over. */
 void work_tell_peers(struct work *k, bool all);
 /* Its legs are over. */
@@ -233,6 +248,8 @@ void admit_commit(struct work *k);
 
 /* ---- replicator_deliver.c ---- */
 void deliver_begin(struct work *k);
+/* The leg of this site awaits its turn. False: no memory. */
+bool deliver_enter(struct work *k, struct leg *own) MUST_CHECK;
 /* What is known here of an operation that is not under way. */
 void deliver_ask(struct work *k);
 void deliver_run(struct leg *leg);
@@ -251,6 +268,12 @@ bool expire_remember(struct replicator *r, const struct store_key_of *key, struc
 void expired_free(struct replicator *r);
 /* Wall clock; 0: never. */
 int64_t expires_ms(const struct replicator *r, struct span site, int64_t created_ms);
+
+/* ---- replicator_late.c ---- */
+/* True: what was executed before this update and is later is looked up first; its leg enters then. */
+bool late_begin(struct work *k);
+/* By (clock, id). */
+bool operation_is_later(uint64_t clock, const struct op_id *id, uint64_t than_clock, const struct op_id *than);
 
 /* ---- replicator_settle.c ---- */
 /* Those that wait are looked at again. */
@@ -285,6 +308,8 @@ bool log_leg(struct leg *leg, struct span local, log_done *done) MUST_CHECK;
 bool log_expired(struct replicator *r, struct leg **legs, size_t count, store_done *done, void *arg) MUST_CHECK;
 /* Its content, into k->op. */
 bool log_load_content(struct leg *leg, log_done *done) MUST_CHECK;
+/* An operation of the resource of `like` is executed here once more. False: no memory. */
+bool log_revive_own(struct replicator *r, const struct store_operation *row, const struct operation *like) MUST_CHECK;
 /* Everything that is not over; then r->loaded. */
 void log_load(struct replicator *r);
 /* One that is over, and so not in memory: then it is, for as long as the call lasts at least.  k NULL: there is none, or rc

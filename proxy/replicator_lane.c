@@ -184,16 +184,42 @@ static bool is_at_rest(const struct leg *leg)
 	return leg->state == DELIVERY_HELD && leg->target->own;
 }
 
+/* What waits here and is later goes behind it; what came from one origin comes to others in that origin's order. */
+static void insert(struct leg *leg)
+{
+	const struct operation *op = leg->work->op, *other;
+	struct leg *at = TAILQ_LAST(&leg->lane->legs, leg_list);
+
+	while (at && leg->target->own && leg->work->phase == WORK_DELIVERING && !at->busy &&
+	       at->work->phase == WORK_DELIVERING) {
+		other = at->work->op;
+		if (!operation_is_later(other->clock, &other->id, op->clock, &op->id))
+			break;
+		at = TAILQ_PREV(at, leg_list, in_lane);
+	}
+	if (at)
+		TAILQ_INSERT_AFTER(&leg->lane->legs, at, leg, in_lane);
+	else
+		TAILQ_INSERT_HEAD(&leg->lane->legs, leg, in_lane);
+}
+
 bool leg_enter(struct leg *leg)
 {
+	struct leg *first;
+
 	leg->lane = lane_of(leg);
 	if (!leg->lane)
 		return false;
 	leg->entered_us = clock_mono_us();
 	leg->entered_age_ms = clock_wall_ms() - leg->work->op->created_ms;
-	TAILQ_INSERT_TAIL(&leg->lane->legs, leg, in_lane);
+	first = TAILQ_FIRST(&leg->lane->legs);
+	insert(leg);
 	atomic_fetch_add(&leg->target->queued, 1);
-	if (TAILQ_FIRST(&leg->lane->legs) == leg && !is_at_rest(leg))
+	if (TAILQ_FIRST(&leg->lane->legs) != leg)
+		return true;
+	if (first)
+		set_place(first, LEG_NOWHERE);
+	if (!is_at_rest(leg))
 		set_place(leg, LEG_READY);
 	return true;
 }
@@ -205,7 +231,7 @@ static void end_turn(struct leg *leg)
 	if (leg->behind)
 		leg->target->flying_behind--;
 	leg->busy = leg->behind = false;
-	if (leg->ticket)
+	if (leg->ticket && !leg->work->r->closed)
 		replication_create_ended(leg->work->r->rep, leg->work->op->key.service, leg->ticket);
 	leg->ticket = 0;
 }
@@ -239,6 +265,8 @@ void leg_park(struct leg *leg, int64_t pause_us)
 {
 	end_turn(leg);
 	leg->due_us = clock_mono_us() + pause_us;
+	if (leg->due_us < leg->target->parked_us)
+		leg->target->parked_us = leg->due_us;
 	set_place(leg, pause_us > 0 ? LEG_PARKED : LEG_READY);
 }
 
@@ -279,10 +307,15 @@ static void wake_parked(struct target *t, int64_t now)
 {
 	struct leg *leg, *next;
 
+	if (now < t->parked_us)
+		return;
+	t->parked_us = INT64_MAX;
 	for (leg = TAILQ_FIRST(&t->parked); leg; leg = next) {
 		next = TAILQ_NEXT(leg, in_target);
 		if (leg->due_us <= now)
 			set_place(leg, LEG_READY);
+		else if (leg->due_us < t->parked_us)
+			t->parked_us = leg->due_us;
 	}
 }
 

@@ -235,7 +235,7 @@ static void on_doubt_logged(struct work *k, struct leg *leg, int rc)
 	if (rc)
 		log_warn("operation %s is in doubt, which cannot be recorded: %s", k->text, err_text(rc));
 	leg->durable = !rc;
-	k->loading = false;
+	k->loading--;
 	work_end_if_over(k);
 }
 
@@ -246,7 +246,7 @@ static void tell_doubt(struct work *k)
 
 	if (!own || !own->was_sent || own->state != DELIVERY_IN_DOUBT)
 		return;
-	k->loading = true;
+	k->loading++;
 	if (!log_sent(own, on_doubt_logged))
 		on_doubt_logged(k, own, ERR_NOMEM);
 }
@@ -285,6 +285,22 @@ static int revive(struct replicator *r, const struct loaded *o)
 	else
 		admit_revive(k, o->at);
 	return 0;
+}
+
+bool log_revive_own(struct replicator *r, const struct store_operation *row, const struct operation *like)
+{
+	struct loaded o = { .row = *row, .class = like->class, .known = true, .admitted = true };
+	struct loaded_leg leg = { .site = r->rep->site, .state = DELIVERY_QUEUED };
+	struct buf sites;
+	bool good;
+
+	buf_init(&sites, NULL, 0);
+	operation_add_sites(like, &sites);
+	o.sites = buf_span(&sites);
+	o.legs = &leg;
+	good = !sites.failed && !revive(r, &o);
+	buf_fini(&sites);
+	return good;
 }
 
 static bool is_named(void *arg, struct span name)

@@ -145,11 +145,17 @@ bool log_begin(struct work *k, struct leg *leg, log_done *done)
 		return false;
 	}
 	put_delivery(b, leg, site_of(leg));
+	for (const struct late_op *o = k->later; o; o = o->next) {
+		const struct store_delivery again = { .op = o->row.id, .target = k->r->rep->site, .state = DELIVERY_QUEUED };
+
+		store_put_delivery(b, &again);
+	}
 	if (!k->received) {
 		put_intent(b, k, leg);
 		if (k->op->answer_key.n) {
 			const struct store_answer row = answer_row(k);
 
+			store_drop_answers(b, clock_wall_ms());
 			store_add_answer(b, &row);
 		}
 	} else if (k->op->kind == OPERATION_CREATE) {
@@ -172,6 +178,9 @@ bool log_sent(struct leg *leg, log_done *done)
 
 	if (!b)
 		return false;
+	for (size_t i = 0; i < k->leg_count; i++) /* those that were asked before have not executed it, or may have */
+		if (&k->legs[i] != leg && k->legs[i].durable && k->phase == WORK_ADMITTING)
+			put_delivery(b, &k->legs[i], k->op->sites[i]);
 	put_delivery(b, leg, site_of(leg));
 	if (k->phase == WORK_ADMITTING || (!k->received && !k->answered)) /* of one that is not admitted */
 		put_intent(b, k, leg);
@@ -226,6 +235,13 @@ static void put_after(struct store_batch *b, const struct leg *leg, struct span 
 		put_standing(b, leg, site, local);
 }
 
+/* An operator's word: what was in doubt is not any more, whatever the replica was called. */
+static void put_settled(struct store_batch *b, const struct leg *leg, struct span site)
+{
+	if (leg->settle && leg->work->op->kind != OPERATION_DELETE)
+		put_replica(b, leg->work, site, SPAN(""), REPLICA_QUEUED, "");
+}
+
 /* This site's application has yet to execute it. */
 static bool own_waits(struct work *k)
 {
@@ -274,6 +290,7 @@ bool log_admitted(struct work *k, log_done *done)
 			leg->error = strdup(REPLICATOR_EXPIRED);
 		}
 		put_delivery(b, leg, op->sites[i]);
+		put_settled(b, leg, op->sites[i]);
 		put_after(b, leg, op->sites[i], own && k->creates ? k->shown.id : SPAN(""));
 	}
 	if (good && op->kind == OPERATION_DELETE && !own_waits(k))
@@ -338,6 +355,7 @@ bool log_leg(struct leg *leg, struct span local, log_done *done)
 	if (!b)
 		return false;
 	put_delivery(b, leg, site_of(leg));
+	put_settled(b, leg, site_of(leg));
 	put_after(b, leg, site_of(leg), local);
 	if (k->undecided)
 		put_end(b, leg);
@@ -419,7 +437,7 @@ static void on_content(void *arg, int rc)
 	struct log_step step = c->step;
 
 	if (!step.r->closed) {
-		step.k->loading = false;
+		step.k->loading--;
 		if (!rc && !step.k->op->fields.n)
 			rc = take_content(step.k, &c->row);
 		step.done(step.k, step.leg, rc);
@@ -444,7 +462,7 @@ bool log_load_content(struct leg *leg, log_done *done)
 		free(c);
 		return false;
 	}
-	k->loading = true;
+	k->loading++;
 	return true;
 }
 
@@ -516,6 +534,8 @@ static int take_answer(struct work *k, const struct store_answer *row, struct sp
 {
 	struct replicator_answer *a;
 
+	if (row->expires_ms < clock_wall_ms())
+		return ERR_NOT_FOUND;
 	if (!span_eq(row->fingerprint, fingerprint))
 		a = answer_problem(422, "idempotency-key", "this Idempotency-Key was used with another body");
 	else if (!row->status)
@@ -541,7 +561,7 @@ static void on_known(void *arg, int rc)
 
 	if (!step.r->closed) {
 		own = work_own_leg(step.k);
-		step.k->loading = false;
+		step.k->loading--;
 		if (!rc && n->key.n) {
 			rc = take_answer(step.k, &n->answer, n->fingerprint);
 		} else if (!rc && own) {
@@ -573,7 +593,7 @@ static bool ask(struct work *k, struct span key, struct span fingerprint, log_do
 		free(n);
 		return false;
 	}
-	k->loading = true;
+	k->loading++;
 	return true;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/percent.h"
 #include "proxy/rewrite.h"
 #include "replication/rules.h"
 #include "replication/spool.h"
@@ -48,9 +49,13 @@ static void on_answer(void *arg, const struct inner_answer *a);
 /* Where a create of this name would be: what is looked at before it is made. */
 static bool add_place(const struct operation *op, struct buf *out)
 {
-	buf_add_span(out, op->key.collection);
-	buf_add_char(out, '/');
-	buf_add_span(out, op->key.meta);
+	if (span_eq(op->method, SPAN("PUT"))) {
+		buf_add_span(out, operation_path(op)); /* as the client wrote it */
+	} else {
+		buf_add_span(out, op->key.collection);
+		buf_add_char(out, '/');
+		percent_encode(op->key.meta, "-._~", out);
+	}
 	return !out->failed;
 }
 

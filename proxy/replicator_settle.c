@@ -150,12 +150,12 @@ static void place(struct leg *leg)
 		return;
 	}
 	leg_wake(leg);
-	if (leg->lane) {
+	if (leg->lane && TAILQ_FIRST(&leg->lane->legs) == leg) {
 		leg_park(leg, 0);
 		return;
 	}
 	leg_hold(leg);
-	if (!leg_enter(leg))
+	if (!leg->lane && !leg_enter(leg))
 		log_error("operation %s waits for a restart: no memory", k->text);
 }
 
@@ -172,7 +172,7 @@ static void on_changed(struct work *k, struct leg *leg, int rc)
 		place(leg);
 	} else {
 		leg->state = leg->was;
-		if (leg->lane && (leg->state != DELIVERY_HELD || !leg->target->own))
+		if (leg->lane && TAILQ_FIRST(&leg->lane->legs) == leg && (leg->state != DELIVERY_HELD || !leg->target->own))
 			leg_park(leg, 0);
 		else
 			leg_hold(leg);

@@ -89,7 +89,8 @@ struct store_resource {
 
 struct store_replica {
 	struct store_key_of key;
-	struct span site, local;    /* local empty: not given yet, or as it was */
+	struct span site, local;    /* local empty: not given yet, or as it was; then "synced" without a reason lifts neither
+	                               "failed" nor "in-doubt" */
 	enum replica_state state;
 	struct span reason;
 };

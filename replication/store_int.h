@@ -30,12 +30,12 @@ struct value {
 	X(SET_DELETED, ERR_NOT_FOUND, "UPDATE resources SET deleted = ?4 WHERE " STORE_KEY) \
 	X(DROP_REPLICAS, 0, "DELETE FROM replicas WHERE rid = " STORE_RID) \
 	X(DROP_RESOURCE, 0, "DELETE FROM resources WHERE " STORE_KEY) \
-	X(PUT_OWN, ERR_NOT_FOUND, "UPDATE resources SET here = 1, local = iif(?5 = '', local, ?5), state = ?6, reason = ?7 WHERE " STORE_KEY \
+	X(PUT_OWN, ERR_NOT_FOUND, "UPDATE resources SET here = 1, local = iif(?5 = '', local, ?5), state = " STORE_STATE ", reason = " STORE_REASON " WHERE " STORE_KEY \
 		" AND ?4 IS NOT NULL") \
 	X(DROP_OWN, 0, "UPDATE resources SET here = 0, local = '', state = 0, reason = '' WHERE " STORE_KEY \
 		" AND ?4 IS NOT NULL") \
 	X(PUT_REPLICA, 0, "INSERT INTO replicas(rid, site, local, state, reason) VALUES(" STORE_RID ", ?4, ?5, ?6, ?7)" \
-		" ON CONFLICT DO UPDATE SET local = iif(?5 = '', local, ?5), state = ?6, reason = ?7") \
+		" ON CONFLICT DO UPDATE SET local = iif(?5 = '', local, ?5), state = " STORE_STATE ", reason = " STORE_REASON) \
 	X(DROP_REPLICA, 0, "DELETE FROM replicas WHERE rid = " STORE_RID " AND site = ?4") \
 	X(PUT_OPERATION, 0, "INSERT INTO operations(site, incarnation, number, service, collection, meta, kind, clock," \
 		" method, path, query, headers, body, spool, body_bytes, vector, refs, parent, principal, created)" \
@@ -62,6 +62,11 @@ struct value {
 	X(DROP_RULE, 0, "DELETE FROM rules WHERE service = ?1 AND collection = ?2") \
 	X(SET_CLOCK, ERR_NOT_FOUND, "UPDATE settings SET value = max(value, ?1) WHERE name = 'clock'")
 
+/* A replica that lacks a write, or may, is not synced because a later one came (store_put_replica): 2 in doubt, 6 failed. */
+#define STORE_STAYS "?6 = 0 AND ?5 = '' AND ?7 = '' AND state IN (2, 6)"
+#define STORE_STATE "iif(" STORE_STAYS ", state, ?6)"
+#define STORE_REASON "iif(" STORE_STAYS ", reason, ?7)"
+_Static_assert(REPLICA_SYNCED == 0 && REPLICA_IN_DOUBT == 2 && REPLICA_FAILED == 6, "in STORE_STAYS");
 #define STORE_KEY "service = ?1 AND collection = ?2 AND meta = ?3"
 #define STORE_RID "(SELECT rid FROM resources WHERE " STORE_KEY ")"
 #define STORE_OID "(SELECT oid FROM operations WHERE site = ?1 AND incarnation = ?2 AND number = ?3)"

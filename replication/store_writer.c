@@ -117,6 +117,13 @@ static void set_local(struct name *v, struct span local)
 	memcpy(v->local, local.p, local.n);
 }
 
+/* STORE_STAYS. */
+static bool stays(const struct change *c, const struct name *v)
+{
+	return c->values[5].i == REPLICA_SYNCED && !c->values[4].s.n && !c->values[6].s.n &&
+	       (v->state == REPLICA_IN_DOUBT || v->state == REPLICA_FAILED);
+}
+
 /* What the name is after the change; 0, ERR_NOT_FOUND, ERR_LIMIT. */
 static int change_name(const struct change *c, bool known, struct name *v)
 {
@@ -149,8 +156,10 @@ static int change_name(const struct change *c, bool known, struct name *v)
 		if (c->values[4].s.n > NAME_MOST)
 			return ERR_LIMIT;
 		v->here = true;
-		v->state = (enum replica_state)c->values[5].i;
-		v->reason = c->values[6].s;
+		if (!stays(c, v)) {
+			v->state = (enum replica_state)c->values[5].i;
+			v->reason = c->values[6].s;
+		}
 		if (c->values[4].s.n)
 			set_local(v, c->values[4].s);
 		return 0;

@@ -1,0 +1,180 @@
+/* An update that comes late (replication.md 4.3): others with a later position, (clock, id), were executed here before it.
+ * It is executed, and then they are once more, in their order, so that every replica ends with what the last one wrote.
+ *
+ * What waits in the lane is put behind it; what was executed already is queued anew, durably together with the late one;
+ * what is under way now is executed again when its turn is over.  A delete stands (is_premature), an append is executed
+ * once, whenever it comes. */
+#include "proxy/replicator_int.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "replication/store_view.h"
+
+struct late {
+	struct work *k;
+	struct replicator *r;
+	struct op_id id;
+	uint64_t clock;
+	struct store_key_of key;
+	struct span site;
+	struct arena arena;
+	struct late_op *first;    /* in the order of their positions: they are found newest first */
+	struct store_reader *reader;
+	bool executed;            /* what is being looked at */
+};
+
+bool operation_is_later(uint64_t clock, const struct op_id *id, uint64_t than_clock, const struct op_id *than)
+{
+	return clock != than_clock ? clock > than_clock : op_id_compare(id, than) > 0;
+}
+
+static bool overwrites(enum operation_kind kind)
+{
+	return kind == OPERATION_UPDATE || kind == OPERATION_REPLACE;
+}
+
+/* A create under the client's name overwrites what has that name. */
+static bool is_named(const struct store_operation *row)
+{
+	return row->kind == OPERATION_CREATE && span_eq(row->method, SPAN("PUT"));
+}
+
+/* ---- on the reader thread ---- */
+
+static int on_target(void *arg, const struct store_delivery *d)
+{
+	struct late *l = arg;
+
+	l->executed |= span_eq(d->target, l->site) && d->state == DELIVERY_DONE;
+	return 0;
+}
+
+static int on_operation(void *arg, const struct store_operation *row)
+{
+	struct late *l = arg;
+	struct late_op *o;
+	int rc;
+
+	if (!operation_is_later(row->clock, &row->id, l->clock, &l->id))
+		return ERR_EXISTS; /* the rest is earlier */
+	l->executed = false;
+	rc = (overwrites(row->kind) || is_named(row)) ? store_view_deliveries(l->reader, &row->id, on_target, l) : 0;
+	if (rc || !l->executed)
+		return rc;
+	o = arena_zalloc(&l->arena, sizeof(*o));
+	if (!o)
+		return ERR_NOMEM;
+	o->row = *row;
+	o->row.method = arena_dup(&l->arena, row->method);
+	o->row.path = arena_dup(&l->arena, row->path);
+	o->row.query = arena_dup(&l->arena, row->query);
+	o->row.spool = arena_dup(&l->arena, row->spool);
+	o->row.key = l->key;
+	o->next = l->first;
+	l->first = o;
+	return o->row.method.p && o->row.path.p && o->row.query.p && o->row.spool.p ? 0 : ERR_NOMEM;
+}
+
+static int read_later(struct store_reader *reader, void *arg)
+{
+	struct late *l = arg;
+	int rc;
+
+	l->reader = reader;
+	rc = store_read_history(reader, &l->key, INT_MAX, on_operation, l);
+	return rc == ERR_EXISTS ? 0 : rc;
+}
+
+/* ---- on the replicator's ---- */
+
+/* It is under way, or waits: where it waits the late one goes before it. */
+static void mark(struct leg *own)
+{
+	if (own->lane && own->busy)
+		own->rerun = true;
+}
+
+static bool queue_anew(struct work *late, const struct late_op *o)
+{
+	struct work *k = work_find(late->r, &o->row.id);
+	struct leg *own;
+
+	if (!k)
+		return log_revive_own(late->r, &o->row, late->op);
+	own = work_own_leg(k);
+	if (!own || own->lane) {
+		if (own)
+			mark(own);
+		return true;
+	}
+	own->state = DELIVERY_QUEUED;
+	return leg_enter(own);
+}
+
+static void take(struct late *l)
+{
+	struct work *k = l->k;
+	struct leg *own = work_own_leg(k), *first;
+
+	k->later = l->first;
+	k->later_arena = l->arena;
+	if (!deliver_enter(k, own)) {
+		work_end_if_over(k);
+		return;
+	}
+	first = TAILQ_FIRST(&own->lane->legs); /* an admission, or a delivery, that is not in the store as done yet */
+	if (first != own && first->busy && overwrites(first->work->op->kind) &&
+	    operation_is_later(first->work->op->clock, &first->work->op->id, l->clock, &l->id))
+		mark(first);
+	for (const struct late_op *o = l->first; o; o = o->next)
+		if (!queue_anew(k, o))
+			log_error("operation %s: what was executed before it is not executed again before a restart: no memory", k->text);
+}
+
+static void on_read(void *arg, int rc)
+{
+	struct late *l = arg;
+	struct work *k = l->k;
+	struct replicator *r = l->r;
+
+	if (r->closed) {
+		arena_fini(&l->arena);
+	} else {
+		k->loading--;
+		if (rc) { /* the peer asks again */
+			arena_fini(&l->arena);
+			k->phase = WORK_OVER;
+			work_end_if_over(k);
+		} else {
+			take(l);
+		}
+		replicator_go(r);
+	}
+	free(l);
+}
+
+bool late_begin(struct work *k)
+{
+	struct late *l;
+
+	if (!k->received || k->logged || !overwrites(k->op->kind) || k->op->independent)
+		return false;
+	l = calloc(1, sizeof(*l));
+	if (!l)
+		return false;
+	*l = (struct late){ .k = k, .r = k->r, .id = k->op->id, .clock = k->op->clock, .site = k->r->rep->site };
+	arena_init(&l->arena, NULL, 0, 64u << 20);
+	l->key.service = arena_dup(&l->arena, k->op->key.service);
+	l->key.collection = arena_dup(&l->arena, k->op->key.collection);
+	l->key.meta = arena_dup(&l->arena, k->op->key.meta);
+	if (!l->key.service.p || !l->key.collection.p || !l->key.meta.p ||
+	    store_submit_read(k->r->rep->store, read_later, k->r->w->answers, on_read, l)) {
+		arena_fini(&l->arena);
+		free(l);
+		return false;
+	}
+	k->loading++;
+	return true;
+}
