@@ -421,14 +421,15 @@ void settles_stop(struct replicator *r)
 static void run_settle(struct post *post)
 {
 	struct replicator_settle *s = container_of(post, struct replicator_settle, post);
+	struct replicator *r = s->r;
 
-	if (s->r->closed) {
+	if (r->closed) {
 		refuse_rc(s, ERR_CLOSED);
 		return;
 	}
 	s->until_us = clock_mono_us() + SETTLE_WAIT_US;
-	begin(s);
-	replicator_go(s->r);
+	begin(s); /* which may be its end */
+	replicator_go(r);
 }
 
 bool replicator_settle(struct replicator *r, struct replicator_settle *s)
