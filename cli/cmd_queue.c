@@ -1,8 +1,10 @@
-/* scopectl queue: what is yet to be executed where; one operation in full. */
+/* scopectl queue: what is yet to be executed where; one operation in full, and what is to be done with it. */
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "base/percent.h"
 #include "cli/admin.h"
 #include "cli/cli.h"
@@ -116,18 +118,66 @@ static int show(const struct cli *cli, const char *op)
 	return rc;
 }
 
-/* ---- words -------------------------------------------------------------------------------------------------------- */
+/* ---- verbs -------------------------------------------------------------------------------------------------------- */
+
+static const char *const queue_verbs[] = { "show", "retry", "drop", "settle" };
+#define QUEUE_VERBS (sizeof(queue_verbs) / sizeof(queue_verbs[0]))
 
 struct queue_words {
 	const struct cli_verb *verb;
-	const char *action, *op;
+	const char *action, *op, *site, *as, *local_id;
 };
+
+/* NULL: no memory. The caller frees it. */
+static char *content_of(const struct queue_words *w)
+{
+	json_t *doc = json_object();
+	char *text;
+
+	if (w->site)
+		json_object_set_new(doc, "target", json_string(w->site));
+	if (w->as)
+		json_object_set_new(doc, "as", json_string(w->as));
+	if (w->local_id)
+		json_object_set_new(doc, "local_id", json_string(w->local_id));
+	text = json_dumps(doc, JSON_COMPACT);
+	json_decref(doc);
+	return text;
+}
+
+static int change(const struct cli *cli, const struct queue_words *w)
+{
+	char *content = content_of(w);
+	struct buf path;
+	const char *text;
+	int rc = CLI_FAILED;
+
+	buf_init(&path, NULL, 0);
+	buf_add_z(&path, "/v1/queue/");
+	percent_encode(span_of(w->op), "-._~", &path);
+	buf_addf(&path, "/%s", w->action);
+	text = buf_cstr(&path);
+	if (text && content)
+		rc = admin_change(cli, text, content, print_operation);
+	else
+		cli_complain("no memory");
+	free(content);
+	buf_fini(&path);
+	return rc;
+}
+
+/* ---- words -------------------------------------------------------------------------------------------------------- */
+
+enum { OPT_SITE = CLI_OPT_FIRST_OWN, OPT_AS, OPT_LOCAL_ID };
 
 static int take_word(void *arg, int c)
 {
 	struct queue_words *w = arg;
 
-	(void)c;
+	if (c != CLI_ARGS_WORD) {
+		*(c == OPT_SITE ? &w->site : c == OPT_AS ? &w->as : &w->local_id) = optarg;
+		return CLI_DONE;
+	}
 	if (w->op) {
 		cli_usage(w->verb, "takes one operation; found \"%s\" too", optarg);
 		return CLI_ARGS_BAD;
@@ -136,24 +186,64 @@ static int take_word(void *arg, int c)
 	return CLI_DONE;
 }
 
+static int unknown_action(const struct queue_words *w)
+{
+	struct nearest near = { 0 };
+
+	for (size_t i = 0; i < QUEUE_VERBS; i++)
+		nearest_offer(&near, span_of(w->action), span_of(queue_verbs[i]));
+	if (near.best.n)
+		return cli_usage(w->verb, "unknown verb \"%s\" for the queue; did you mean %.*s?", w->action,
+		                 SPAN_ARG(near.best));
+	return cli_usage(w->verb, "unknown verb \"%s\" for the queue", w->action);
+}
+
+static bool is_action(const char *action)
+{
+	for (size_t i = 0; i < QUEUE_VERBS; i++)
+		if (strcmp(queue_verbs[i], action) == 0)
+			return true;
+	return false;
+}
+
+/* CLI_DONE, or complained about. */
+static int check(const struct queue_words *w)
+{
+	bool settle, done;
+
+	if (!is_action(w->action))
+		return unknown_action(w);
+	if (!w->op)
+		return cli_usage(w->verb, "the operation is missing");
+	settle = strcmp(w->action, "settle") == 0;
+	done = w->as && strcmp(w->as, "done") == 0;
+	if (settle != (w->as != NULL))
+		return cli_usage(w->verb, settle ? "settle needs --as done, retry or drop" : "--as is for settle");
+	if (settle && !done && strcmp(w->as, "retry") != 0 && strcmp(w->as, "drop") != 0)
+		return cli_usage(w->verb, "--as is done, retry or drop, not \"%s\"", w->as);
+	if (w->local_id && !done)
+		return cli_usage(w->verb, "--local-id is for settle --as done");
+	if (w->site && strcmp(w->action, "show") == 0)
+		return cli_usage(w->verb, "--site is for retry, drop and settle");
+	return CLI_DONE;
+}
+
 int cmd_queue(struct cli *cli, const struct cli_verb *verb, int argc, char **argv)
 {
-	static const struct option longs[] = { CLI_COMMON_OPTIONS };
-	static const char *const later[] = { "retry", "drop", "settle" };
+	static const struct option longs[] = { { "site", required_argument, NULL, OPT_SITE },
+		                               { "as", required_argument, NULL, OPT_AS },
+		                               { "local-id", required_argument, NULL, OPT_LOCAL_ID },
+		                               CLI_COMMON_OPTIONS };
 	struct cli_args args = { cli, verb, argc, argv, "-:", longs, false };
-	struct queue_words w = { verb, NULL, NULL };
+	struct queue_words w = { .verb = verb };
 	int rc = cli_args_each(&args, NULL, take_word, &w);
 
 	if (rc != CLI_DONE)
 		return cli_args_status(rc);
 	if (!w.action)
-		return print_queue(cli);
-	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
-		if (strcmp(later[i], w.action) == 0)
-			return cli_usage(verb, "%s: not in this version", w.action);
-	if (strcmp(w.action, "show") != 0)
-		return cli_usage(verb, "unknown verb \"%s\" for the queue; did you mean show?", w.action);
-	if (!w.op)
-		return cli_usage(verb, "the operation is missing");
-	return show(cli, w.op);
+		return w.site || w.as || w.local_id ? cli_usage(verb, "options are for one operation") : print_queue(cli);
+	rc = check(&w);
+	if (rc != CLI_DONE)
+		return rc;
+	return strcmp(w.action, "show") == 0 ? show(cli, w.op) : change(cli, &w);
 }

@@ -26,8 +26,16 @@ static const struct cli_verb verbs[] = {
 	  "                        in-doubt, held, undoing, conflict, failed\n"
 	  "  rules pin COLLECTION    keep a learned rule as it is; unpin: let it be learned anew\n",
 	  cmd_replicas },
-	{ "queue", "[show OP]", "What is yet to be executed at which site",
-	  "show OP: one operation, and where it stands at each site.\n", cmd_queue },
+	{ "queue", "[show|retry|drop OP | settle OP --as done|retry|drop] [--site SITE] [--local-id ID]",
+	  "What is yet to be executed at which site",
+	  "show OP: one operation, and where it stands at each site.\n"
+	  "retry OP: what is queued, held or failed is tried at once. drop OP: never.\n"
+	  "settle OP: what is in doubt. Look at the application of that site first.\n\n"
+	  "  --as done             it was executed; of a create the application's id is needed:\n"
+	  "  --local-id ID         what the application calls what it made\n"
+	  "  --as retry            it was not: execute it once more; --as drop: give it up\n"
+	  "  --site SITE           at this site only; by default wherever the verb can act\n",
+	  cmd_queue },
 	{ "watch", "[--interval SECONDS] [--count N]", "What changes of sites and instances, line by line",
 	  "First what there is, then a line per change, until it is stopped. With --json a line is an object.\n\n"
 	  "  --interval SECONDS    between two looks (1)\n"

@@ -65,6 +65,10 @@ bool admin_reading_keep(struct admin_reading *rd, struct span *s, struct span va
 void admin_reading_start(struct admin_reading *rd);
 /* The same with a batch, which is taken; when it is durable, rd->read. */
 void admin_reading_write(struct admin_reading *rd, struct store_batch *batch);
+/* The same while something else is under way, which calls admin_reading_awaited: then rd->read, unless there is a problem
+ * by then. */
+void admin_reading_await(struct admin_reading *rd);
+void admin_reading_awaited(struct admin_reading *rd);
 /* Before it has been started: x is answered otherwise. */
 void admin_reading_drop(struct admin_reading **rdp);
 /* The request is still there and asks. */
@@ -75,6 +79,11 @@ void admin_get_replicas(struct exchange *x);
 void admin_get_replica(struct exchange *x);
 void admin_get_queue(struct exchange *x);
 void admin_get_operation(struct exchange *x);
+void admin_post_operation(struct exchange *x); /* admin_settle.c */
+/* The document of rd->op; on the reader thread. */
+int admin_read_operation(struct store_reader *reader, struct admin_reading *rd) MUST_CHECK;
+/* False: answered with 400. */
+bool admin_operation_of(struct exchange *x, struct span text, struct op_id *id_r);
 void admin_get_rules(struct exchange *x);
 void admin_post_rule(struct exchange *x);
 /* Where an operation stands at each site; on the reader thread.  Makes *sites_r. */

@@ -171,7 +171,7 @@ static int add_intent(void *arg, const struct store_intent *i)
 	       ERR_NOMEM : 0;
 }
 
-static int read_operation(struct store_reader *reader, struct admin_reading *rd)
+int admin_read_operation(struct store_reader *reader, struct admin_reading *rd)
 {
 	struct store_operation op;
 	json_t *sites, *o;
@@ -193,21 +193,26 @@ static int read_operation(struct store_reader *reader, struct admin_reading *rd)
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
+bool admin_operation_of(struct exchange *x, struct span text, struct op_id *id_r)
+{
+	struct problem p = { .status = 400, .type = "bad-request", .detail = "this is no identifier of an operation",
+		             .expected = "SITE-INCARNATION-NUMBER, as /v1/queue shows it" };
+
+	if (percent_decode(&x->arena, text, &text) && op_id_parse(text, id_r))
+		return true;
+	p.text = text;
+	exchange_problem(x, &p);
+	return false;
+}
+
 void admin_get_operation(struct exchange *x)
 {
-	struct span text = span_from(x->req.path, SPAN("/v1/queue/").n);
 	struct admin_reading *rd;
 	struct op_id id;
 
-	if (!percent_decode(&x->arena, text, &text) || !op_id_parse(text, &id)) {
-		struct problem p = { .status = 400, .type = "bad-request", .text = text,
-			             .detail = "this is no identifier of an operation",
-			             .expected = "SITE-INCARNATION-NUMBER, as /v1/queue shows it" };
-
-		exchange_problem(x, &p);
+	if (!admin_operation_of(x, span_from(x->req.path, SPAN("/v1/queue/").n), &id))
 		return;
-	}
-	rd = admin_reading_new(x, read_operation);
+	rd = admin_reading_new(x, admin_read_operation);
 	if (!rd)
 		return;
 	rd->op = id;

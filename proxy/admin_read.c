@@ -144,6 +144,19 @@ void admin_reading_write(struct admin_reading *rd, struct store_batch *batch)
 	begin(rd, store_submit(rd->rep->store, &batch, rd->inbox, on_written, rd));
 }
 
+void admin_reading_await(struct admin_reading *rd)
+{
+	begin(rd, 0);
+}
+
+void admin_reading_awaited(struct admin_reading *rd)
+{
+	if (rd->x && rd->problem.status)
+		finish(rd, 0);
+	else
+		on_written(rd, 0);
+}
+
 void admin_leave(struct exchange *x)
 {
 	x->reading->x = NULL;

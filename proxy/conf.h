@@ -82,6 +82,15 @@ struct conf_carrier {
 
 struct conf_named { struct span name, location; };
 
+/* A program that is told of events (hooks.h). */
+struct conf_hook {
+	struct span name;
+	int *events;             /* enum hook_event; none: all */
+	size_t event_count;
+	struct span *run;        /* argv */
+	size_t run_count;
+};
+
 enum conf_log_format { CONF_LOG_JSON, CONF_LOG_TEXT };
 
 struct conf {
@@ -97,6 +106,8 @@ struct conf {
 	unsigned workers;        /* never 0: one per core has been put in */
 	struct conf_service *services;
 	size_t service_count;
+	struct conf_hook *hooks;
+	size_t hook_count;
 
 	bool has_mesh;
 	struct addr mesh_listen;
@@ -122,8 +133,8 @@ struct conf {
 	int64_t timeout_connect_us, timeout_header_us, timeout_body_us, timeout_response_us,
 		timeout_idle_us, timeout_drain_us, timeout_fail_after_us;
 	uint64_t limit_connections, limit_per_client, limit_own_via, limit_header_bytes, limit_body_bytes,
-		limit_spool_bytes;
-	int64_t queue_settle_us;
+		limit_spool_bytes, limit_queue_bytes;
+	int64_t queue_settle_us, queue_expire_us;
 	uint64_t limit_scope_text, limit_scope_depth, limit_scope_sites; /* limits.scope_text, scope_depth, scope_sites */
 
 	enum log_level log_level;

@@ -7,6 +7,7 @@
 #include <assert.h>
 
 #include "proxy/conf_int.h"
+#include "proxy/hooks.h"
 
 static_assert(sizeof(struct registry_label) == sizeof(struct opt_pair) &&
               offsetof(struct registry_label, value) == offsetof(struct opt_pair, value),
@@ -324,7 +325,17 @@ static const struct opt rows[] = {
 	  .doc = "Folder of what outlives a restart; created with mode 0700, locked by one process." },
 	{ .path = "workers", .type = &opt_uint, .flags = OPT_RESTART, AT(workers), .max = 256,
 	  .value = "0", .doc = "Event-loop threads; 0: one per core." },
-	LATER("hooks", opt_text, "Programs and URLs told of events."),
+	{ .path = "hooks.[]", .type = &opt_items, LIST_AT(hooks, hook_count), .element = sizeof(struct conf_hook),
+	  .doc = "Programs that are told of what happens to replicas: a JSON document on standard input, no shell "
+		 "(docs/replication.md)." },
+	{ .path = "hooks.[].name", .type = &opt_name, .flags = OPT_REQUIRED | OPT_FILLED, .offset = offsetof(struct conf_hook, name),
+	  .doc = "What the log calls it." },
+	{ .path = "hooks.[].events", .type = &opt_word, .flags = OPT_LIST, .offset = offsetof(struct conf_hook, events),
+	  .count_offset = offsetof(struct conf_hook, event_count), .words = HOOKS_WORDS, .later = HOOKS_LATER,
+	  .value_text = "all", .doc = "Of which events it is told." },
+	{ .path = "hooks.[].run", .type = &opt_text, .flags = OPT_LIST | OPT_REQUIRED | OPT_FILLED,
+	  .offset = offsetof(struct conf_hook, run), .count_offset = offsetof(struct conf_hook, run_count),
+	  .doc = "The program, found in `PATH` unless it is a path, and its arguments." },
 
 	{ .path = "services.*", .type = &opt_group, LIST_AT(services, service_count),
 	  .element = sizeof(struct conf_service), .doc = "The services of this site, by name." },
@@ -495,6 +506,9 @@ static const struct opt rows[] = {
 	  .doc = "Longest body of a request; 0: no limit." },
 	{ .path = "limits.spool_bytes", .type = &opt_size, AT(limit_spool_bytes), .value = "10g",
 	  .doc = "Room for spooled bodies in the state folder." },
+	{ .path = "limits.queue_bytes", .type = &opt_size, AT(limit_queue_bytes), .min = 4096, .value = "2g",
+	  .doc = "Operations that are not over, with their headers and bodies of up to 64 KiB and 2 KiB more for each; past it new "
+		 "replicated writes get 507, and those that wait stay." },
 	{ .path = "limits.scope_text", .type = &opt_size, AT(limit_scope_text), .min = 1, .max = 8192,
 	  .value = "8k", .doc = "Longest scope." },
 	{ .path = "limits.scope_depth", .type = &opt_count, AT(limit_scope_depth), .min = 1, .max = 32,
@@ -502,7 +516,9 @@ static const struct opt rows[] = {
 	{ .path = "limits.scope_sites", .type = &opt_count, AT(limit_scope_sites), .min = 1, .max = 256,
 	  .value = "256", .doc = "Sites written or expanded in one binding of a scope." },
 
-	LATER("queue.expire", opt_duration, "How long a queued operation is tried."),
+	{ .path = "queue.expire", .type = &opt_duration, AT(queue_expire_us), .min = 1000 * MS, .max = 3650 * DAY, .value = "7d",
+	  .doc = "How long operations on a resource wait for a site: then all that wait there are dropped, and the replica there "
+		 "counts as failed. Never at sites marked autonomous, nor while this site seems to be cut off itself." },
 	{ .path = "queue.settle", .type = &opt_duration, AT(queue_settle_us), .max = 30 * DAY, .value = "60s",
 	  .doc = "How long a replica may refuse (with a 4xx) what another site's has accepted before it counts as failed: "
 		 "applications that work in the background refuse while they build." },

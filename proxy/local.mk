@@ -4,7 +4,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/access_line.c \
 	proxy/access_log.c proxy/access_log.h \
 	proxy/admin.c proxy/admin_int.h proxy/admin_sites.c proxy/admin_write.c \
-	proxy/admin_metrics.c proxy/admin_queue.c proxy/admin_read.c proxy/admin_replicas.c proxy/admin_rules.c \
+	proxy/admin_metrics.c proxy/admin_queue.c proxy/admin_read.c proxy/admin_replicas.c proxy/admin_rules.c proxy/admin_settle.c \
 	proxy/ask.c proxy/ask.h \
 	proxy/bound.c proxy/bound.h \
 	proxy/admin_carriers.c \
@@ -34,6 +34,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/front_answer.c proxy/front_body.c proxy/front_create.c proxy/front_operation.c proxy/front_peer.c \
 	proxy/front_set.c \
 	proxy/heads.c \
+	proxy/hooks.c proxy/hooks.h \
 	proxy/instance.c proxy/instance.h \
 	proxy/io.c proxy/io.h proxy/io_loop.c proxy/io_loop.h \
 	proxy/io_tls.c proxy/io_tls.h \
@@ -53,8 +54,8 @@ proxy_libproxy_a_SOURCES = \
 	proxy/replication.c proxy/replication.h \
 	proxy/replicator.c proxy/replicator.h proxy/replicator_int.h \
 	proxy/replicator_admit.c proxy/replicator_deliver.c proxy/replicator_doubt.c proxy/replicator_echo.c \
-	proxy/replicator_lane.c proxy/replicator_late.c proxy/replicator_ready.c \
-	proxy/replicator_load.c proxy/replicator_log.c proxy/replicator_send.c \
+	proxy/replicator_expire.c proxy/replicator_lane.c proxy/replicator_late.c proxy/replicator_load.c \
+	proxy/replicator_log.c proxy/replicator_ready.c proxy/replicator_send.c proxy/replicator_settle.c \
 	proxy/replicator_stats.c proxy/replicator_stats.h \
 	proxy/route.c \
 	proxy/server.c proxy/server.h \

@@ -2,7 +2,7 @@
  *
  *	{"op":"dc1-…-12","meta":"…","collection":"/v2/images","kind":"create","class":"eventual","clock":N,"created":N,
  *	 "sites":["dc1","dc2"],"admitted":"dc1","named":false,"independent":false,"declared":false,"secret":false,"meta_id":0,
- *	 "admit":false,"ask":false}
+ *	 "admit":false,"ask":false,"retry":false}
  *
  * What is unknown in it is passed over, so that later versions may say more. */
 #include "proxy/operation.h"
@@ -174,12 +174,13 @@ void operation_add_field(const struct operation *op, enum operation_wish wish, s
 	op_id_format(&op->id, id);
 	for (size_t i = 0; i < op->site_count; i++)
 		json_array_append_new(sites, text_json(op->sites[i]));
-	doc = json_pack("{s:s,s:o,s:o,s:s,s:s,s:I,s:I,s:o,s:o,s:b,s:b,s:b,s:b,s:i,s:b,s:b}", "op", id, "meta",
+	doc = json_pack("{s:s,s:o,s:o,s:s,s:s,s:I,s:I,s:o,s:o,s:b,s:b,s:b,s:b,s:i,s:b,s:b,s:b}", "op", id, "meta",
 	                text_json(op->key.meta), "collection", text_json(op->key.collection), "kind", operation_kind_text(op->kind), "class",
 	                consistency_text(op->class), "clock", (json_int_t)op->clock, "created", (json_int_t)op->created_ms,
 	                "sites", sites, "admitted", op->admitted.n ? text_json(op->admitted) : json_null(), "named",
 	                op->named, "independent", op->independent, "declared", op->declared, "secret", op->secret,
-	                "meta_id", (int)op->meta_id, "admit", wish == OPERATION_ADMIT, "ask", wish == OPERATION_ASK);
+	                "meta_id", (int)op->meta_id, "admit", wish == OPERATION_ADMIT, "ask", wish == OPERATION_ASK, "retry",
+	                wish == OPERATION_RETRY);
 	text = doc ? json_dumps(doc, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
 	json_decref(doc);
 	if (text)
@@ -283,6 +284,7 @@ int operation_of_field(struct operation *op, struct span field, bool *admit_r)
 	if (!rc)
 		rc = take(op, doc);
 	*admit_r = op->only_here = json_is_true(json_object_get(doc, "admit"));
+	op->retry = json_is_true(json_object_get(doc, "retry"));
 	json_decref(doc);
 	return rc;
 }

@@ -34,6 +34,7 @@ struct operation {
 	bool ask;                  /* a peer asks what became of it, without its content */
 	bool only_here;            /* a peer asks this site to admit it: no other one is to be asked */
 	bool secret;               /* its content holds what an application said to its client alone: sealed in the store */
+	bool retry;                /* a peer's operator wants it tried again here, where it failed, is held or in doubt */
 	bool declared;             /* a create in a collection that is declared or pinned */
 	enum metaid_kind meta_id;  /* of what it creates, a child too */
 	struct span method, target; /* path and query */
@@ -75,6 +76,7 @@ enum operation_wish {
 	OPERATION_DELIVER, /* execute it, since it is admitted */
 	OPERATION_ADMIT,   /* be the first to */
 	OPERATION_ASK,     /* say what became of it; no content comes along */
+	OPERATION_RETRY,   /* execute it, though it was given up there */
 };
 
 /* The value of X-Scopemesh-Operation. */

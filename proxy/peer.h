@@ -39,6 +39,7 @@ int peers_mark(struct peers *all, struct span site, unsigned set, unsigned clear
 /* For the admin interface, on the main thread: what a site has announced, or NULL; good until the loop turns. */
 const struct announcement *peers_announcement(const struct peers *all, struct span site);
 /* This site seems to be cut off itself. */
+/* Any thread. */
 bool peers_isolated(const struct peers *all);
 /* The peer's clock less our own, as of the last ping; false: not known. */
 bool peers_skew_ms(const struct peers *all, struct span site, int64_t *ms_r);

@@ -46,7 +46,7 @@ struct peers {
 	struct peer **items;       /* the others, in the order of reg; who has no address is not asked */
 	size_t count;
 	struct event *tick;
-	bool isolated;
+	_Atomic bool isolated;     /* read by any thread */
 	int64_t ticked_us, digest_us, expire_us, warn_us;
 	uint64_t random;
 

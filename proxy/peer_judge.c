@@ -118,7 +118,7 @@ void peers_judge_isolation(struct peers *all, int64_t now_us)
 			list[n++] = &all->items[i]->alive;
 	isolated = alive_isolated(list, n, now_us);
 	free(list);
-	if (isolated != all->isolated)
+	if (isolated != atomic_load(&all->isolated))
 		log_warn("%s", isolated ? "most sites were lost together: this site seems to be cut off itself"
 		                        : "this site is no longer cut off");
 	all->isolated = isolated;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "proxy/hooks.h"
 #include "proxy/replicator.h"
 #include "proxy/server.h"
 #include "replication/seal.h"
@@ -27,6 +28,8 @@ static int open_parts(struct replication *rep, const char *folder, uint64_t spoo
 		rc = seal_open(folder, &rep->seal, e);
 	if (!rc)
 		rc = spool_open(folder, spool_bytes, &rep->spool, e);
+	if (!rc && (rc = hooks_new(&rep->hooks)))
+		(void)err_set(e, rc, "no memory");
 	if (!rc && (rc = replication_load_rules(rep)))
 		(void)err_set(e, rc, "%s: the learned rules cannot be read: %s", folder, err_text(rc));
 	return rc;
@@ -75,6 +78,7 @@ void replication_close(struct replication **repp)
 	*repp = NULL;
 	if (!rep)
 		return;
+	hooks_free(&rep->hooks);
 	if (rep->spool)
 		spool_close(&rep->spool);
 	if (rep->store)

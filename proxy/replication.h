@@ -19,6 +19,7 @@
 struct conf;
 struct conf_service;
 struct creates;
+struct hooks;
 struct registry;
 struct replicator;
 struct seal;
@@ -32,6 +33,7 @@ struct replication {
 	struct store *store;
 	struct names *names;
 	struct replicator *replicator;
+	struct hooks *hooks;         /* NULL: without a store */
 	struct seal *seal;
 	struct spool *spool;
 	uint64_t incarnation;

@@ -137,6 +137,18 @@ void work_tell_peers(struct work *k, bool all)
 	}
 }
 
+void leg_tell_hooks(const struct leg *leg, enum hook_event event, const char *reason)
+{
+	const struct work *k = leg->work;
+	const struct operation *op = k->op;
+	struct hook_news news = { .event = event, .site = k->r->rep->site,
+		.target = span_make(leg->target->site, leg->target->site_n), .service = op->key.service, .meta = op->key.meta,
+		.op = span_of(k->text), .method = op->method, .path = operation_path(op),
+		.reason = span_of(reason ? reason : leg->error ? leg->error : "") };
+
+	hooks_tell(k->r->rep->hooks, k->r->w->view->conf, &news);
+}
+
 /* ---- works -------------------------------------------------------------------------------------------------------- */
 
 struct work *work_find(struct replicator *r, const struct op_id *id)
@@ -174,6 +186,9 @@ struct work *work_new(struct replicator *r, struct operation *op)
 	}
 	HASH_ADD_STR(r->works, text, k);
 	r->content += op->fields.n + op->body.n;
+	/* of one that is read back its body is still in the store; a spooled one counts there */
+	k->weight = REPLICATOR_WEIGHT + op->fields.n + (op->spool.n ? 0 : op->body_bytes);
+	r->weight += k->weight;
 	return k;
 }
 
@@ -199,6 +214,7 @@ static void work_free(struct work *k)
 	if (!k->logged && !r->closed && k->op->spool.n)
 		spool_drop(r->rep->spool, k->op->spool); /* no row names it */
 	r->content -= k->op->fields.n + k->op->body.n;
+	r->weight -= k->weight;
 	replicator_answer_free(&k->answer);
 	arena_fini(&k->later_arena);
 	operation_unref(&k->op);
@@ -339,9 +355,11 @@ static void join(struct work *k, const struct operation *op, struct replicator_w
 		return;
 	}
 	await(k, wait);
+	if (op->retry && leg && wait->task == REPLICATOR_DELIVER)
+		leg_retry(leg);
 	if (wait->task == REPLICATOR_ADMIT)
 		admit_repeat(k, op);
-	else if (leg && !leg->busy && leg->durable && leg->place != LEG_READY)
+	else if (leg && !leg->busy && leg->durable && !leg_is_ready(leg))
 		work_tell_peers(k, true);
 }
 
@@ -356,6 +374,12 @@ static void take(struct replicator *r, struct operation *op, enum replicator_tas
 		if (op->spool.n && !span_eq(op->spool, k->op->spool))
 			spool_drop(r->rep->spool, op->spool); /* the content is here already */
 		join(k, op, wait);
+		return;
+	}
+	if (task != REPLICATOR_ASK && r->weight >= r->w->view->conf->limit_queue_bytes) { /* a peer keeps it, and comes again */
+		if (op->spool.n)
+			spool_drop(r->rep->spool, op->spool);
+		hand_over(r, wait, answer_problem(507, "queue-full", "too much waits to be replicated (limits.queue_bytes); nothing was done"));
 		return;
 	}
 	k = work_new(r, op);
@@ -417,10 +441,10 @@ no:
 
 static bool has_to_look(const struct replicator *r)
 {
-	if (!r->loaded || !TAILQ_EMPTY(&r->again) || atomic_load(&r->waiting))
+	if (!r->loaded || !TAILQ_EMPTY(&r->again) || !STAILQ_EMPTY(&r->settles) || atomic_load(&r->waiting))
 		return true;
 	for (const struct target *t = r->targets; t; t = t->next)
-		if (!TAILQ_EMPTY(&t->parked) || !TAILQ_EMPTY(&t->ready))
+		if (!TAILQ_EMPTY(&t->parked) || !TAILQ_EMPTY(&t->ready) || !TAILQ_EMPTY(&t->behind))
 			return true;
 	return false;
 }
@@ -496,6 +520,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		k->is_again = false;
 		admit_step(k);
 	}
+	settles_run(r);
+	expire_run(r);
 	for (k = TAILQ_FIRST(&r->waited_for); k; k = next) {
 		next = TAILQ_NEXT(k, waiting);
 		look_after(k);
@@ -514,8 +540,10 @@ int replicator_start(struct replicator **r_r, struct replication *rep, struct wo
 		return ERR_NOMEM;
 	r->rep = rep;
 	r->w = w;
+	r->isolated_us = clock_mono_us();
 	pthread_mutex_init(&r->lock, NULL);
 	STAILQ_INIT(&r->early);
+	STAILQ_INIT(&r->settles);
 	TAILQ_INIT(&r->again);
 	TAILQ_INIT(&r->waited_for);
 	r->tick = evtimer_new(w->loop.base, on_tick, r);
@@ -539,6 +567,7 @@ void replicator_stop(struct replicator *r)
 	event_free(r->tick);
 	r->tick = NULL;
 	take_early(r);
+	settles_stop(r);
 	HASH_ITER(hh, r->works, k, next) {
 		work_tell_peers(k, true);
 		if (!STAILQ_EMPTY(&k->waits))
@@ -557,6 +586,7 @@ void replicator_free(struct replicator **rp)
 	HASH_ITER(hh, r->works, k, next)
 		work_free(k);
 	targets_free(r);
+	expired_free(r);
 	if (r->tick)
 		event_free(r->tick);
 	pthread_mutex_destroy(&r->lock);

@@ -71,6 +71,42 @@ bool replicator_submit(struct replicator *r, struct operation *op, enum replicat
                        struct replicator_wait *wait) MUST_CHECK;
 void replicator_answer_free(struct replicator_answer **ap);
 
+/* What an operator wants done with an operation's deliveries (replicator_settle.c). */
+#define REPLICATOR_VERBS(X) \
+	X(REPLICATOR_RETRY, "retry")            /* queued, held or failed: tried at once */ \
+	X(REPLICATOR_DROP, "drop")              /* the same: never */ \
+	X(REPLICATOR_SETTLE_DONE, "done")       /* in doubt: it was executed, and what it made is called local */ \
+	X(REPLICATOR_SETTLE_RETRY, "retry")     /* in doubt: executed once more */ \
+	X(REPLICATOR_SETTLE_DROP, "drop")
+
+#define REPLICATOR_VERB(name, text) name,
+enum replicator_verb { REPLICATOR_VERBS(REPLICATOR_VERB) REPLICATOR_VERBS_ };
+#undef REPLICATOR_VERB
+
+/* settled is called on w's thread, exactly once; the rest is its maker's, and stays until then. */
+struct replicator_settle {
+	struct post post;
+	struct worker *w;
+	struct op_id op;
+	enum replicator_verb verb;
+	struct span target;          /* empty: all that the verb can act on */
+	struct span local;
+	void (*settled)(struct replicator_settle *s);
+	/* the answer: 200, durable; else the status, type and detail of a problem, and nothing was changed */
+	unsigned status;
+	const char *type;
+	char detail[512];
+	/* the replicator's own */
+	struct replicator *r;
+	int64_t until_us;
+	size_t legs;                 /* whose changes are being logged */
+	int rc;                      /* of the first that could not be */
+	STAILQ_ENTRY(replicator_settle) link;
+};
+
+/* Any thread. False: the replicator has ended, nothing will come. */
+bool replicator_settle(struct replicator *r, struct replicator_settle *s) MUST_CHECK;
+
 /* Any thread: unfinished deliveries to this site. */
 size_t replicator_queued(struct replicator *r, struct span site);
 

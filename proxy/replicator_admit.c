@@ -181,20 +181,21 @@ static void choose(struct work *k)
 
 /* ---- no site has said what came of it ------------------------------------------------------------------------------------- */
 
-static void on_doubt_logged(struct work *k, struct leg *leg, int rc)
-{
-	(void)leg;
-	if (rc)
-		log_warn("operation %s is in doubt, which cannot be recorded: %s", k->text, err_text(rc));
-	end_with(k, ADMISSION_UNKNOWN);
-}
-
 static struct leg *doubtful(struct work *k)
 {
 	for (size_t i = 0; i < k->leg_count; i++)
 		if (k->legs[i].state == DELIVERY_IN_DOUBT)
 			return &k->legs[i];
 	return NULL;
+}
+
+static void on_doubt_logged(struct work *k, struct leg *leg, int rc)
+{
+	(void)leg;
+	if (rc)
+		log_warn("operation %s is in doubt, which cannot be recorded: %s", k->text, err_text(rc));
+	leg_tell_hooks(doubtful(k), HOOK_IN_DOUBT, NULL);
+	end_with(k, ADMISSION_UNKNOWN);
 }
 
 static bool is_unknown(struct work *k)
@@ -394,6 +395,14 @@ void admit_revive(struct work *k, struct span at)
 	admit_step(k);
 }
 
+void admit_anew(struct work *k)
+{
+	for (size_t i = 0; i < k->leg_count; i++)
+		k->legs[i].state = DELIVERY_QUEUED;
+	choose(k);
+	admit_step(k);
+}
+
 static void on_known(struct work *k, struct leg *leg, int rc)
 {
 	leg = work_own_leg(k);
@@ -416,7 +425,10 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 		return;
 	}
 	if (rc) {
-		set_problem(k, 503, "not-durable", "the operation cannot be made durable here; nothing was done");
+		if (rc == ERR_LIMIT)
+			set_problem(k, 507, "queue-full", "the disk with the log of replication is full; nothing was done");
+		else
+			set_problem(k, 503, "not-durable", "the operation cannot be made durable here; nothing was done");
 		k->logged ? exhausted(k) : end_with(k, ADMISSION_NOT_EXECUTED);
 		return;
 	}

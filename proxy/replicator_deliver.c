@@ -18,6 +18,7 @@
 
 #define STORE_PAUSE_US 1000000
 #define PEER_PAUSE_MOST_US 10000000
+#define HELD_PAUSE_US 30000000 /* a site that holds it is asked again whether it still does */
 
 /* ---- the end of a turn -------------------------------------------------------------------------------------------- */
 
@@ -38,12 +39,23 @@ static void count(const struct leg *leg)
 	                        replay[leg->state], clock_wall_ms() - leg->work->op->created_ms);
 }
 
+static void tell_hooks(const struct leg *leg)
+{
+	if (leg->state == DELIVERY_FAILED)
+		leg_tell_hooks(leg, HOOK_FAILED, NULL);
+	else if (leg->state == DELIVERY_HELD)
+		leg_tell_hooks(leg, HOOK_HELD, NULL);
+	else if (leg->state == DELIVERY_IN_DOUBT)
+		leg_tell_hooks(leg, HOOK_IN_DOUBT, NULL);
+}
+
 /* After its state is durable. */
 static void settle(struct leg *leg)
 {
 	struct work *k = leg->work;
 
 	count(leg);
+	tell_hooks(leg);
 	if (leg->moved) {
 		leg->moved = false;
 		leg_leave(leg);
@@ -51,8 +63,10 @@ static void settle(struct leg *leg)
 			log_error("operation %s waits for a restart: no memory", k->text);
 	} else if (is_terminal(leg->state))
 		leg_leave(leg);
-	else if (leg->state == DELIVERY_HELD)
+	else if (leg->state == DELIVERY_HELD && leg->target->own)
 		leg_hold(leg);
+	else if (leg->state == DELIVERY_HELD)
+		leg_park(leg, HELD_PAUSE_US);
 	else
 		leg_park(leg, leg->pause_us);
 	if (leg->target->own)
@@ -294,8 +308,9 @@ static void judge_peer(struct leg *leg, const struct inner_answer *a)
 	}
 	target_reached(leg->target);
 	leg->wanted = span_eq(result.reason, SPAN(REPLICATOR_WANTED));
-	if (leg->wanted) {
-		leg_park(leg, 0);
+	leg->told = false;
+	if (leg->wanted || (result.state == DELIVERY_HELD && leg->state == DELIVERY_HELD)) { /* as the log has it */
+		leg_park(leg, leg->wanted ? 0 : HELD_PAUSE_US);
 		arena_fini(&arena);
 		return;
 	}
@@ -343,7 +358,7 @@ void deliver_judge(struct leg *leg, const struct inner_answer *a)
 /* A large body that may be at the other site already is not sent again before that is asked. */
 static bool may_be_there(const struct leg *leg)
 {
-	return !leg->target->own && leg->work->op->spool.n && !leg->wanted && (leg->attempts || leg->work->revived);
+	return !leg->target->own && !leg->told && leg->work->op->spool.n && !leg->wanted && (leg->attempts || leg->work->revived);
 }
 
 static void execute(struct leg *leg)
@@ -362,9 +377,23 @@ static void execute(struct leg *leg)
 		leg_park(leg, STORE_PAUSE_US);
 }
 
+/* An operator elsewhere has it tried again, although it was given up here. */
+static bool begin_anew(struct work *k, struct leg *leg)
+{
+	if (!k->op->retry || (leg->state != DELIVERY_FAILED && leg->state != DELIVERY_IN_DOUBT))
+		return false;
+	leg->was_sent = leg->state == DELIVERY_IN_DOUBT;
+	leg->state = DELIVERY_QUEUED;
+	k->logged = leg->durable = true;
+	leg_park(leg, 0);
+	return true;
+}
+
 static void on_known(struct work *k, struct leg *leg, int rc)
 {
 	leg = work_own_leg(k);
+	if (!rc && begin_anew(k, leg))
+		return;
 	if (rc)
 		leg->state = DELIVERY_QUEUED; /* the peer asks again */
 	leg_leave(leg);
@@ -451,10 +480,14 @@ static void run_own(struct leg *leg)
 void deliver_run(struct leg *leg)
 {
 	fault_point(leg->target->own ? "deliver-log" : "hand-over");
-	if (leg->target->own)
+	if (leg->target->own) {
 		run_own(leg);
-	else
+	} else if (leg->expired) {
+		say(leg, REPLICATOR_EXPIRED);
+		conclude(leg, DELIVERY_DROPPED, SPAN(""));
+	} else {
 		execute(leg);
+	}
 }
 
 /* ---- the begin ---------------------------------------------------------------------------------------------------------------- */
@@ -504,6 +537,7 @@ static bool meets_its_name(struct work *k)
 static bool enter(struct work *k, struct leg *leg, size_t i)
 {
 	leg->target = target_of_site(k->r, k->op->sites[i]);
+	leg->expired = work_has_expired(k, k->op->sites[i]);
 	return leg->target && leg_enter(leg);
 }
 

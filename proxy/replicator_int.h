@@ -10,7 +10,9 @@
  *	replicator_late.c     an update that comes after later ones
  *	replicator_send.c     the request of one leg, and the reading of what an application answered
  *	replicator_log.c      what is made durable
- *	replicator_load.c     what is read back at the start
+ *	replicator_load.c     what is read back: at the start, and of what is over, when an operator asks for it
+ *	replicator_expire.c   what has waited for a site for too long
+ *	replicator_settle.c   what operators do to an operation: retry, drop, settle
  *
  *	work   an operation that is not over at some site of its set
  *	leg    the same at one site of the set
@@ -28,14 +30,17 @@
 
 #include <uthash.h>
 
+#include "proxy/hooks.h"
 #include "proxy/inner.h"
 #include "proxy/replication.h"
 #include "proxy/replicator.h"
 #include "replication/rules.h"
 
 #define REPLICATOR_FLIGHT 64         /* requests under way to one target */
+#define REPLICATOR_BEHIND 16         /* of them at this site's application for which no client waits: it has others to serve */
 #define REPLICATOR_WAITING 16384     /* fronts that wait; more are refused */
 #define REPLICATOR_CONTENT (64u << 20) /* bytes of operations kept in memory that do not run */
+#define REPLICATOR_WEIGHT 2048       /* what an operation counts beside its content */
 #define REPLICATOR_TICK_US 20000
 #define REPLICATOR_PATIENCE_US 5000000 /* a peer that delivers waits so long for its turn */
 #define REPLICATOR_REASON 512        /* bytes of what an application said of a refusal */
@@ -45,6 +50,8 @@
 #define REPLICATOR_NOT_FOUND "find does not tell whether it was executed"
 #define REPLICATOR_WANTED "content-wanted" /* what is asked of is not known here */
 #define REPLICATOR_OCCUPIED "occupied" /* the name that the client chose is another thing's there */
+#define REPLICATOR_EXPIRED "expired"
+#define REPLICATOR_TOLD "to be tried again, by an operator" /* in the store: the other site is to be told so */
 
 struct leg;
 struct target;
@@ -64,9 +71,10 @@ struct target {
 	struct target *next;
 	size_t index;                /* of all, in the order in which they were met */
 	bool own;
+	bool was_away;               /* and something waits for it since */
 	struct lane *lanes;
-	struct leg_list ready, parked;
-	unsigned flying, fails;
+	struct leg_list ready, behind, parked; /* behind: at this site, no client waits */
+	unsigned flying, flying_behind, fails;
 	int64_t parked_us;           /* none of parked is due before */
 	int64_t due_us, failed_us;   /* it is not reached: not before, since */
 	_Atomic size_t queued;       /* legs that are not over */
@@ -75,7 +83,7 @@ struct target {
 };
 
 enum send_as { SEND_ADMISSION, SEND_DELIVERY, SEND_LOOK, SEND_ASK };
-enum leg_place { LEG_NOWHERE, LEG_READY, LEG_PARKED };
+enum leg_place { LEG_NOWHERE, LEG_READY, LEG_BEHIND, LEG_PARKED };
 
 struct leg {
 	struct work *work;
@@ -83,6 +91,7 @@ struct leg {
 	struct lane *lane;           /* NULL: over, or not begun */
 	enum delivery_state state;
 	bool busy;                   /* being logged, loaded or executed */
+	bool behind;                 /* it counts among flying_behind */
 	bool durable;                /* the state is in the store */
 	bool rerun;                  /* a late one came meanwhile: once more when its turn is over */
 	bool moved;                  /* its turn is over, and comes again behind a late one */
@@ -90,6 +99,11 @@ struct leg {
 	bool asked;                  /* what it makes was not there when it was looked at */
 	bool was_sent;               /* before a restart, or without a whole answer */
 	bool building;               /* executed, and the application is not done with it (replicator_ready.c) */
+	bool told;                   /* an operator wants it tried again at that site, whatever that thinks of it */
+	struct replicator_settle *settle; /* who waits for the change that is being logged */
+	enum delivery_state was;     /* before that change */
+	bool expired;                /* the replica there has: to be dropped */
+	int64_t entered_us, entered_age_ms; /* when its turn began to be awaited, and how old its operation was then */
 	uint64_t ticket;             /* the list race: it may be making a resource; 0: not */
 	enum send_as as;             /* the request under way */
 	enum leg_place place;
@@ -139,6 +153,7 @@ struct work {
 	bool creates;                /* an id was shown: it is a create now */
 	bool is_named;               /* and its operation says so */
 	bool followed;               /* a peer has admitted it, and delivers it */
+	bool undecided;              /* nobody knows whether this site's application, asked to admit, has executed it */
 	enum admission forgotten;    /* nothing of it stays, for this reason */
 	STAILQ_HEAD(, replicator_wait) waits;
 	struct late_op *later;       /* executed before this one, queued anew with it; in later_arena */
@@ -148,6 +163,7 @@ struct work {
 	TAILQ_ENTRY(work) waiting;   /* in r->waited_for */
 	TAILQ_ENTRY(work) again;
 	bool is_again;
+	size_t weight;               /* of r->weight, while it lasts */
 };
 
 struct replicator {
@@ -160,10 +176,14 @@ struct replicator {
 	pthread_mutex_t lock;
 	bool loaded, load_asked, closed;
 	STAILQ_HEAD(, replicator_submission) early; /* came before the log was read */
+	STAILQ_HEAD(, replicator_settle) settles; /* wait for what is under way just now */
 	TAILQ_HEAD(, work) waited_for; /* a front waits, or did lately */
 	TAILQ_HEAD(, work) again;    /* their next step could not be taken */
 	_Atomic size_t waiting;
 	size_t content;              /* bytes of operations in memory */
+	uint64_t weight;             /* of all works, for limits.queue_bytes */
+	struct expired *expired;     /* replicas at other sites, by site and resource */
+	int64_t expire_run_us, isolated_us; /* looked last; this site was cut off, or started, last */
 };
 
 /* ---- replicator.c ---- */
@@ -174,6 +194,8 @@ struct work *work_find(struct replicator *r, const struct op_id *id);
 struct work *work_new(struct replicator *r, struct operation *op);
 /* Answers who waits with what answer says, which it takes; NULL: no memory. */
 void work_answer(struct work *k, struct replicator_answer *answer);
+/* Hooks are; reason NULL: what the last attempt said. */
+void leg_tell_hooks(const struct leg *leg, enum hook_event event, const char *reason);
 /* Answers one of them. */
 void work_answer_one(struct work *k, struct replicator_answer *answer);
 /* Peers that wait are told what the leg of this site has come to; all, or those whose patience is over. */
@@ -199,12 +221,21 @@ void leg_leave(struct leg *leg);
 void leg_park(struct leg *leg, int64_t pause_us);
 /* For good: until an operator says so. */
 void leg_hold(struct leg *leg);
+/* What waits for a pause to end, its own or its site's, waits no more. */
+void leg_wake(struct leg *leg);
+/* Busy, without its turn: until leg_park, leg_hold or leg_leave. */
+void leg_claim(struct leg *leg);
 /* The site is not reached: nothing goes there for a while. */
 void target_failed(struct target *t);
 void target_reached(struct target *t);
 int64_t leg_pause_us(const struct leg *leg);
 /* Nothing before it in its lane is moving. */
 bool leg_is_stuck(const struct leg *leg);
+/* Its turn has come, or comes with room. */
+static inline bool leg_is_ready(const struct leg *leg)
+{
+	return leg->place == LEG_READY || leg->place == LEG_BEHIND;
+}
 /* Starts what may run. */
 void targets_run(struct replicator *r);
 void targets_free(struct replicator *r);
@@ -218,6 +249,8 @@ void admit_revive(struct work *k, struct span at);
 void admit_step(struct work *k);
 void admit_run(struct leg *leg);
 void admit_judge(struct leg *leg, const struct inner_answer *a);
+/* Nobody knew what came of the first time: once more. */
+void admit_anew(struct work *k);
 /* Its lane does not move: the next site. */
 void admit_skip(struct leg *leg);
 void admit_commit(struct work *k);
@@ -257,11 +290,32 @@ void ready_begin(struct leg *leg);
 /* Of an answer to a look at it: sent, it is building still; done; failed. */
 enum delivery_state ready_judge(struct leg *leg, const struct inner_answer *a);
 
+/* The resource whose order the operation is in, the outermost that its path names: collection, NUL, meta-identifier. */
+void work_add_root(struct work *k, struct buf *out);
+
+/* ---- replicator_expire.c ---- */
+/* Now and then: what has waited for too long is dropped. */
+void expire_run(struct replicator *r);
+/* What is for this site of the operation's resource is not to be brought there any more. */
+bool work_has_expired(struct work *k, struct span site);
+/* Read back. False: no memory. */
+bool expire_remember(struct replicator *r, const struct store_key_of *key, struct span site) MUST_CHECK;
+void expired_free(struct replicator *r);
+/* Wall clock; 0: never. */
+int64_t expires_ms(const struct replicator *r, struct span site, int64_t created_ms);
+
 /* ---- replicator_late.c ---- */
 /* True: what was executed before this update and is later is looked up first; its leg enters then. */
 bool late_begin(struct work *k);
 /* By (clock, id). */
 bool operation_is_later(uint64_t clock, const struct op_id *id, uint64_t than_clock, const struct op_id *than);
+
+/* ---- replicator_settle.c ---- */
+/* Those that wait are looked at again. */
+void settles_run(struct replicator *r);
+void settles_stop(struct replicator *r);
+/* A peer's operator wants it tried again: held, failed or in doubt. */
+void leg_retry(struct leg *leg);
 
 /* ---- replicator_send.c ---- */
 /* False: nothing was sent and nothing will be answered (no memory, or the worker stops). */
@@ -285,12 +339,18 @@ bool log_admitted(struct work *k, log_done *done) MUST_CHECK;
 bool log_forget(struct work *k, log_done *done) MUST_CHECK;
 /* local: the id at the leg's site, empty where it shows none. */
 bool log_leg(struct leg *leg, struct span local, log_done *done) MUST_CHECK;
+/* Deliveries of one resource to one site, given up together; the resource's replica there with them. */
+bool log_expired(struct replicator *r, struct leg **legs, size_t count, store_done *done, void *arg) MUST_CHECK;
 /* Its content, into k->op. */
 bool log_load_content(struct leg *leg, log_done *done) MUST_CHECK;
 /* An operation of the resource of `like` is executed here once more. False: no memory. */
 bool log_revive_own(struct replicator *r, const struct store_operation *row, const struct operation *like) MUST_CHECK;
 /* Everything that is not over; then r->loaded. */
 void log_load(struct replicator *r);
+/* One that is over, and so not in memory: then it is, for as long as the call lasts at least.  k NULL: there is none, or rc
+ * says why it cannot be read. False: done is not called. */
+typedef void log_revived(void *arg, struct work *k, int rc);
+bool log_revive(struct replicator *r, const struct op_id *id, log_revived *done, void *arg) MUST_CHECK;
 /* What the store knows of an operation at this site, for a peer that delivers it once more. ERR_NOT_FOUND: nothing. */
 bool log_ask(struct work *k, log_done *done) MUST_CHECK;
 /* A kept answer to the Idempotency-Key of op: into k->answer. ERR_NOT_FOUND: none. */

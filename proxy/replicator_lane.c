@@ -31,6 +31,7 @@ struct target *target_of_site(struct replicator *r, struct span site)
 	t->site_n = site.n;
 	t->own = span_eq(site, r->rep->site);
 	TAILQ_INIT(&t->ready);
+	TAILQ_INIT(&t->behind);
 	TAILQ_INIT(&t->parked);
 	pthread_mutex_lock(&r->lock);
 	t->index = r->targets ? r->targets->index + 1 : 0;
@@ -76,6 +77,7 @@ void target_failed(struct target *t)
 	if (t->due_us > now)
 		return; /* another one of the same round */
 	t->failed_us = now;
+	t->was_away = true;
 	t->due_us = now + pause_of(t->fails, PAUSE_MOST_US);
 	if (t->fails < 12)
 		t->fails++;
@@ -100,7 +102,7 @@ static bool has_answered(struct replicator *r, const struct target *t)
 /* ---- lanes -------------------------------------------------------------------------------------------------------- */
 
 /* The resource whose order this operation is in: the outermost that its path names. */
-static void add_root(struct work *k, struct buf *out)
+void work_add_root(struct work *k, struct buf *out)
 {
 	const struct operation *op = k->op;
 	struct span path = operation_path(op), collection = op->key.collection, meta = op->key.meta;
@@ -133,7 +135,7 @@ static struct lane *lane_of(struct leg *leg)
 	if (k->op->independent)
 		buf_add_z(&key, k->text);
 	else
-		add_root(k, &key);
+		work_add_root(k, &key);
 	if (!key.failed)
 		HASH_FIND(hh, t->lanes, buf_span(&key).p, buf_len(&key), lane);
 	if (!lane && !key.failed && (lane = calloc(1, sizeof(*lane) + buf_len(&key)))) {
@@ -147,19 +149,39 @@ static struct lane *lane_of(struct leg *leg)
 	return lane;
 }
 
+static struct leg_list *list_of(struct target *t, enum leg_place place)
+{
+	switch (place) {
+	case LEG_READY:
+		return &t->ready;
+	case LEG_BEHIND:
+		return &t->behind;
+	case LEG_PARKED:
+		return &t->parked;
+	case LEG_NOWHERE:
+		break;
+	}
+	return NULL;
+}
+
 static void set_place(struct leg *leg, enum leg_place place)
 {
-	struct target *t = leg->target;
+	struct leg_list *list = list_of(leg->target, leg->place);
 
-	if (leg->place == LEG_READY)
-		TAILQ_REMOVE(&t->ready, leg, in_target);
-	else if (leg->place == LEG_PARKED)
-		TAILQ_REMOVE(&t->parked, leg, in_target);
+	if (list)
+		TAILQ_REMOVE(list, leg, in_target);
+	if (place == LEG_READY && leg->target->own && leg->work->phase == WORK_DELIVERING)
+		place = LEG_BEHIND;
 	leg->place = place;
-	if (place == LEG_READY)
-		TAILQ_INSERT_TAIL(&t->ready, leg, in_target);
-	else if (place == LEG_PARKED)
-		TAILQ_INSERT_TAIL(&t->parked, leg, in_target);
+	list = list_of(leg->target, place);
+	if (list)
+		TAILQ_INSERT_TAIL(list, leg, in_target);
+}
+
+/* Held here; another site that holds it is asked now and then, since its operator may have let it go. */
+static bool is_at_rest(const struct leg *leg)
+{
+	return leg->state == DELIVERY_HELD && leg->target->own;
 }
 
 /* What waits here and is later goes behind it; what came from one origin comes to others in that origin's order. */
@@ -188,6 +210,8 @@ bool leg_enter(struct leg *leg)
 	leg->lane = lane_of(leg);
 	if (!leg->lane)
 		return false;
+	leg->entered_us = clock_mono_us();
+	leg->entered_age_ms = clock_wall_ms() - leg->work->op->created_ms;
 	first = TAILQ_FIRST(&leg->lane->legs);
 	insert(leg);
 	atomic_fetch_add(&leg->target->queued, 1);
@@ -195,7 +219,7 @@ bool leg_enter(struct leg *leg)
 		return true;
 	if (first)
 		set_place(first, LEG_NOWHERE);
-	if (leg->state != DELIVERY_HELD)
+	if (!is_at_rest(leg))
 		set_place(leg, LEG_READY);
 	return true;
 }
@@ -204,7 +228,9 @@ static void end_turn(struct leg *leg)
 {
 	if (leg->busy)
 		leg->target->flying--;
-	leg->busy = false;
+	if (leg->behind)
+		leg->target->flying_behind--;
+	leg->busy = leg->behind = false;
 	if (leg->ticket && !leg->work->r->closed)
 		replication_create_ended(leg->work->r->rep, leg->work->op->key.service, leg->ticket);
 	leg->ticket = 0;
@@ -221,12 +247,16 @@ void leg_leave(struct leg *leg)
 	set_place(leg, LEG_NOWHERE);
 	TAILQ_REMOVE(&lane->legs, leg, in_lane);
 	leg->lane = NULL;
-	atomic_fetch_sub(&leg->target->queued, 1);
+	if (atomic_fetch_sub(&leg->target->queued, 1) == 1 && leg->target->was_away) {
+		leg->target->was_away = false;
+		if (leg->state == DELIVERY_DONE)
+			leg_tell_hooks(leg, HOOK_CONVERGED, "all that waited for it is there");
+	}
 	next = TAILQ_FIRST(&lane->legs);
 	if (!next) {
 		HASH_DEL(lane->target->lanes, lane);
 		free(lane);
-	} else if (!next->busy && next->place == LEG_NOWHERE && next->state != DELIVERY_HELD) {
+	} else if (!next->busy && next->place == LEG_NOWHERE && !is_at_rest(next)) {
 		set_place(next, LEG_READY);
 	}
 }
@@ -246,6 +276,20 @@ void leg_hold(struct leg *leg)
 	set_place(leg, LEG_NOWHERE);
 }
 
+void leg_wake(struct leg *leg)
+{
+	if (leg->place == LEG_PARKED)
+		set_place(leg, LEG_READY);
+	target_reached(leg->target);
+}
+
+void leg_claim(struct leg *leg)
+{
+	set_place(leg, LEG_NOWHERE);
+	leg->busy = true;
+	leg->target->flying++;
+}
+
 bool leg_is_stuck(const struct leg *leg)
 {
 	const struct leg *first = leg->lane ? TAILQ_FIRST(&leg->lane->legs) : NULL;
@@ -254,7 +298,7 @@ bool leg_is_stuck(const struct leg *leg)
 		return false;
 	if (first == leg)
 		return leg->target->due_us > clock_mono_us();
-	return !first->busy && first->place != LEG_READY && !first->building;
+	return !first->busy && !leg_is_ready(first) && !first->building;
 }
 
 /* ---- running ------------------------------------------------------------------------------------------------------- */
@@ -287,9 +331,13 @@ static void run(struct replicator *r, struct target *t, int64_t now)
 	if (t->due_us)
 		t->due_us = 0;
 	while (t->flying < REPLICATOR_FLIGHT && (leg = TAILQ_FIRST(&t->ready))) {
-		set_place(leg, LEG_NOWHERE);
-		leg->busy = true;
-		t->flying++;
+		leg_claim(leg);
+		leg_start(leg);
+	}
+	while (t->flying < REPLICATOR_FLIGHT && t->flying_behind < REPLICATOR_BEHIND && (leg = TAILQ_FIRST(&t->behind))) {
+		leg_claim(leg);
+		leg->behind = true;
+		t->flying_behind++;
 		leg_start(leg);
 	}
 }

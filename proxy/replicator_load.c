@@ -1,5 +1,6 @@
-/* What was not over when the process ended (replication.md 8): intents that were not sent are sent, what was sent and may
- * be executed again is, and what may not is looked for, or in doubt until an operator settles it (replicator_doubt.c). */
+/* What is read back of the log.  What was not over when the process ended (replication.md 8): intents that were not sent
+ * are sent, what was sent and may be executed again is, and what may not is looked for, or in doubt until an operator
+ * settles it (replicator_doubt.c). */
 #include "proxy/replicator_int.h"
 
 #include <limits.h>
@@ -8,6 +9,7 @@
 
 #include "base/log.h"
 #include "replication/spool.h"
+#include "replication/store_view.h"
 
 #define LOAD_ARENA (512u << 20)
 
@@ -15,6 +17,7 @@ struct loaded_leg {
 	struct span site;
 	enum delivery_state state;
 	unsigned attempts, status;
+	bool told;
 	struct loaded_leg *next;
 };
 
@@ -32,11 +35,18 @@ struct spooled {
 	struct spooled *next;
 };
 
+struct gone {
+	struct store_key_of key;
+	struct span site;
+	struct gone *next;
+};
+
 struct load {
 	struct replicator *r;
 	struct arena arena;
 	struct loaded *first, **last;
 	struct spooled *spooled;
+	struct gone *expired;
 };
 
 /* ---- on the reader thread ------------------------------------------------------------------------------------------- */
@@ -63,22 +73,41 @@ static struct loaded *add_operation(struct load *l, const struct store_operation
 	return o;
 }
 
+static int on_expired(void *arg, const struct store_replica *row)
+{
+	struct load *l = arg;
+	struct gone *g = arena_alloc(&l->arena, sizeof(*g));
+
+	if (!g)
+		return ERR_NOMEM;
+	*g = (struct gone){ row->key, row->site, l->expired };
+	l->expired = g;
+	return keep(l, &g->key.service) && keep(l, &g->key.collection) && keep(l, &g->key.meta) && keep(l, &g->site)
+	       ? 0 : ERR_NOMEM;
+}
+
+static int add_leg(struct load *l, struct loaded *o, const struct store_delivery *d)
+{
+	struct loaded_leg *leg = arena_zalloc(&l->arena, sizeof(*leg));
+
+	if (!leg)
+		return ERR_NOMEM;
+	*leg = (struct loaded_leg){ .site = arena_dup(&l->arena, d->target), .state = d->state, .attempts = d->attempts,
+		.status = d->status, .told = span_eq(d->error, SPAN(REPLICATOR_TOLD)), .next = o->legs };
+	o->legs = leg;
+	return leg->site.p ? 0 : ERR_NOMEM;
+}
+
 /* Rows of one operation follow each other. */
 static int on_delivery(void *arg, int64_t cursor, const struct store_delivery *d, const struct store_operation *row)
 {
 	struct load *l = arg;
 	struct loaded *o = l->first ? container_of(l->last, struct loaded, next) : NULL;
-	struct loaded_leg *leg = arena_zalloc(&l->arena, sizeof(*leg));
 
 	(void)cursor;
 	if (!o || !op_id_eq(&o->row.id, &row->id))
 		o = add_operation(l, row);
-	if (!o || !leg)
-		return ERR_NOMEM;
-	*leg = (struct loaded_leg){ .site = arena_dup(&l->arena, d->target), .state = d->state, .attempts = d->attempts,
-		.status = d->status, .next = o->legs };
-	o->legs = leg;
-	return leg->site.p ? 0 : ERR_NOMEM;
+	return o ? add_leg(l, o, d) : ERR_NOMEM;
 }
 
 static int on_intent(void *arg, const struct store_intent *i)
@@ -110,28 +139,36 @@ static int on_spool(void *arg, struct span name)
 	return s->name.p ? 0 : ERR_NOMEM;
 }
 
+/* Set and class of what is admitted are its resource's. */
+static int find_set(struct store_reader *reader, struct load *l, struct loaded *o)
+{
+	struct store_resource resource;
+	int rc;
+
+	if (o->known)
+		return 0;
+	rc = store_read_resource(reader, &o->row.key, &l->arena, &resource);
+	o->known = !rc;
+	if (!rc) {
+		o->sites = resource.sites;
+		o->class = resource.class;
+	}
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 static int read_log(struct store_reader *reader, void *arg)
 {
 	struct load *l = arg;
-	struct store_resource resource;
 	int rc = store_read_queue(reader, SPAN(""), 0, INT_MAX, on_delivery, l);
 
 	if (!rc)
 		rc = store_read_intents(reader, on_intent, l);
 	if (!rc)
 		rc = store_read_spools(reader, on_spool, l);
-	for (struct loaded *o = l->first; o && !rc; o = o->next) {
-		if (o->known)
-			continue;
-		rc = store_read_resource(reader, &o->row.key, &l->arena, &resource);
-		o->known = !rc;
-		if (!rc) {
-			o->sites = resource.sites;
-			o->class = resource.class;
-		} else if (rc == ERR_NOT_FOUND) {
-			rc = 0;
-		}
-	}
+	if (!rc)
+		rc = store_view_failed(reader, SPAN(REPLICATOR_EXPIRED), on_expired, l);
+	for (struct loaded *o = l->first; o && !rc; o = o->next)
+		rc = find_set(reader, l, o);
 	return rc;
 }
 
@@ -198,6 +235,7 @@ static int take_leg(struct work *k, const struct loaded_leg *from)
 	leg->target = target_of_site(k->r, from->site);
 	if (!leg->target)
 		return ERR_NOMEM;
+	leg->told = from->told;
 	leg->was_sent = leg->state == DELIVERY_SENT;
 	if (leg->was_sent && leg->target->own && is_made(k))
 		ready_begin(leg);
@@ -227,14 +265,13 @@ static void tell_doubt(struct work *k)
 		on_doubt_logged(k, own, ERR_NOMEM);
 }
 
-static int revive(struct replicator *r, const struct loaded *o)
+/* In memory, with its legs as they stand. */
+static int make_work(struct replicator *r, const struct loaded *o, struct work **k_r)
 {
-	struct operation *op = work_find(r, &o->row.id) ? NULL : operation_of(r, o);
-	struct work *k = op ? work_new(r, op) : NULL;
+	struct operation *op = operation_of(r, o);
+	struct work *k = *k_r = op ? work_new(r, op) : NULL;
 	int rc = k ? 0 : ERR_NOMEM;
 
-	if (work_find(r, &o->row.id) && !op)
-		return 0; /* from a reading that ended early */
 	operation_unref(&op);
 	if (rc)
 		return rc;
@@ -243,6 +280,17 @@ static int revive(struct replicator *r, const struct loaded *o)
 		k->legs[i].state = DELIVERY_DONE; /* or another site's to deliver */
 	for (const struct loaded_leg *leg = o->legs; leg && !rc; leg = leg->next)
 		rc = take_leg(k, leg);
+	return rc;
+}
+
+static int revive(struct replicator *r, const struct loaded *o)
+{
+	struct work *k;
+	int rc;
+
+	if (work_find(r, &o->row.id))
+		return 0; /* from a reading that ended early */
+	rc = make_work(r, o, &k);
 	if (rc)
 		return rc;
 	tell_doubt(k);
@@ -285,6 +333,8 @@ static void on_read(void *arg, int rc)
 	struct err e;
 
 	r->load_asked = false;
+	for (struct gone *g = l->expired; g && !rc && !r->closed; g = g->next)
+		rc = expire_remember(r, &g->key, g->site) ? 0 : ERR_NOMEM;
 	for (struct loaded *o = l->first; o && !rc && !r->closed; o = o->next) {
 		if (o->known)
 			rc = revive(r, o);
@@ -318,4 +368,85 @@ void log_load(struct replicator *r)
 		arena_fini(&l->arena);
 		free(l);
 	}
+}
+
+/* ---- one that is over ---------------------------------------------------------------------------------------------------- */
+
+struct revival {
+	struct load load;
+	struct op_id id;
+	log_revived *done;
+	void *arg;
+};
+
+static int on_leg(void *arg, const struct store_delivery *d)
+{
+	struct load *l = arg;
+
+	return add_leg(l, l->first, d);
+}
+
+static int read_one(struct store_reader *reader, void *arg)
+{
+	struct revival *v = arg;
+	struct load *l = &v->load;
+	struct store_operation row;
+	int rc = store_read_operation(reader, &v->id, &l->arena, &row);
+
+	if (!rc && !add_operation(l, &row))
+		rc = ERR_NOMEM;
+	if (!rc)
+		rc = store_view_deliveries(reader, &v->id, on_leg, l);
+	if (!rc)
+		rc = store_view_intent(reader, &v->id, on_intent, l);
+	if (rc == ERR_NOT_FOUND && l->first)
+		rc = 0; /* it is admitted */
+	return rc ? rc : find_set(reader, l, l->first);
+}
+
+static struct work *make_again(struct replicator *r, const struct loaded *o, int *rc_r)
+{
+	struct work *k = work_find(r, &o->row.id);
+	struct leg *own;
+
+	if (k || !o->known)
+		return k;
+	*rc_r = make_work(r, o, &k);
+	if (!k)
+		return NULL;
+	own = work_own_leg(k);
+	k->phase = o->admitted ? WORK_DELIVERING : WORK_OVER;
+	k->undecided = !o->admitted && own && own->state == DELIVERY_IN_DOUBT;
+	if (*rc_r)
+		work_end_if_over(k);
+	return *rc_r ? NULL : k;
+}
+
+static void on_one(void *arg, int rc)
+{
+	struct revival *v = arg;
+	struct replicator *r = v->load.r;
+	struct work *k = rc || r->closed ? NULL : make_again(r, v->load.first, &rc);
+
+	v->done(v->arg, k, r->closed ? ERR_CLOSED : rc == ERR_NOT_FOUND ? 0 : rc);
+	arena_fini(&v->load.arena);
+	free(v);
+	if (!r->closed)
+		replicator_go(r);
+}
+
+bool log_revive(struct replicator *r, const struct op_id *id, log_revived *done, void *arg)
+{
+	struct revival *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return false;
+	*v = (struct revival){ .load = { .r = r }, .id = *id, .done = done, .arg = arg };
+	v->load.last = &v->load.first;
+	arena_init(&v->load.arena, NULL, 0, 4u << 20);
+	if (!store_submit_read(r->rep->store, read_one, r->w->answers, on_one, v))
+		return true;
+	arena_fini(&v->load.arena);
+	free(v);
+	return false;
 }

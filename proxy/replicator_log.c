@@ -101,7 +101,9 @@ static bool put_operation(struct store_batch *b, struct work *k)
 static void put_delivery(struct store_batch *b, const struct leg *leg, struct span site)
 {
 	const struct store_delivery d = { .op = leg->work->op->id, .target = site, .state = leg->state,
-		.attempts = leg->attempts, .status = leg->status, .error = span_of(leg->error ? leg->error : "") };
+		.attempts = leg->attempts, .status = leg->status, .error = span_of(leg->error ? leg->error : ""),
+		.expires_ms = leg->state == DELIVERY_QUEUED || leg->state == DELIVERY_HELD
+		                  ? expires_ms(leg->work->r, site, leg->work->op->created_ms) : 0 };
 
 	store_put_delivery(b, &d);
 }
@@ -224,7 +226,8 @@ bool log_sent(struct leg *leg, log_done *done)
 /* What was said of the leg, where that is a reason. */
 static const char *reason_of(const struct leg *leg)
 {
-	static const char *const reasons[] = { REPLICATOR_OCCUPIED, REPLICA_BUILDING, REPLICATOR_NOT_READY, REPLICATOR_BROKEN };
+	static const char *const reasons[] = { REPLICATOR_OCCUPIED, REPLICA_BUILDING, REPLICATOR_NOT_READY, REPLICATOR_BROKEN,
+		REPLICATOR_EXPIRED };
 
 	for (size_t i = 0; leg->error && i < sizeof(reasons) / sizeof(reasons[0]); i++)
 		if (!strcmp(leg->error, reasons[i]))
@@ -272,6 +275,13 @@ static void put_after(struct store_batch *b, const struct leg *leg, struct span 
 		put_standing(b, leg, site, local);
 }
 
+/* An operator's word: what was in doubt is not any more, whatever the replica was called. */
+static void put_settled(struct store_batch *b, const struct leg *leg, struct span site)
+{
+	if (leg->settle && leg->work->op->kind != OPERATION_DELETE)
+		put_replica(b, leg->work, site, SPAN(""), REPLICA_QUEUED, "");
+}
+
 /* This site's application has yet to execute it. */
 static bool own_waits(struct work *k)
 {
@@ -314,7 +324,13 @@ bool log_admitted(struct work *k, log_done *done)
 			put_replica(b, k, op->sites[i], SPAN(""), REPLICA_SYNCED, "");
 			continue;
 		}
+		if (!own && leg->state == DELIVERY_QUEUED && work_has_expired(k, op->sites[i])) {
+			leg->state = DELIVERY_DROPPED;
+			free(leg->error);
+			leg->error = strdup(REPLICATOR_EXPIRED);
+		}
 		put_delivery(b, leg, op->sites[i]);
+		put_settled(b, leg, op->sites[i]);
 		put_after(b, leg, op->sites[i], own && k->creates ? k->shown.id : SPAN(""));
 	}
 	if (good && op->kind == OPERATION_DELETE && !own_waits(k))
@@ -346,6 +362,8 @@ bool log_forget(struct work *k, log_done *done)
 	if (!b)
 		return false;
 	store_drop_operation(b, &k->op->id);
+	if (k->undecided && k->op->kind == OPERATION_CREATE) /* what was shown in doubt */
+		store_drop_resource(b, &k->op->key);
 	if (k->op->answer_key.n) { /* the same request may be made anew */
 		struct store_answer row = answer_row(k);
 
@@ -412,6 +430,19 @@ static void put_forgotten(struct store_batch *b, const struct work *k)
 	buf_fini(&sealed);
 }
 
+/* What was never admitted is given up: who else was asked to admit it is not to get it. */
+static void put_end(struct store_batch *b, const struct leg *leg)
+{
+	struct work *k = leg->work;
+
+	store_drop_intent(b, &k->op->id);
+	for (size_t i = 0; i < k->leg_count; i++)
+		if (&k->legs[i] != leg && k->legs[i].durable) {
+			k->legs[i].state = DELIVERY_DROPPED;
+			put_delivery(b, &k->legs[i], k->op->sites[i]);
+		}
+}
+
 bool log_leg(struct leg *leg, struct span local, log_done *done)
 {
 	struct work *k = leg->work;
@@ -420,11 +451,46 @@ bool log_leg(struct leg *leg, struct span local, log_done *done)
 	if (!b)
 		return false;
 	put_delivery(b, leg, site_of(leg));
+	put_settled(b, leg, site_of(leg));
 	put_after(b, leg, site_of(leg), local);
 	put_forgotten(b, k);
+	if (k->undecided)
+		put_end(b, leg);
 	if (k->op->kind == OPERATION_DELETE && leg->target->own && leg->state == DELIVERY_DONE)
 		store_set_deleted(b, &k->op->key, k->op->clock);
 	return submit(k, leg, b, done);
+}
+
+/* The outermost resource's replica, which may be none of those the operations are of. */
+static void put_root_expired(struct store_batch *b, struct work *k, struct span site)
+{
+	struct store_replica row = { .site = site, .local = SPAN(""), .state = REPLICA_FAILED,
+		.reason = SPAN(REPLICATOR_EXPIRED), .key = { .service = k->op->key.service } };
+	struct buf root;
+	struct span text;
+
+	buf_init(&root, NULL, 0);
+	work_add_root(k, &root);
+	text = buf_span(&root);
+	row.key.collection = span_head(text, span_find(text, '\0'));
+	row.key.meta = span_from(text, row.key.collection.n + 1);
+	if (!root.failed)
+		store_put_replica(b, &row);
+	buf_fini(&root);
+}
+
+bool log_expired(struct replicator *r, struct leg **legs, size_t count, store_done *done, void *arg)
+{
+	struct store_batch *b = store_batch_new();
+
+	if (!b)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		put_delivery(b, legs[i], site_of(legs[i]));
+		put_after(b, legs[i], site_of(legs[i]), SPAN(""));
+	}
+	put_root_expired(b, legs[0]->work, site_of(legs[0]));
+	return !store_submit(r->rep->store, &b, r->w->answers, done, arg);
 }
 
 /* ---- content ------------------------------------------------------------------------------------------------------ */

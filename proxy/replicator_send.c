@@ -77,7 +77,8 @@ bool leg_send(struct leg *leg, enum send_as as)
 	buf_fini(&leg->operation);
 	add_fields(op->fields, as == SEND_ADMISSION, &leg->fields);
 	if (!own)
-		operation_add_field(op, as == SEND_ADMISSION ? OPERATION_ADMIT : as == SEND_ASK ? OPERATION_ASK : OPERATION_DELIVER,
+		operation_add_field(op, as == SEND_ADMISSION ? OPERATION_ADMIT : as == SEND_ASK ? OPERATION_ASK
+		                        : leg->told ? OPERATION_RETRY : OPERATION_DELIVER,
 		                    &leg->operation);
 	if (as == SEND_LOOK) {
 		buf_fini(&leg->place_of);

@@ -238,6 +238,31 @@ int store_view_unfinished(struct store_reader *r, int64_t *count_r)
 	                  " WHERE d.oid = i.oid AND d." UNFINISHED "))", NULL, 0, row_of_number, count_r);
 }
 
+struct failures {
+	store_on_replica *on;
+	void *arg;
+};
+
+static int row_of_failures(void *arg, sqlite3_stmt *stmt)
+{
+	struct failures *f = arg;
+	struct store_replica row = { .key = read_key(stmt, 0), .site = column(stmt, 3), .local = SPAN(""),
+		.state = REPLICA_FAILED, .reason = column(stmt, 4) };
+
+	return f->on(f->arg, &row);
+}
+
+/* All replicas elsewhere are read: a start does it once. */
+int store_view_failed(struct store_reader *r, struct span reason, store_on_replica *on, void *arg)
+{
+	struct failures f = { on, arg };
+	struct value values[] = { WHOLE(REPLICA_FAILED), TEXT(reason) };
+
+	return store_each(r, "SELECT m.service, m.collection, m.meta, p.site, p.reason FROM replicas p JOIN resources m"
+	                  " ON m.rid = p.rid WHERE p.state = ?1 AND p.reason = ?2 AND m.deleted = 0", values, COUNT(values),
+	                  row_of_failures, &f);
+}
+
 /* ---- counts ------------------------------------------------------------------------------------------------------- */
 
 struct tally {

@@ -42,6 +42,9 @@ int store_view_queue(struct store_reader *r, int64_t after, struct span after_ta
 /* Operations that are not over at some site: neither done, dropped nor failed there. */
 int store_view_unfinished(struct store_reader *r, int64_t *count_r) MUST_CHECK;
 
+/* Replicas at other sites that failed for this reason, of what lives. */
+int store_view_failed(struct store_reader *r, struct span reason, store_on_replica *on, void *arg) MUST_CHECK;
+
 /* Counts of a part of the tables, to be added up. */
 struct store_tally {
 	struct span service, site;  /* service: of replicas only */

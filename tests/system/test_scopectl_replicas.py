@@ -90,7 +90,7 @@ def test_wrong_words_are_2_and_no_daemon_is_3(bed):
                         (['replicas', 'rules', 'pin'], 'the collection is missing'), (['replicas', 'rules', 'pim'], 'pin or unpin'),
                         (['replicas', 'rules', 'pin', '/a'], '--service is missing'), (['replicas', 'repair', 'x'], 'found "x" too'),
                         (['replicas', 'repair'], 'not in this version'), (['replicas', 'x', '--site', 'dc1'], 'for the list'),
-                        (['replicas', '--state', 'synchronised'], 'state is none'), (['queue', 'retry', 'x'], 'not in this version'),
+                        (['replicas', '--state', 'synchronised'], 'state is none'), (['queue', 'retry'], 'operation is missing'), (['queue', 'settle', 'x'], '--as done'),
                         (['queue', 'sho'], 'did you mean show?'), (['queue', 'show'], 'the operation is missing'),
                         (['queue', 'show', 'a', 'b'], 'found "b" too'), (['replicas', 'rules', '--site', 'a'], 'neither')):
         err = scopectl(d, *words, status=2)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "proxy/conf.h"
+#include "proxy/hooks.h"
 
 static char folder[] = "/tmp/test-conf-XXXXXX";
 
@@ -269,8 +270,12 @@ static const struct bad bad[] = {
 	  "2:101: kind: a create is what shows", NULL },
 	{ RESOURCES("collection: /a, operations: [{match: PUT /x, kind: update, independent: maybe}]"),
 	  "2:122: independent: \"maybe\" is neither true nor false", NULL },
-	{ HEAD "hooks: [[echo]]\n", "3:8: hooks: this needs a later version", "leave it out, or empty" },
-	{ HEAD "queue: {expire: 60s}\n", "3:17: expire: this needs a later version", NULL },
+	{ HEAD "hooks: [[echo]]\n", "3:9: expected a map of keys and values", NULL },
+	{ HEAD "hooks: [{name: a, events: [conflict], run: [b]}]\n", "3:28: events: \"conflict\" needs a later version", NULL },
+	{ HEAD "hooks: [{name: a, events: [helt], run: [b]}]\n", "3:28: events: \"helt\" is none of converged, expired, failed, held, in-doubt, conflict", "held" },
+	{ HEAD "hooks: [{name: a}]\n", "3:9: \"run\" is missing", NULL },
+	{ HEAD "queue: {expire: 1ms}\n", "3:17: expire", NULL },
+	{ HEAD "queue: {keep_body: 1m}\n", "3:20: keep_body: this needs a later version", NULL },
 	{ HEAD "queue: {setle: 60s}\n", "3:9: unknown key \"setle\"", "\"settle\"" },
 	{ HEAD "registry: {serf: {rpc: x}}\n", "3:18: serf: this needs a later version", NULL },
 	{ HEAD "admin: {token_file: t}\n", "3:21: token_file: this needs a later version", NULL },
@@ -483,7 +488,8 @@ static const char everything[] =
 	"limits: {connections: 7, per_client: 8, header_bytes: 32k, body_bytes: 1g, spool_bytes: 5, scope_text: 4k,\n"
 	"  scope_depth: 16, scope_sites: 128}\n"
 	"log: {level: debug, access: access.log, format: text, redact: [X-Secret, x-other]}\n"
-	"hooks: []\nqueue: {}\n";
+	"hooks: [{name: page, events: [held, in-doubt], run: [/bin/page, \"a b\"]}, {name: all, run: b}]\n"
+	"queue: {expire: 3d, settle: 7s}\n";
 
 static void assert_path(struct span got, const char *name)
 {
@@ -603,6 +609,15 @@ static void check_rest(const struct conf *c)
 	assert_int_equal(c->limit_header_bytes, 32768);
 	assert_int_equal(c->limit_body_bytes, 1 << 30);
 	assert_int_equal(c->limit_spool_bytes, 5);
+	assert_int_equal(c->queue_expire_us, 3 * 86400ll * 1000000);
+	assert_int_equal(c->hook_count, 2);
+	assert_int_equal(c->hooks[0].event_count, 2);
+	assert_int_equal(c->hooks[0].events[0], HOOK_HELD);
+	assert_int_equal(c->hooks[0].events[1], HOOK_IN_DOUBT);
+	assert_int_equal(c->hooks[0].run_count, 2);
+	assert_true(span_eq(c->hooks[0].run[1], SPAN("a b")));
+	assert_int_equal(c->hooks[1].event_count, 0);
+	assert_int_equal(c->hooks[1].run_count, 1);
 	assert_int_equal(c->limit_scope_text, 4096);
 	assert_int_equal(c->limit_scope_depth, 16);
 	assert_int_equal(c->limit_scope_sites, 128);
@@ -658,6 +673,8 @@ static void six_lines_are_enough(void **state)
 	assert_int_equal(addr_port(&c->admin_listen), 7401);
 	assert_int_equal(c->timeout_response_us, 60000000);
 	assert_int_equal(c->limit_spool_bytes, 10ull << 30);
+	assert_int_equal(c->limit_queue_bytes, 2ull << 30);
+	assert_int_equal(c->queue_expire_us, 7 * 86400ll * 1000000);
 	assert_int_equal(c->log_level, LOG_INFO);
 	assert_true(span_eq(c->log_access, SPAN("-")));
 	conf_unref(&c);
