@@ -206,7 +206,7 @@ static bool is_unknown(struct work *k)
 }
 
 /* The client is told that it is not known; who is to execute it is asked anew, as after a restart. */
-static bool admit_anew(struct work *k)
+static bool admit_once_more(struct work *k)
 {
 	struct leg *leg;
 
@@ -233,7 +233,7 @@ static void stay_in_doubt(struct work *k)
 
 	set_problem(k, 504, "outcome-unknown", "it is not known whether this was executed; /v1/replicas tells what becomes of it");
 	if (leg && leg->was_sent && doubt_goes_on(k)) {
-		if (admit_anew(k))
+		if (admit_once_more(k))
 			return;
 		leg->state = DELIVERY_IN_DOUBT; /* its resource is not here any more */
 	}
