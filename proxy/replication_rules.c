@@ -216,17 +216,18 @@ static void loaded(void *arg, int rc)
 int replication_load_rules(struct replication *rep)
 {
 	struct loading l = { .rep = rep };
+	int rc;
 
 	pthread_mutex_init(&l.lock, NULL);
 	pthread_cond_init(&l.over, NULL);
-	l.rc = store_submit_read(rep->store, load_all, NULL, loaded, &l);
-	pthread_mutex_lock(&l.lock);
-	while (!l.rc && !l.done)
+	pthread_mutex_lock(&l.lock); /* before anybody else can write the result */
+	rc = store_submit_read(rep->store, load_all, NULL, loaded, &l);
+	while (!rc && !l.done)
 		pthread_cond_wait(&l.over, &l.lock);
 	pthread_mutex_unlock(&l.lock);
 	pthread_cond_destroy(&l.over);
 	pthread_mutex_destroy(&l.lock);
-	return l.rc;
+	return rc ? rc : l.rc;
 }
 
 void replication_rules_fini(struct replication *rep)

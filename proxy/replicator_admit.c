@@ -31,7 +31,7 @@ static struct replicator_site site_of(struct replicator_answer *a, const struct 
 	const struct leg *leg = &k->legs[i];
 	struct replicator_site s = { .site = keep(a, k->op->sites[i]) };
 
-	if ((leg->state == DELIVERY_DONE || leg->building || leg->moved) && leg->status)
+	if ((leg->state == DELIVERY_DONE || leg->building) && leg->status)
 		s.status = leg->status;
 	else
 		s.state = plain ? "not-replicated"
@@ -737,24 +737,14 @@ static void on_committed(struct work *k, struct leg *leg, int rc)
 	k->phase = WORK_DELIVERING;
 	work_answer(k, complete(k, k->unknown && k->answer && k->answer->problem ? ADMISSION_UNKNOWN : ADMISSION_DONE));
 	fault_point("admit-told");
-	if (own && own->moved) {
-		own->moved = false;
-		leg_leave(own);
-	}
 	begin_delivery(k, own && own->state != DELIVERY_QUEUED);
 }
 
 void admit_commit(struct work *k)
 {
-	struct leg *own = work_own_leg(k);
 	int rc;
 
 	k->phase = WORK_COMMITTING;
-	if (own && own->rerun && own->state == DELIVERY_DONE) { /* a late one came while it ran */
-		own->state = DELIVERY_QUEUED;
-		own->rerun = false;
-		own->moved = true;
-	}
 	rc = name_it(k);
 	if (rc == ERR_BUSY) {
 		work_again(k);

@@ -56,12 +56,7 @@ static void settle(struct leg *leg)
 
 	count(leg);
 	tell_hooks(leg);
-	if (leg->moved) {
-		leg->moved = false;
-		leg_leave(leg);
-		if (!leg_enter(leg))
-			log_error("operation %s waits for a restart: no memory", k->text);
-	} else if (is_terminal(leg->state))
+	if (is_terminal(leg->state))
 		leg_leave(leg);
 	else if (leg->state == DELIVERY_HELD && leg->target->own)
 		leg_hold(leg);
@@ -103,9 +98,7 @@ static void on_leg_logged(struct work *k, struct leg *leg, int rc)
 
 static void conclude(struct leg *leg, enum delivery_state state, struct span local)
 {
-	leg->moved = leg->rerun && state == DELIVERY_DONE && leg->target->own;
-	leg->rerun = false;
-	leg->state = leg->moved ? DELIVERY_QUEUED : state;
+	leg->state = state;
 	log_debug("operation %s at %.*s: %s, attempt %u, status %u", leg->work->text, (int)leg->target->site_n,
 	          leg->target->site, delivery_state_text(state), leg->attempts, leg->status);
 	if (!log_leg(leg, local, on_leg_logged))
@@ -456,7 +449,6 @@ static void run_own(struct leg *leg)
 		}
 		return;
 	}
-
 	if (k->op->kind != OPERATION_CREATE && own_name(k, &name) && !name.local_n) {
 		say(leg, "no-replica");
 		if (!k->logged) { /* nothing of it is known here yet */
@@ -468,6 +460,8 @@ static void run_own(struct leg *leg)
 		}
 		return;
 	}
+	if (late_begin(k))
+		return;
 	if (k->logged && (!once || leg->state == DELIVERY_SENT)) {
 		execute(leg);
 		return;
@@ -475,6 +469,19 @@ static void run_own(struct leg *leg)
 	leg->state = once ? DELIVERY_SENT : DELIVERY_QUEUED;
 	if (!(k->logged ? log_sent(leg, on_logged) : log_begin(k, leg, on_logged)))
 		on_logged(k, leg, ERR_NOMEM);
+}
+
+void late_read(struct leg *own, int rc)
+{
+	struct work *k = own->work;
+
+	if (!rc) {
+		run_own(own);
+		return;
+	}
+	leg_leave(own); /* the peer asks again */
+	k->phase = WORK_OVER;
+	work_end_if_over(k);
 }
 
 void deliver_run(struct leg *leg)
@@ -509,12 +516,6 @@ static bool is_premature(struct work *k, struct leg *own)
 	if (!known)
 		say(own, "not-here-yet");
 	return !known;
-}
-
-bool deliver_enter(struct work *k, struct leg *own)
-{
-	own->target = target_of_site(k->r, k->r->rep->site);
-	return own->target && leg_enter(own);
 }
 
 /* Another site has made what this one has under the same name, which the clients chose: the later one overwrites. */
@@ -571,8 +572,6 @@ void deliver_begin(struct work *k)
 		work_end_if_over(k);
 		return;
 	}
-	if (late_begin(k))
-		return;
 	for (size_t i = 0; i < k->leg_count; i++) {
 		struct leg *leg = &k->legs[i];
 

@@ -93,8 +93,6 @@ struct leg {
 	bool busy;                   /* being logged, loaded or executed */
 	bool behind;                 /* it counts among flying_behind */
 	bool durable;                /* the state is in the store */
-	bool rerun;                  /* a late one came meanwhile: once more when its turn is over */
-	bool moved;                  /* its turn is over, and comes again behind a late one */
 	bool wanted;                 /* the other site has said that it lacks the content */
 	bool asked;                  /* what it makes was not there when it was looked at */
 	bool was_sent;               /* before a restart, or without a whole answer */
@@ -140,6 +138,7 @@ struct work {
 	bool answer_is_there;        /* of its Idempotency-Key, from before a restart */
 	bool answered;               /* the front that had it admitted has its answer */
 	unsigned loading;            /* readings that are under way for it */
+	bool looked;                 /* for what was executed before and is later */
 	bool waited_for;             /* in r->waited_for */
 	bool relayed;                /* admitted by a peer under a name of its own: it comes back as a delivery */
 	bool received;               /* a peer's: only the leg of this site */
@@ -257,8 +256,8 @@ void admit_commit(struct work *k);
 
 /* ---- replicator_deliver.c ---- */
 void deliver_begin(struct work *k);
-/* The leg of this site awaits its turn. False: no memory. */
-bool deliver_enter(struct work *k, struct leg *own) MUST_CHECK;
+/* What was executed before the late one is known, or rc why not: its turn goes on. */
+void late_read(struct leg *own, int rc);
 /* What is known here of an operation that is not under way. */
 void deliver_ask(struct work *k);
 void deliver_run(struct leg *leg);
@@ -305,7 +304,7 @@ void expired_free(struct replicator *r);
 int64_t expires_ms(const struct replicator *r, struct span site, int64_t created_ms);
 
 /* ---- replicator_late.c ---- */
-/* True: what was executed before this update and is later is looked up first; its leg enters then. */
+/* It has its turn.  True: what was executed before this update and is later is looked up first, late_read comes then. */
 bool late_begin(struct work *k);
 /* By (clock, id). */
 bool operation_is_later(uint64_t clock, const struct op_id *id, uint64_t than_clock, const struct op_id *than);

@@ -1,8 +1,8 @@
 /* An update that comes late (replication.md 4.3): others with a later position, (clock, id), were executed here before it.
  * It is executed, and then they are once more, in their order, so that every replica ends with what the last one wrote.
  *
- * What waits in the lane is put behind it; what was executed already is queued anew, durably together with the late one;
- * what is under way now is executed again when its turn is over.  A delete stands (is_premature), an append is executed
+ * What waits in the lane is put behind it.  When its turn comes nothing of the resource runs here, so the store tells what
+ * was executed: that is queued anew, durably together with the late one.  A delete stands (is_premature), an append is executed
  * once, whenever it comes. */
 #include "proxy/replicator_int.h"
 
@@ -89,48 +89,23 @@ static int read_later(struct store_reader *reader, void *arg)
 
 /* ---- on the replicator's ---- */
 
-/* It is under way, or waits: where it waits the late one goes before it. */
-static void mark(struct leg *own)
-{
-	if (own->lane && own->busy)
-		own->rerun = true;
-}
-
+/* What waits already is behind the late one, or comes there. */
 static bool queue_anew(struct work *late, const struct late_op *o)
 {
 	struct work *k = work_find(late->r, &o->row.id);
 	struct leg *own;
 
-	if (!k)
-		return log_revive_own(late->r, &o->row, late->op);
-	own = work_own_leg(k);
-	if (!own || own->lane) {
-		if (own)
-			mark(own);
+	if (!k && !log_revive_own(late->r, &o->row, late->op))
+		return false;
+	k = k ? k : work_find(late->r, &o->row.id);
+	own = k ? work_own_leg(k) : NULL;
+	if (!own)
 		return true;
-	}
+	own->asked = true; /* what has its name is what it made */
+	if (own->lane)
+		return true;
 	own->state = DELIVERY_QUEUED;
 	return leg_enter(own);
-}
-
-static void take(struct late *l)
-{
-	struct work *k = l->k;
-	struct leg *own = work_own_leg(k), *first;
-
-	k->later = l->first;
-	k->later_arena = l->arena;
-	if (!deliver_enter(k, own)) {
-		work_end_if_over(k);
-		return;
-	}
-	first = TAILQ_FIRST(&own->lane->legs); /* an admission, or a delivery, that is not in the store as done yet */
-	if (first != own && first->busy && overwrites(first->work->op->kind) &&
-	    operation_is_later(first->work->op->clock, &first->work->op->id, l->clock, &l->id))
-		mark(first);
-	for (const struct late_op *o = l->first; o; o = o->next)
-		if (!queue_anew(k, o))
-			log_error("operation %s: what was executed before it is not executed again before a restart: no memory", k->text);
 }
 
 static void on_read(void *arg, int rc)
@@ -143,13 +118,12 @@ static void on_read(void *arg, int rc)
 		arena_fini(&l->arena);
 	} else {
 		k->loading--;
-		if (rc) { /* the peer asks again */
-			arena_fini(&l->arena);
-			k->phase = WORK_OVER;
-			work_end_if_over(k);
-		} else {
-			take(l);
-		}
+		k->later = l->first;
+		k->later_arena = l->arena;
+		for (const struct late_op *o = l->first; o && !rc; o = o->next)
+			if (!queue_anew(k, o))
+				rc = ERR_NOMEM;
+		late_read(work_own_leg(k), rc);
 		replicator_go(r);
 	}
 	free(l);
@@ -159,7 +133,7 @@ bool late_begin(struct work *k)
 {
 	struct late *l;
 
-	if (!k->received || k->logged || !overwrites(k->op->kind) || k->op->independent)
+	if (!k->received || k->logged || k->looked || !overwrites(k->op->kind) || k->op->independent)
 		return false;
 	l = calloc(1, sizeof(*l));
 	if (!l)
@@ -175,6 +149,7 @@ bool late_begin(struct work *k)
 		free(l);
 		return false;
 	}
+	k->looked = true;
 	k->loading++;
 	return true;
 }

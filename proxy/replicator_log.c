@@ -279,7 +279,7 @@ static void put_after(struct store_batch *b, const struct leg *leg, struct span 
 static void put_settled(struct store_batch *b, const struct leg *leg, struct span site)
 {
 	if (leg->settle && leg->work->op->kind != OPERATION_DELETE)
-		put_replica(b, leg->work, site, SPAN(""), REPLICA_QUEUED, "");
+		put_replica(b, leg->work, site, SPAN(""), REPLICA_QUEUED, "settled"); /* STORE_STAYS: with a reason it lifts */
 }
 
 /* This site's application has yet to execute it. */

@@ -206,7 +206,7 @@ static void again(struct replicator_settle *s, struct leg *leg)
 {
 	leg->refused_us = 0;
 	leg->asked = false;
-	leg->was_sent = leg->state == DELIVERY_IN_DOUBT;
+	leg->was_sent = leg->state == DELIVERY_IN_DOUBT && doubt_goes_on(leg->work); /* else the operator knows */
 	leg->told = !leg->target->own && leg->state != DELIVERY_QUEUED;
 	say(leg, leg->told ? REPLICATOR_TOLD : NULL);
 	change(s, leg, DELIVERY_QUEUED, SPAN(""));

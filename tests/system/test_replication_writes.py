@@ -361,6 +361,36 @@ def test_both_sides_of_a_cut_get_each_others_writes(bed):
         eq(notes.read(other, made[site]).json()['title'], f'made at {site}')
 
 
+def test_the_later_one_of_writes_on_both_sides_of_a_cut_is_what_stays(bed):
+    """By the clock of its operation, at all sites: the partial updates of one member and of several, in turns."""
+    notes = Notes(bed, THREE)
+    meta = notes.made(scope=THREE)
+    notes.cut(('dc1', 'dc2'), ('dc1', 'dc3'))
+    for n in range(4):
+        for site in ('dc1', 'dc2', 'dc3'):
+            eq(notes.send(site, 'PATCH', f'/notes/{meta}', {'title': f'{site} {n}', f'of_{site}': n}).status, 200)
+    eq(notes.send('dc1', 'PATCH', f'/notes/{meta}', {'title': 'the last one', 'last': True}).status, 200)
+    notes.heal(('dc1', 'dc2'), ('dc1', 'dc3'))
+    notes.wait_note(meta, {'title': 'the last one', 'last': True, 'of_dc1': 3, 'of_dc2': 3, 'of_dc3': 3}, *THREE)
+    notes.wait_idle()
+    for there in THREE:
+        note = notes.note(there, meta)
+        eq((note['title'], note['of_dc1'], note['of_dc2'], note['of_dc3']), ('the last one', 3, 3, 3), there)
+
+
+def test_one_name_given_on_both_sides_of_a_cut(bed):
+    notes = Notes(bed, apps={'upsert': True})
+    notes.cut(('dc1', 'dc2'))
+    for site in ('dc1', 'dc2'):
+        eq(notes.send(site, 'PUT', '/notes/ours', {'title': f'of {site}'}, both()).status, 201)
+    notes.heal(('dc1', 'dc2'))
+    notes.wait_note('ours', {'title': 'of dc2'}, 'dc1', 'dc2')
+    notes.wait_idle()
+    eq([notes.note(s, 'ours')['title'] for s in ('dc1', 'dc2')], ['of dc2'] * 2)
+    eq(notes.send('dc1', 'PUT', '/notes/ours', {'title': 'both'}).status, 200)
+    notes.wait_note('ours', {'title': 'both'}, 'dc1', 'dc2')
+
+
 def test_a_write_of_an_uninvolved_site_goes_to_the_replica_that_can_be_reached(bed):
     notes = Notes(bed, THREE)
     meta = notes.made()
