@@ -375,7 +375,7 @@ static bool begin_anew(struct work *k, struct leg *leg)
 {
 	if (!k->op->retry || (leg->state != DELIVERY_FAILED && leg->state != DELIVERY_IN_DOUBT))
 		return false;
-	leg->was_sent = leg->state == DELIVERY_IN_DOUBT;
+	leg->was_sent = leg->state == DELIVERY_IN_DOUBT && doubt_goes_on(k); /* else the operator knows */
 	leg->state = DELIVERY_QUEUED;
 	k->logged = leg->durable = true;
 	leg_park(leg, 0);
