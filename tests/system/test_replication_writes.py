@@ -396,6 +396,7 @@ def test_a_write_of_an_uninvolved_site_goes_to_the_replica_that_can_be_reached(b
     meta = notes.made()
     notes.read('dc3', meta)
     notes.kill('dc2')
+    notes.wait_state('dc3', 'dc2', 'disconnected')      # before that a kept connection may take it, and its end be unknown
     eq(notes.send('dc3', 'PATCH', f'/notes/{meta}', {'v': 1}).status, 200)
     eq(notes.note('dc1', meta)['v'], 1)
     notes.start('dc2')
