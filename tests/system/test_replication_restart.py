@@ -495,6 +495,7 @@ def test_a_reload_gives_the_spool_more_room(bed):
     eq(harness.ask(d.admin, 'POST', '/v1/reload', {'Content-Type': 'application/json'}, b'{}').status, 200)
     notes.cut(('dc1', 'dc2'))       # dc2 has room for less
     eq(put_file(notes, meta, 4 * MIB).status, 204)
+    eq(replicas_of(notes.create()), [('dc1', '201'), ('dc2', 'queued')], 'under the names that it had')
 
 
 def test_a_spool_that_a_site_behind_a_cut_fills(bed):
