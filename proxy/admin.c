@@ -225,14 +225,24 @@ static bool served_here(const struct exchange *x, struct span service)
 	return false;
 }
 
+static bool has_later_class(const struct scope_plan *plan)
+{
+	if (plan->klass == SCOPE_QUORUM || plan->klass == SCOPE_STRONG)
+		return true;
+	for (size_t i = 0; i < plan->count; i++)
+		if (has_later_class(plan->items[i]))
+			return true;
+	return false;
+}
+
 static json_t *notes_of(struct exchange *x, const struct scope_binding *b, const struct scope_plan *plan)
 {
 	json_t *notes = json_array();
 
 	if (!b->others && !served_here(x, b->service))
 		json_array_append_new(notes, json_string("this site does not serve this service"));
-	if (plan->replicated || plan->op == SCOPE_AND)
-		json_array_append_new(notes, json_string("replication is not executed by this version: 501"));
+	if (has_later_class(plan))
+		json_array_append_new(notes, json_string("quorum and strong are not executed by this version: 501"));
 	return notes;
 }
 

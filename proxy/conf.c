@@ -451,3 +451,17 @@ int conf_keep_fixed(struct conf *conf, const struct conf *before)
 	conf->workers = before->workers;
 	return conf->site.p && conf->state.p ? 0 : ERR_NOMEM;
 }
+
+bool conf_is_secret(const struct conf *conf, struct span name)
+{
+	static const char *const names[] = { "Authorization", "Proxy-Authorization", "Cookie", "X-Auth-Token",
+		"X-Subject-Token", "X-Service-Token" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (span_ieq(name, span_of(names[i])))
+			return true;
+	for (size_t i = 0; i < conf->log_redact_count; i++)
+		if (span_ieq(name, conf->log_redact[i]))
+			return true;
+	return false;
+}

@@ -162,6 +162,8 @@ int conf_keep_fixed(struct conf *conf, const struct conf *before) MUST_CHECK;
 /* Whether this address is one of the site's own instances: scope.neighbours, else the addresses of the instances
  * (of those on loopback all of loopback). */
 bool conf_is_neighbour(const struct conf *conf, const struct addr *a);
+/* A header of this name is a client's secret: credentials, and what log.redact names. */
+bool conf_is_secret(const struct conf *conf, struct span name);
 /* How many values a request brings at most to the table of correlate:NAME. */
 unsigned conf_correlation_keys(const struct conf *conf);
 /* False when no address at all is one. */

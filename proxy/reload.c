@@ -19,6 +19,8 @@
 #include "proxy/certificates.h"
 #include "proxy/peer.h"
 #include "proxy/probe.h"
+#include "proxy/replication.h"
+#include "replication/spool.h"
 
 #define TAKE_MS 2000
 
@@ -244,6 +246,7 @@ static void hand_out(struct reload *r)
 	struct server *srv = r->srv;
 	size_t n = r->listeners.count;
 
+	spool_set_limit(srv->replication->spool, r->conf->limit_spool_bytes);
 	srv->changes++;
 	for (unsigned k = srv->worker_count; k-- > 0;) {
 		struct change *c = r->changes[k];

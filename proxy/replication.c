@@ -38,10 +38,14 @@ static int open_parts(struct replication *rep, const char *folder, uint64_t spoo
 struct replication *replication_new(struct span site)
 {
 	struct replication *rep = calloc(1, sizeof(*rep));
+	char *copy = strndup(site.p, site.n);
 
-	if (!rep)
+	if (!rep || !copy) {
+		free(rep);
+		free(copy);
 		return NULL;
-	rep->site = site;
+	}
+	rep->site = span_make(copy, site.n);
 	pthread_mutex_init(&rep->lock, NULL);
 	pthread_mutex_init(&rep->rules_lock, NULL);
 	replicator_stats_init(&rep->stats);
@@ -94,6 +98,7 @@ void replication_close(struct replication **repp)
 	replication_rules_fini(rep);
 	pthread_mutex_destroy(&rep->rules_lock);
 	pthread_mutex_destroy(&rep->lock);
+	free((char *)(uintptr_t)rep->site.p);
 	free(rep);
 }
 

@@ -29,7 +29,7 @@ struct spool;
 struct worker;
 
 struct replication {
-	struct span site;            /* the configuration's, which stays for the life of the process */
+	struct span site;            /* a copy: configurations come and go. NUL behind it */
 	struct store *store;
 	struct names *names;
 	struct replicator *replicator;

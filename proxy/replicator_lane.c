@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "proxy/rewrite.h"
 
 #define PAUSE_FIRST_US 100000
@@ -59,10 +60,12 @@ void targets_free(struct replicator *r)
 static int64_t pause_of(unsigned attempts, int64_t most_us)
 {
 	int64_t us = attempts > 12 ? most_us : (int64_t)PAUSE_FIRST_US << attempts;
+	uint8_t part;
 
 	if (us > most_us)
 		us = most_us;
-	return us - us / 4 + (int64_t)(rand() % 1024) * (us / 4) / 1024; /* so that many do not come at once */
+	random_bytes(&part, sizeof(part)); /* so that many, and many sites, do not come at once */
+	return us - us / 4 + us / 4 * part / 256;
 }
 
 int64_t leg_pause_us(const struct leg *leg)

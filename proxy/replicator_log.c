@@ -374,20 +374,6 @@ bool log_forget(struct work *k, log_done *done)
 	return submit(k, NULL, b, done);
 }
 
-static bool is_credential(const struct conf *conf, struct span name)
-{
-	static const char *const names[] = { "Authorization", "Proxy-Authorization", "Cookie", "X-Auth-Token",
-		"X-Subject-Token", "X-Service-Token" };
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (span_ieq(name, span_of(names[i])))
-			return true;
-	for (size_t i = 0; i < conf->log_redact_count; i++)
-		if (span_ieq(name, conf->log_redact[i]))
-			return true;
-	return false;
-}
-
 /* Without what is a client's secret; false: there is nothing of it. */
 static bool add_bare_fields(const struct work *k, struct buf *out)
 {
@@ -395,7 +381,7 @@ static bool add_bare_fields(const struct work *k, struct buf *out)
 	bool any = false;
 
 	while (lines.n && span_split(&lines, '\n', &line)) {
-		if (is_credential(k->r->w->view->conf, span_head(line, span_find(line, ':')))) {
+		if (conf_is_secret(k->r->w->view->conf, span_head(line, span_find(line, ':')))) {
 			any = true;
 		} else if (line.n) {
 			buf_add_span(out, line);

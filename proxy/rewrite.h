@@ -52,8 +52,5 @@ bool rewrite_canonical(struct worker *w, struct span service, enum splice_body b
 /* This service's local ids become M: an answer on its way to a client.  path: of the request, canonical. */
 bool rewrite_answer(struct worker *w, struct span service, struct span path, enum splice_body body, struct span in,
                     struct buf *out) MUST_CHECK;
-/* What an instance of the service is to get: other services' local ids become M, M of the service local. */
-bool rewrite_localise(struct worker *w, struct span service, struct span path, enum splice_body body, struct span in,
-                      struct buf *out) MUST_CHECK;
 
 #endif

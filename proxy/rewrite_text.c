@@ -212,9 +212,3 @@ bool rewrite_answer(struct worker *w, struct span service, struct span path, enu
 {
 	return rewrite(w, service, path, REWRITE_DOWN, body, in, out);
 }
-
-bool rewrite_localise(struct worker *w, struct span service, struct span path, enum splice_body body, struct span in,
-                      struct buf *out)
-{
-	return rewrite(w, service, path, REWRITE_UP, body, in, out);
-}

@@ -380,11 +380,7 @@ static int use_scope(struct exchange *x, const struct scope_lookup *lookup)
 
 static bool is_secret(const struct exchange *x, const struct http_field *f)
 {
-	for (size_t i = 0; i < x->view->conf->log_redact_count; i++)
-		if (span_ieq(f->name, x->view->conf->log_redact[i]))
-			return true;
-	return f->id == HTTP_AUTHORIZATION || f->id == HTTP_COOKIE || f->id == HTTP_PROXY_AUTHORIZATION ||
-	       span_istarts(f->name, SPAN("X-Scopemesh-")) || span_ieq(f->name, SPAN("X-Auth-Token")) ||
+	return conf_is_secret(x->view->conf, f->name) || span_istarts(f->name, SPAN("X-Scopemesh-")) ||
 	       piggyback_names(x->view->conf, f->name);
 }
 

@@ -483,6 +483,21 @@ def test_a_full_spool_refuses_and_nothing_is_half_done(bed):
         no_spool_is_left(notes)
 
 
+def test_a_reload_gives_the_spool_more_room(bed):
+    notes = Notes(bed, limits={'spool_bytes': '1m'})
+    meta = notes.made()
+    eq(put_file(notes, meta, 4 * MIB).status, 507)
+    d = notes.sites['dc1']
+    with open(d.config_path) as f:
+        text = f.read()
+    with open(d.config_path, 'w') as f:
+        f.write(text.replace('1m', '8m'))
+    eq(harness.ask(d.admin, 'POST', '/v1/reload', {'Content-Type': 'application/json'}, b'{}').status, 200)
+    notes.cut(('dc1', 'dc2'))       # dc2 has room for less
+    eq(put_file(notes, meta, 4 * MIB).status, 204)
+    eq(replicas_of(notes.create()), [('dc1', '201'), ('dc2', 'queued')], 'under the names that it had')
+
+
 def test_a_spool_that_a_site_behind_a_cut_fills(bed):
     notes = Notes(bed, limits={'spool_bytes': '1m'})
     meta = notes.made()
