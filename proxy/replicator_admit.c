@@ -376,8 +376,9 @@ void admit_revive(struct work *k, struct span at)
 {
 	struct leg *own = work_own_leg(k);
 
-	if (own && own->state == DELIVERY_IN_DOUBT) {
+	if (own && own->state == DELIVERY_IN_DOUBT) { /* an operator's, who has it read back again */
 		k->phase = WORK_OVER;
+		work_end_if_over(k);
 		return;
 	}
 	for (size_t i = 0; i < k->leg_count; i++)

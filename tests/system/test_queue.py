@@ -267,6 +267,17 @@ def test_what_nobody_admitted_settled_as_done_goes_to_all(bed):
     notes.wait_idle()
 
 
+def test_what_nobody_admitted_is_settled_after_two_restarts(bed):
+    notes, meta, op = undecided(bed, 'drop-after')
+    for _ in range(2):
+        notes.kill('dc1')
+        notes.start('dc1')
+    local = notes.apps['dc1'].by_title('one')[0]['id']
+    eq(stands(post(notes, op, 'settle', {'as': 'done', 'local_id': local}))['dc1'], 'done')
+    notes.wait_synced(meta, 'dc1', 'dc2')
+    notes.wait_titles(['one'], 'dc1', 'dc2')
+
+
 def test_what_nobody_admitted_with_a_name_that_is_taken_stays_in_doubt(bed):
     notes, meta, op = undecided(bed, 'drop-before')
     taken = notes.local(notes.made(title='two'), 'dc1')
