@@ -140,6 +140,19 @@ static bool own_name(const struct work *k, struct name *name_r)
 	return where.kind && names_by_meta(k->r->rep->names, &where, key->meta, name_r);
 }
 
+static bool names_deleted(const struct work *k, struct span path)
+{
+	struct rewrite_target t;
+	struct arena arena;
+	bool deleted;
+
+	arena_init(&arena, NULL, 0, 1 << 20);
+	deleted = rewrite_path_target(k->r->rep->names, &arena, k->op->key.service, path, false, &t) &&
+	          t.seen == REWRITE_DELETED;
+	arena_fini(&arena);
+	return deleted;
+}
+
 /* An application that is still at work on what came before refuses what follows: it is asked again until queue.settle. */
 static void judge_refusal(struct leg *leg, const struct inner_answer *a)
 {
@@ -415,19 +428,10 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 	work_end_if_over(k);
 }
 
-/* What it is about, or lies below, was deleted here: nothing rises from the dead. */
+/* What it is about was deleted here: nothing rises from the dead. */
 static bool is_gone(struct work *k)
 {
-	const struct operation *op = k->op;
-	struct rewrite_target t;
-	struct arena arena;
-	bool gone;
-
-	arena_init(&arena, NULL, 0, 1 << 20);
-	gone = rewrite_path_target(k->r->rep->names, &arena, op->key.service, operation_path(op), false, &t) &&
-	       t.seen == REWRITE_DELETED;
-	arena_fini(&arena);
-	return gone;
+	return names_deleted(k, operation_path(k->op));
 }
 
 static void run_own(struct leg *leg)
@@ -508,7 +512,8 @@ static bool is_premature(struct work *k, struct leg *own)
 	if (!k->received || k->logged || k->op->kind == OPERATION_CREATE)
 		return false;
 	known = own_name(k, &name);
-	if (known && name.deleted) {
+	/* a child that was made beside the deletion of its parent was passed over here, and has no name */
+	if (known ? name.deleted : names_deleted(k, k->op->key.collection)) {
 		own->state = DELIVERY_DONE;
 		say(own, "deleted");
 		return true;

@@ -419,6 +419,18 @@ def test_a_late_write_meets_a_later_one_that_was_read_back_after_a_restart(bed):
     notes.wait_note(meta, {'color': 'later'}, 'dc1', 'dc2')
 
 
+def test_what_was_written_to_a_child_of_what_was_deleted_meanwhile_is_passed_over(bed):
+    notes = Notes(bed)
+    meta = notes.made()
+    notes.cut(('dc1', 'dc2'))
+    child = notes.send('dc1', 'POST', f'/notes/{meta}/items', {'title': 'item'}).get('x-scope-meta-id')
+    eq(notes.send('dc1', 'PUT', f'/notes/{meta}/items/{child}', {'title': 'changed'}).status, 200)
+    eq(notes.send('dc2', 'DELETE', f'/notes/{meta}').status, 204)
+    notes.heal(('dc1', 'dc2'))
+    notes.wait_idle('dc1', 'dc2')
+    notes.wait_titles([], 'dc1', 'dc2')
+
+
 # --- refused at a replica --------------------------------------------------------------------------
 
 group(globals(), 'held and failed')
