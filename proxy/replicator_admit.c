@@ -718,11 +718,30 @@ static void begin_delivery(struct work *k, bool own_over)
 	deliver_begin(k);
 }
 
+/* The disk is full: the client is told that it is not known, and what came of it is recorded once there is room. */
+static void commit_later(struct work *k)
+{
+	struct replicator_answer *kept = k->answer; /* what is to be recorded lies in it */
+
+	if (!k->answered) {
+		log_warn("operation %s was executed and cannot be recorded yet: the disk is full", k->text);
+		k->answer = NULL;
+		set_problem(k, 504, "outcome-unknown", "this was executed, and is made durable once the disk has room");
+		work_answer(k, complete(k, ADMISSION_UNKNOWN));
+		k->answer = kept;
+	}
+	work_again(k);
+}
+
 static void on_committed(struct work *k, struct leg *leg, int rc)
 {
 	struct leg *own = work_own_leg(k);
 
 	(void)leg;
+	if (rc == ERR_LIMIT) {
+		commit_later(k);
+		return;
+	}
 	if (rc == ERR_EXISTS && k->creates) { /* the id that it shows is another replica's: it made nothing new */
 		k->creates = false;
 		forget(k, ADMISSION_PLAIN);

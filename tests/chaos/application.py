@@ -1,6 +1,6 @@
-"""The application of each site: notes (tests/system/notes_app.py), which knows nothing of other sites, and a count of what
-it really did.  Every write of a client has a word of its own, in the query (?word=w17) as in the body; effects[word] says
-how often it took effect here, made[local id] which word gave rise to the note or item."""
+"""The application of each site: notes (tests/system/notes_app.py), which knows nothing of other sites, and a count of
+what it really did.  Every write of a client has a word of its own, in the query (?word=r17) as in the body;
+effects[word] says how often it took effect here, made[local id] which word gave rise to the note or item."""
 import collections
 import json
 import random
@@ -72,7 +72,8 @@ class Application(NotesApp):
 
     def misbehave(self, what, seconds, share=0.5):
         def chosen(request):
-            return request.method in WRITES and (word_of(request.path) or '').startswith('r') and random.random() < share
+            replicated = request.method in WRITES and (word_of(request.path) or '').startswith('r')
+            return replicated and random.random() < share
         fault = self.fail(what, seconds=seconds, when=chosen)
         if what in ('late', 'held'):
             threading.Timer(seconds, fault.release.set).start()

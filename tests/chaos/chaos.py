@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""Chaos: real sites with an application that knows nothing of them, under random load, while they are killed, paused, cut
-off from each other, their disks filled, their clocks moved, and their applications misbehave; then all heals, and what
-was promised is held against what the applications did and the clients saw (judge.py).
+"""Chaos: real sites with an application that knows nothing of them, under random load, while they are killed, paused,
+cut off from each other, their disks filled, their clocks moved, and their applications misbehave; then all heals, and
+what was promised is held against what the applications did and the clients saw (judge.py).
 
     tests/chaos/chaos.py --minutes 5 --seed 7                   exit status 0: no violation;  ./bootstrap chaos ...
     tests/chaos/chaos.py --faults kill,cut --sites 5 --only-first
@@ -115,9 +115,12 @@ def print_violations(found, history, longest=5):
 
 
 def keep_history(bed, history, world):
+    """All requests and what was done to the sites, in the order of their beginnings; and the sites' states."""
     lines = [f'{a}\n' for a in history.attempts]
     lines += [f'{s:.3f} to {e:.3f} {what} {who}\n' for who, what, s, e in world.diary.spans]
-    bed.write('history', ''.join(sorted(lines, key=lambda x: float(x.split(' ')[1] if x[0] == '#' else x.split(' ')[0]))))
+    lines.sort(key=lambda x: float(x.split(' ')[x[0] == '#']))
+    bed.write('history', ''.join(lines))
+    world.keep_states()
 
 
 def campaign(bed, options):
@@ -129,21 +132,23 @@ def campaign(bed, options):
     judge = Judge(world, history, metronome)
     found = judge.judge()
     if drained is None:
-        found += [('drained', str({k: e[k] for k in ('seen_at', 'target', 'method', 'path', 'state', 'attempts', 'last_error')
-                                   if k in e}), None) for e in operator.left] or [('drained', 'pending is not 0', None)]
+        shown = ('seen_at', 'target', 'op', 'method', 'path', 'state', 'attempts', 'last_error')
+        found += [('drained', str({k: e[k] for k in shown}), None) for e in operator.left] or [
+            ('drained', 'pending is not 0', None)]
     found += [('kept', f'refused again and again: {e}', None) for e in operator.given_up]
     print_counts(history, faults, operator, drained)
     print_accepted(judge)
     print_violations(found, history)
-    keep_history(bed, history, world)
+    if found:
+        keep_history(bed, history, world)
     return found
 
 
 def main(argv=None):
     options = options_of(argv)
     bed = harness.Bed(f'chaos-{options.seed}')
-    print(f'chaos: seed {options.seed}, {options.sites} sites, {options.minutes * 60:.0f} s, faults {",".join(options.faults)}',
-          flush=True)
+    print(f'chaos: seed {options.seed}, {options.sites} sites, {options.minutes * 60:.0f} s, '
+          f'faults {",".join(options.faults)}', flush=True)
     found = [('drained', 'it broke off', None)]
     try:
         ground.own_mounts()

@@ -42,8 +42,9 @@ class Attempt:
 
     def __str__(self):
         took = f'{self.ended - self.started:.3f} s' if self.ended else 'no end'
-        return (f'#{self.n} {self.started:.3f} +{took} {self.site} {self.kind} {self.method} {self.path}'
-                f'{" under " + " & ".join(self.scope) if self.scope and self.kind == "create" else ""}: {self.status or "no answer"}'
+        under = f' under {" & ".join(self.scope)} ({self.meta})' if self.kind == 'create' else ''
+        return (f'#{self.n} {self.started:.3f} +{took} {self.site} {self.client.name} {self.kind} {self.method} '
+                f'{self.path}{under}: {self.status or "no answer"}'
                 f'{" " + self.problem if self.problem else ""}{" [" + self.replicas + "]" if self.replicas else ""}')
 
 
@@ -134,8 +135,8 @@ class Writer(Client):
 
     def update(self, note, word):
         # A member of this client's own, or one that everybody writes
-        field = self.rng.choice(FIELDS + (self.name,) * 2)
-        self.request('update', self.rng.choice(('PUT', 'PATCH')), f'/notes/{note.meta}?word={word}', {field: word}, note, word)
+        field, method = self.rng.choice(FIELDS + (self.name,) * 2), self.rng.choice(('PUT', 'PATCH'))
+        self.request('update', method, f'/notes/{note.meta}?word={word}', {field: word}, note, word)
 
     def append(self, note, word):
         self.request('append', 'POST', f'/notes/{note.meta}/actions?word={word}', {'do': word}, note, word)
@@ -150,7 +151,8 @@ class Writer(Client):
 
     def child_update(self, note, word):
         if child := self.some_child(note):
-            self.request('child_update', 'PUT', f'/notes/{note.meta}/items/{child}?word={word}', {'state': word}, note, word)
+            path = f'/notes/{note.meta}/items/{child}?word={word}'
+            self.request('child_update', 'PUT', path, {'state': word}, note, word)
 
     def child_delete(self, note, word):
         if child := self.some_child(note):

@@ -1,5 +1,5 @@
-"""What is done to the sites, at random from a seed: each fault begins, lasts, and is taken back; several may overlap, but a
-site has one fault of its own at a time, and one site at least is left up.
+"""What is done to the sites, at random from a seed: each fault begins, lasts, and is taken back; several may overlap,
+but a site has one fault of its own at a time, and one site at least is left up.
 
     kill    kill -9, and a start later          cut      one pair of sites, one way or both
     pause   SIGSTOP, SIGCONT later              isolate  one site from all others

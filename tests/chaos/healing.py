@@ -1,6 +1,6 @@
-"""After the faults: all is up and joined, and an operator looks after what waits for one, as docs/replication.md says: looks
-at the application of that site, and settles as done what took effect, has executed what did not.  Which request it is
-that waits the queue does not say, since it shows no queries; the operator reads it in the store."""
+"""After the faults: all is up and joined, and an operator looks after what waits for one, as docs/replication.md says:
+looks at the application of that site, and settles as done what took effect, has executed what did not.  Which request
+it is that waits the queue does not say, since it shows no queries; the operator reads it in the store."""
 import collections
 import contextlib
 import os
@@ -13,7 +13,8 @@ PARKED = ('in-doubt', 'held', 'failed')
 
 
 class Operator:
-    """settled[state, verb]: how often.  refused: what the daemon said to others.  given_up: entries that were refused again after they had been retried."""
+    """settled[state, verb]: how often.  refused: what the daemon said to others.  given_up: entries that were refused
+    again after they had been retried."""
 
     def __init__(self, world):
         self.world, self.settled, self.given_up = world, collections.Counter(), []
@@ -33,7 +34,7 @@ class Operator:
         return None
 
     def is_settled_there(self, entry):
-        """The site whose application it is has nothing to settle any more; who admitted it learns that when it asks again."""
+        """The site whose application it is has nothing to settle any more: who admitted it is to ask again."""
         return not any(e['op'] == entry['op'] and e['seen_at'] == e['target'] == entry['target'] for e in self.left)
 
     def word(self, entry):
@@ -65,4 +66,5 @@ class Operator:
         if answer.status == 200:
             self.settled[entry['state'], document.get('as', verb)] += 1
         else:
-            self.refused[f'{verb} {document} of {entry["kind"]} {entry["state"]}: {answer.status} {answer.json()["detail"]}'] += 1
+            what = f'{verb} {document} of {entry["kind"]} {entry["state"]}'
+            self.refused[f'{what}: {answer.status} {answer.json()["detail"]}'] += 1

@@ -1,4 +1,5 @@
-"""What was promised (docs/replication.md, "Promised, and not"), held against what the applications did and the clients saw.
+"""What was promised (docs/replication.md, "Promised, and not"), held against what the applications did and the clients
+saw.
 
 Each check returns violations: (name of the promise, sentence, note that it concerns or None).  A note that somebody
 deleted is gone everywhere or nowhere, and what else was written to it may have been passed over."""
@@ -53,6 +54,7 @@ class Judge:
         for a in history.attempts:
             if a.kind in WRITES:
                 self.by_note[a.note].append(a)
+        self.by_word = {note.word: attempts for note, attempts in self.by_note.items()}
 
     def judge(self):
         found = []
@@ -126,7 +128,9 @@ class Judge:
                 if not self.world.diary.during(m.time - 0.1, m.time + 2, name, 'kill') and \
                         not self.world.diary.during(m.time, m.time, name, 'drop') and \
                         not self.world.diary.during(m.time, m.time, name, 'late'):
-                    yield 'no local id', f'{a} shows {local.decode()}, what {m.word} is called at {name}', a.note
+                    beside = any(d.kind == 'delete' and d.started < a.ended for d in self.by_word.get(m.word, ()))
+                    yield 'no local id', f'{a} shows {local.decode()}, what {m.word} is called at {name}' + (
+                        ' (deleted meanwhile)' if beside else ''), a.note
 
     def judge_served(self):
         for a in self.history.attempts:

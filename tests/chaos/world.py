@@ -1,5 +1,5 @@
-"""Sites that can be harmed: each a scopemeshd in a network namespace of its own, with an application behind it, its state
-folder on a file system of its own, its clock moved by libfaketime.
+"""Sites that can be harmed: each a scopemeshd in a network namespace of its own, with an application behind it, its
+state folder on a file system of its own, its clock moved by libfaketime.
 
     Ground      namespaces and the router between them (router.c): cuts one way and both, a delay
     Site        one scopemeshd: killed, started, paused, its disk filled, its clock moved
@@ -8,6 +8,7 @@ folder on a file system of its own, its clock moved by libfaketime.
 Namespaces and mounts are this process's own and go with it."""
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -201,6 +202,12 @@ class World:
     def heal(self, here, there):
         self.ground.way('heal', here, there)
         self.diary.end((here, there), 'cut')
+
+    def keep_states(self):
+        """What lies on file systems of its own goes with this process: a copy beside each, state.kept."""
+        for site in self.sites.values():
+            site.stop()
+            shutil.copytree(os.path.join(site.dir, 'state'), os.path.join(site.dir, 'state.kept'))
 
     def queue(self, name, limit=1000):
         return self.sites[name].admin_doc(f'/v1/queue?limit={limit}').json()

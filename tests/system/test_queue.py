@@ -6,7 +6,7 @@ import time
 
 import harness
 from harness import ask, eq, group, run_program, wait_until
-from notes_bed import JSON, Notes, replicas_of
+from notes_bed import JSON, Notes, replicas_of, side_by_side
 from test_doctor import namespaced
 
 SOON = {'queue': {'settle': '0s'}}
@@ -467,6 +467,33 @@ def test_a_full_disk_takes_nothing_new_and_goes_on_with_room(bed):
     eq(run_program('nsenter', '-t', d.process.pid, '-m', 'mount', '-o', 'remount,size=60m', state).returncode, 0)
     notes.made(title='after')
     wait_until(lambda: set(titles) <= set(notes.apps['dc2'].titles()), 'what was acknowledged is at dc2')
+
+
+def test_what_was_executed_when_the_disk_was_full_is_recorded_when_there_is_room(bed):
+    """The client gets 504; then it is at both sites, and nobody is shown a local id."""
+    notes = Notes(bed)
+    d, state = notes.sites['dc1'], f'{bed.dir}/dc1/state'
+    d.popen = namespaced('-m', f'mount -t tmpfs -o size=3m,mode=700 none {state}')
+    notes.kill('dc1')
+    notes.start('dc1')
+    notes.wait_connected()
+    meta = notes.made()
+    held = notes.apps['dc1'].fail('held', times=2, when=lambda r: r.method == 'POST')
+    answers = side_by_side(
+        lambda: notes.create(title='two'),
+        lambda: notes.send('dc1', 'POST', f'/notes/{meta}/items', {'title': 'item'}),
+        lambda: (wait_until(lambda: held.hit == 2, 'both are under way'), fill_disk(d, state), held.release.set()))
+    eq([r.status for r in answers[:2]], [504, 504], answers)
+    eq([notes.apps['dc1'].titles(), notes.apps['dc2'].titles()], [['one', 'two'], ['one']])
+    eq(run_program('nsenter', '-t', d.process.pid, '-m', 'rm', f'{state}/ballast').returncode, 0)
+    notes.wait_titles(['one', 'two'], 'dc1', 'dc2')
+    wait_until(lambda: len(notes.note('dc2', meta)['items']) == 1, 'the item at dc2')
+    notes.wait_idle()
+    eq(len(notes.replicas()), 3)
+
+
+def fill_disk(d, state):
+    run_program('nsenter', '-t', d.process.pid, '-m', 'sh', '-c', f'cat /dev/zero >{state}/ballast')
 
 
 def test_replay_leaves_room_for_clients(bed):
