@@ -535,13 +535,40 @@ static void follow(struct work *k, struct leg *leg)
 	admit_commit(k);
 }
 
-static void admitted_by_peer(struct work *k, struct leg *leg)
+/* A peer has made it under a name of its own, which the operation has from now on. */
+static bool take_its_name(struct work *k, const struct inner_answer *a, struct span meta)
+{
+	struct store_key_of key = k->op->key;
+	struct operation *op;
+
+	if (send_shown(k, &k->answer->arena, a, &k->shown) != RULES_ONE || !span_eq(k->shown.id, meta))
+		return false;
+	key.collection = k->shown.collection;
+	key.meta = meta;
+	op = operation_with_key(k->op, &key, OPERATION_CREATE);
+	if (!op)
+		return false;
+	operation_unref(&k->op);
+	k->op = op;
+	k->is_named = true;
+	return true;
+}
+
+static void admitted_by_peer(struct work *k, struct leg *leg, const struct inner_answer *a)
 {
 	const struct http_field *meta = http_find_name(&k->answer->head, SPAN("X-Scope-Meta-Id"));
+	const struct leg *own = work_own_leg(k);
 
 	k->answer->canonical = true;
 	if (!meta || span_eq(meta->value, k->op->key.meta)) {
 		follow(k, leg);
+		return;
+	}
+	if (own && own->was_sent && operation_is_once(k->op)) { /* perhaps it was executed here as well */
+		if (take_its_name(k, a, meta->value))
+			follow(k, leg);
+		else
+			stay_in_doubt(k);
 		return;
 	}
 	/* a child of its own name: it comes to this site as a delivery */
@@ -643,7 +670,7 @@ void admit_judge(struct leg *leg, const struct inner_answer *a)
 		if (leg->target->own)
 			admit_commit(k);
 		else
-			admitted_by_peer(k, leg);
+			admitted_by_peer(k, leg, a);
 		return;
 	case ADMISSION_PLAIN:
 	case ADMISSION_REFUSED:

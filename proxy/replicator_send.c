@@ -175,7 +175,7 @@ enum rules_shown send_shown(struct work *k, struct arena *arena, const struct in
 
 	if (!svc || !rewrite_path_target(k->r->rep->names, arena, op->key.service, path, false, &t))
 		return RULES_NONE;
-	if (t.local.p)
+	if (t.local.p && !(k->answer && k->answer->canonical)) /* else another site's answer, which has no local ids */
 		answer.path = t.local;
 	rules = replication_rules(k->r->rep, svc);
 	rules_match(rules, path, &match);

@@ -48,8 +48,8 @@ def options_of(argv):
         p.error(f'no such fault: {", ".join(sorted(unknown))}')
     if options.seed is None:
         options.seed = random.randrange(1 << 31)
-    if 'clock' in options.faults and not os.path.exists(ground.FAKETIME):
-        print('chaos: libfaketime is not installed: no clock is moved')
+    if 'clock' in options.faults and (harness.sanitized() or not os.path.exists(ground.FAKETIME)):
+        print('chaos: libfaketime is not installed, or does not go with a sanitizer: no clock is moved')
         options.faults.remove('clock')
     return options
 
