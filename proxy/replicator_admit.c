@@ -270,6 +270,10 @@ void admit_step(struct work *k)
 		admit_commit(k);
 		return;
 	}
+	if (k->phase == WORK_DELIVERING) {
+		deliver_record(k);
+		return;
+	}
 	k->phase = WORK_ADMITTING;
 	for (; k->candidate_at < k->candidate_count; k->candidate_at++) {
 		leg = &k->legs[k->candidate[k->candidate_at]];

@@ -77,6 +77,14 @@ static void on_leg_logged(struct work *k, struct leg *leg, int rc)
 	bool made = leg->state == DELIVERY_DONE || leg->building;
 
 	fault_point(leg->target->own ? "deliver-recorded" : "hand-over-recorded");
+	if (rc == ERR_LIMIT && leg->target->own && operation_is_once(k->op) && made) {
+		if (!leg->unrecorded)
+			log_warn("operation %s was executed and cannot be recorded yet: the disk is full", k->text);
+		leg->unrecorded = true;
+		work_again(k);
+		return;
+	}
+	leg->unrecorded = false;
 	if (rc) {
 		leg->building = false;
 		log_warn("operation %s at %.*s: %s cannot be recorded: %s", k->text, (int)leg->target->site_n, leg->target->site,
@@ -99,10 +107,22 @@ static void on_leg_logged(struct work *k, struct leg *leg, int rc)
 static void conclude(struct leg *leg, enum delivery_state state, struct span local)
 {
 	leg->state = state;
+	free(leg->local);
+	leg->local = local.n ? strndup(local.p, local.n) : NULL;
 	log_debug("operation %s at %.*s: %s, attempt %u, status %u", leg->work->text, (int)leg->target->site_n,
 	          leg->target->site, delivery_state_text(state), leg->attempts, leg->status);
 	if (!log_leg(leg, local, on_leg_logged))
 		on_leg_logged(leg->work, leg, ERR_NOMEM);
+}
+
+void deliver_record(struct work *k)
+{
+	struct leg *own = work_own_leg(k);
+
+	if (!own || !own->unrecorded)
+		return;
+	if (!log_leg(own, own->local ? span_of(own->local) : SPAN(""), on_leg_logged))
+		on_leg_logged(k, own, ERR_LIMIT);
 }
 
 static void say(struct leg *leg, const char *why)

@@ -110,6 +110,8 @@ struct leg {
 	int64_t until_us;            /* building: for so long at most */
 	int64_t refused_us;          /* for the first time */
 	char *error;                 /* of the last attempt, or NULL */
+	char *local;                 /* the id that is being recorded, or NULL */
+	bool unrecorded;             /* executed, and the disk has no room for that yet */
 	struct buf fields, operation, place_of; /* of the request under way; the path that is looked at */
 	struct inner_source source;
 	TAILQ_ENTRY(leg) in_lane, in_target;
@@ -262,6 +264,8 @@ void late_read(struct leg *own, int rc);
 void deliver_ask(struct work *k);
 void deliver_run(struct leg *leg);
 void deliver_judge(struct leg *leg, const struct inner_answer *a);
+/* Once more, what was executed here when the disk was full. */
+void deliver_record(struct work *k);
 
 /* ---- replicator_doubt.c ---- */
 /* The rules of its service, and which of them its request is of.  The caller's to rules_unref. */

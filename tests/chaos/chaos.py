@@ -24,7 +24,7 @@ from faults import KINDS, Faults
 import harness
 from healing import Operator
 from clients import History
-from judge import PROMISES, Judge, Metronome
+from judge import PROMISES, Control, Judge
 
 STARTS = {'dc1': 100001, 'dc2': 2000001, 'dc3': 30000001, 'dc4': 400000001, 'dc5': 5000000001}
 
@@ -56,7 +56,7 @@ def options_of(argv):
 
 def make_world(bed, options):
     names = [f'dc{n}' for n in range(1, options.sites + 1)]
-    world = ground.World(bed, names, lambda n: Application(n, ids=options.ids, start=STARTS[n]),
+    world = ground.World(bed, names, lambda n, place: place.do(Application, n, ids=options.ids, start=STARTS[n]),
                          disk='48m' if 'disk' in options.faults else None, clocks='clock' in options.faults,
                          resource={'find': '/notes?find={$.title}'} if options.find else None,
                          timeouts={'response': '5s', 'drain': '1s'}, queue={'settle': '5s'},
@@ -66,11 +66,12 @@ def make_world(bed, options):
 
 
 def torment(world, options):
-    """Load and faults; the history of requests, the counts of faults, the metronome."""
+    """Load and faults; the history of requests, the faults, the controls."""
     history = History(options.seed)
     clients, over = start_load(world, history, options.writers, options.rest)
-    metronome = Metronome(over)
-    metronome.start()
+    controls = [Control(world, name, over) for name in world.names]
+    for c in controls:
+        c.start()
     faults = Faults(world, options.seed, options.faults, options.restless)
     try:
         faults.run(time.monotonic() + 60 * options.minutes)
@@ -78,7 +79,7 @@ def torment(world, options):
         over.set()
     for c in clients:
         c.join(60)
-    return history, faults, metronome
+    return history, faults, controls
 
 
 def print_counts(history, faults, operator, drained):
@@ -126,10 +127,10 @@ def keep_history(bed, history, world):
 def campaign(bed, options):
     """Violations."""
     world = make_world(bed, options)
-    history, faults, metronome = torment(world, options)
+    history, faults, controls = torment(world, options)
     operator = Operator(world)
     drained = operator.drain(options.drain)
-    judge = Judge(world, history, metronome)
+    judge = Judge(world, history, controls)
     found = judge.judge()
     if drained is None:
         shown = ('seen_at', 'target', 'op', 'method', 'path', 'state', 'attempts', 'last_error')
@@ -138,6 +139,10 @@ def campaign(bed, options):
     found += [('kept', f'refused again and again: {e}', None) for e in operator.given_up]
     print_counts(history, faults, operator, drained)
     print_accepted(judge)
+    if judge.of_the_deleted:
+        print(f'chaos: {judge.of_the_deleted} times an answer that was under way during a deletion showed its local id')
+    if judge.stalled:
+        print(f'chaos: {judge.stalled} plain requests took long while the application itself did')
     print_violations(found, history)
     if found:
         keep_history(bed, history, world)

@@ -8,6 +8,8 @@ import json
 import threading
 import time
 
+import harness
+
 PROMISES = {
     'alive': 'no daemon ends by itself',
     'drained': 'after healing every queue drains',
@@ -27,34 +29,36 @@ WRITES = ONCE + ('update', 'child_update', 'child_delete', 'delete')
 MOMENT = 1.0        # seconds: a plain request takes at most
 
 
-class Metronome(threading.Thread):
-    """How late this machine lets a thread run: stalls of the machine are not the daemon's."""
+class Control(threading.Thread):
+    """Asks the application of a site directly, all the time: when that takes long, the machine has no time to spare, and
+    the daemon is not to blame for what takes as long."""
 
-    def __init__(self, over):
+    def __init__(self, world, site, over):
         super().__init__(daemon=True)
-        self.over, self.stalls = over, []       # (start, end)
+        self.world, self.site, self.over, self.slow = world, site, over, []       # (start, end)
 
     def run(self):
-        before = time.monotonic()
+        self.world.ground.places[self.site].move_in()
         while not self.over.wait(0.05):
-            now = time.monotonic()
-            if now - before > 0.3:
-                self.stalls.append((before, now))
-            before = now
+            start = time.monotonic()
+            harness.ask(self.world.apps[self.site].addr, path='/control', timeout=60)
+            if time.monotonic() - start > MOMENT / 4:
+                self.slow.append((start, time.monotonic()))
 
     def stalled(self, start, end):
-        return sum(min(e, end) - max(s, start) for s, e in self.stalls if s < end and e > start)
+        return any(s < end and e > start for s, e in self.slow)
 
 
 class Judge:
-    def __init__(self, world, history, metronome):
-        self.world, self.history, self.metronome = world, history, metronome
+    def __init__(self, world, history, controls):
+        self.world, self.history, self.controls, self.stalled = world, history, controls, 0
         self.apps, self.names = world.apps, world.names
         self.by_note = collections.defaultdict(list)
         for a in history.attempts:
             if a.kind in WRITES:
                 self.by_note[a.note].append(a)
-        self.by_word = {note.word: attempts for note, attempts in self.by_note.items()}
+        self.notes = {a.word: a.note for a in history.attempts if a.word}
+        self.of_the_deleted = 0
 
     def judge(self):
         found = []
@@ -118,8 +122,15 @@ class Judge:
             if wrong := {n: v for n, v in values.items() if v not in allowed}:
                 yield 'own order', f'{field} of {note.word} is {wrong}, not one of {allowed}', note
 
+    def ends(self, word, attempt):
+        """It was deleted, or its item was, while the request was under way: its name may go before the answer is read."""
+        note = self.notes.get(word)
+        return note and any(d.kind in ('delete', 'child_delete') and d.started < attempt.ended and
+                            (d.ended or attempt.ended) + MOMENT > attempt.started for d in self.by_note[note])
+
     def judge_shown(self):
-        """Local ids of replicas in answers, but for creates whose outcome nobody knew when the site was killed."""
+        """Local ids of replicas in answers, but for creates whose outcome nobody knew when the site was killed, and for
+        what was deleted meanwhile, which is counted."""
         made = {local.encode(): (n, m) for n in self.names for local, m in self.apps[n].made.items()
                 if m.word and m.word.startswith('r')}
         for a in self.history.attempts:
@@ -128,16 +139,20 @@ class Judge:
                 if not self.world.diary.during(m.time - 0.1, m.time + 2, name, 'kill') and \
                         not self.world.diary.during(m.time, m.time, name, 'drop') and \
                         not self.world.diary.during(m.time, m.time, name, 'late'):
-                    beside = any(d.kind == 'delete' and d.started < a.ended for d in self.by_word.get(m.word, ()))
-                    yield 'no local id', f'{a} shows {local.decode()}, what {m.word} is called at {name}' + (
-                        ' (deleted meanwhile)' if beside else ''), a.note
+                    if self.ends(m.word, a):
+                        self.of_the_deleted += 1
+                    else:
+                        yield 'no local id', f'{a} shows {local.decode()}, what {m.word} is called at {name}', a.note
 
     def judge_served(self):
         for a in self.history.attempts:
             if a.kind != 'plain' or self.troubled(a, ('kill', 'pause')):
                 continue
-            took = a.ended - a.started - self.metronome.stalled(a.started, a.ended)
-            if not 200 <= a.status < 300 or took > MOMENT:
+            if 200 <= a.status < 300 and a.ended - a.started <= MOMENT:
+                continue
+            if a.status and any(c.stalled(a.started, a.ended) for c in self.controls):
+                self.stalled += 1
+            else:
                 yield 'served', f'{a}', None
 
     def judge_alive(self):

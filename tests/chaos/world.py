@@ -173,7 +173,7 @@ class Diary:
 
 
 class World:
-    """make_application(name) is called on a thread of the site's place.  disk: size of each state folder's own file
+    """make_application(name, place): what has a url and can be stopped.  disk: size of each state folder's own file
     system.  resource: keys of /notes beside the usual ones."""
 
     def __init__(self, bed, names, make_application, disk=None, clocks=False, resource=None, **top):
@@ -182,7 +182,7 @@ class World:
         self.apps, self.sites, papers = {}, {}, authority(bed, *names)
         table = yaml_value({'sites': {n: {'mesh': f'{p.address}:7400'} for n, p in self.ground.places.items()}})
         for name, place in self.ground.places.items():
-            self.apps[name] = place.do(make_application, name)
+            self.apps[name] = make_application(name, place)
             bed.servers.append(self.apps[name])
             bed.write(f'{name}/sites.yaml', table)
             self.sites[name] = Site(bed, name, place, bed.config(

@@ -492,6 +492,28 @@ def test_what_was_executed_when_the_disk_was_full_is_recorded_when_there_is_room
     eq(len(notes.replicas()), 3)
 
 
+def test_what_was_delivered_when_the_disk_was_full_is_recorded_when_there_is_room(bed):
+    """Executed once at dc2, under its name, and in doubt at no time."""
+    notes = Notes(bed)
+    d, state = notes.sites['dc2'], f'{bed.dir}/dc2/state'
+    d.popen = namespaced('-m', f'mount -t tmpfs -o size=3m,mode=700 none {state}')
+    notes.kill('dc2')
+    notes.start('dc2')
+    notes.wait_connected()
+    meta = notes.made()
+    held = notes.apps['dc2'].fail('held', times=2, when=lambda r: r.method == 'POST')
+    two = notes.create(title='two').get('x-scope-meta-id')
+    eq(notes.send('dc1', 'POST', f'/notes/{meta}/actions', {'do': 'it'}).status, 200)
+    wait_until(lambda: held.hit == 2, 'both are under way')
+    fill_disk(d, state)
+    held.release.set()
+    wait_until(lambda: d.log().count('cannot be recorded') >= 2, 'the disk is full')
+    eq(run_program('nsenter', '-t', d.process.pid, '-m', 'rm', f'{state}/ballast').returncode, 0)
+    notes.wait_synced(two, 'dc1', 'dc2')
+    notes.wait_idle()
+    eq((len(notes.apps['dc2'].came('POST')), notes.note('dc2', meta)['actions']), (3, ['it']), 'executed once')
+
+
 def fill_disk(d, state):
     run_program('nsenter', '-t', d.process.pid, '-m', 'sh', '-c', f'cat /dev/zero >{state}/ballast')
 
