@@ -57,7 +57,7 @@ def options_of(argv):
 def make_world(bed, options):
     names = [f'dc{n}' for n in range(1, options.sites + 1)]
     world = ground.World(bed, names, lambda n, place: place.do(Application, n, ids=options.ids, start=STARTS[n]),
-                         disk='48m' if 'disk' in options.faults else None, clocks='clock' in options.faults,
+                         disk=ground.small_disk('48m') if 'disk' in options.faults else None, clocks='clock' in options.faults,
                          resource={'find': '/notes?find={$.title}'} if options.find else None,
                          timeouts={'response': '5s', 'drain': '1s'}, queue={'settle': '5s'},
                          log={'access': 'off', 'level': 'info'})

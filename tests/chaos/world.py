@@ -36,6 +36,12 @@ def own_mounts():
         raise Skip(f'no right to mount: {os.strerror(ctypes.get_errno())}')
 
 
+def small_disk(size):
+    """A file system that is soon full; lost with the process."""
+    return lambda name, path: subprocess.run(
+        ['mount', '-t', 'tmpfs', '-o', f'size={size},mode=0700', 'tmpfs', path], check=True)
+
+
 class Place(Island):
     """An island that any thread may enter."""
 
@@ -87,8 +93,7 @@ class Site(Daemon):
         if clocks:
             self.move_clock(0)
         if disk:
-            subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={disk},mode=0700', 'tmpfs',
-                            os.path.join(folder, 'state')], check=True)
+            disk(name, os.path.join(folder, 'state'))
         super().__init__(bed, name, config, popen=self.spawn)
 
     def spawn(self, argv, **kw):
@@ -173,8 +178,8 @@ class Diary:
 
 
 class World:
-    """make_application(name, place): what has a url and can be stopped.  disk: size of each state folder's own file
-    system.  resource: keys of /notes beside the usual ones."""
+    """make_application(name, place): what has a url and can be stopped.  disk(name, path) mounts a file
+    system of its own on each state folder.  resource: keys of /notes beside the usual ones."""
 
     def __init__(self, bed, names, make_application, disk=None, clocks=False, resource=None, **top):
         self.bed, self.names, self.diary = bed, list(names), Diary()
