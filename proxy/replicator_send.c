@@ -173,11 +173,15 @@ enum rules_shown send_shown(struct work *k, struct arena *arena, const struct in
 	struct rules *rules;
 	enum rules_shown shown;
 
-	if (!svc || !rewrite_path_target(k->r->rep->names, arena, op->key.service, path, false, &t))
+	if (!svc)
 		return RULES_NONE;
+	rules = replication_rules(k->r->rep, svc);
+	if (!rules || !rewrite_path_target(k->r->rep->names, arena, op->key.service, path, false, &t)) {
+		rules_unref(&rules);
+		return RULES_UNREAD;
+	}
 	if (t.local.p)
 		answer.path = t.local;
-	rules = replication_rules(k->r->rep, svc);
 	rules_match(rules, path, &match);
 	shown = rules_new_id(arena, &match, &answer, id_r);
 	rules_unref(&rules);
