@@ -461,12 +461,16 @@ static bool has_to_look(const struct replicator *r)
 	return false;
 }
 
-static const struct timeval soon = { 0, REPLICATOR_TICK_US };
+static const struct timeval soon = { 0, REPLICATOR_TICK_US }, seldom = { REPLICATOR_SELDOM_S, 0 };
 
 static void arm(struct replicator *r)
 {
-	if (!r->closed && has_to_look(r) && !event_pending(r->tick, EV_TIMEOUT, NULL))
-		event_add(r->tick, &soon);
+	bool looks = !r->closed && has_to_look(r);
+
+	if (r->closed || (event_pending(r->tick, EV_TIMEOUT, NULL) && (!looks || !r->idle)))
+		return;
+	r->idle = !looks;
+	event_add(r->tick, looks ? &soon : &seldom);
 }
 
 void replicator_go(struct replicator *r)
@@ -554,6 +558,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	}
 	settles_run(r);
 	expire_run(r);
+	kept_drop_old(r);
 	for (k = TAILQ_FIRST(&r->waited_for); k; k = next) {
 		next = TAILQ_NEXT(k, waiting);
 		look_after(k);

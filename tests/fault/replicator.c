@@ -251,9 +251,13 @@ static struct awaited *await(store_done *done, store_read *read, void *arg)
 
 int __wrap_store_submit(struct store *s, struct store_batch **b, struct store_inbox *inbox, store_done *done, void *arg)
 {
-	struct awaited *a = await(done, NULL, arg);
-	int rc = __real_store_submit(s, b, inbox, on_store, a);
+	struct awaited *a;
+	int rc;
 
+	if (!inbox) /* nobody waits for it */
+		return __real_store_submit(s, b, inbox, done, arg);
+	a = await(done, NULL, arg);
+	rc = __real_store_submit(s, b, inbox, on_store, a);
 	if (rc) {
 		pending--;
 		__real_free(a);
