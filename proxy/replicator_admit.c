@@ -599,6 +599,21 @@ static void executed(struct leg *leg)
 		ready_begin(leg);
 }
 
+/* What was found is what is left of its answer; its type says that there are ids in it. */
+static void take_found(struct replicator_answer *to, const struct inner_answer *a, struct span element)
+{
+	const struct http_field *type = a->head ? http_find(a->head, HTTP_CONTENT_TYPE) : NULL;
+
+	to->status = to->head.status = a->status;
+	to->head.fields = arena_zalloc(&to->arena, sizeof(*to->head.fields));
+	if (!type || !to->head.fields)
+		return;
+	to->head.fields[0] = (struct http_field){ .id = HTTP_CONTENT_TYPE, .name = keep(to, type->name),
+		.value = keep(to, type->value) };
+	to->head.field_count = 1;
+	to->content = keep(to, element);
+}
+
 /* This site's application was asked whether it has executed it before. */
 static void judge_found(struct leg *leg, const struct inner_answer *a)
 {
@@ -615,10 +630,10 @@ static void judge_found(struct leg *leg, const struct inner_answer *a)
 		leg->was_sent = false;
 		leg_park(leg, 0);
 		break;
-	case DOUBT_EXECUTED: /* what was found is what is left of its answer */
+	case DOUBT_EXECUTED:
 		k->creates = true;
-		k->answer->status = leg->status = a->status;
-		k->answer->content = keep(k->answer, element);
+		leg->status = a->status;
+		take_found(k->answer, a, element);
 		executed(leg);
 		admit_commit(k);
 		return;
