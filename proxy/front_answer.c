@@ -124,6 +124,27 @@ struct span front_meta_id(const struct exchange *x)
 	return x->front->wait.answer ? x->front->wait.answer->meta : span_make(NULL, 0);
 }
 
+/* What was admitted for a peer, or delivered by one, was executed here if anywhere. */
+static bool own_target(const struct exchange *x, const struct replicator_answer *a, struct front_target *t_r)
+{
+	*t_r = (struct front_target){ .site = x->view->reg->sites[x->view->reg->local].name, .status = a->result.status,
+		.state = delivery_state_text(a->result.state), .us = -1, .bytes = -1 };
+	return x->front->task != REPLICATOR_ADMIT && !a->problem;
+}
+
+bool front_target(const struct exchange *x, size_t i, struct front_target *t_r)
+{
+	const struct replicator_answer *a = x->front->wait.answer;
+	const struct replicator_site *s;
+
+	if (!a || i >= a->site_count)
+		return a && !i && own_target(x, a, t_r);
+	s = &a->sites[i];
+	*t_r = (struct front_target){ .site = s->site, .status = s->status, .state = s->state, .us = s->us ? s->us : -1,
+		.bytes = span_eq(s->site, a->served_by) ? (int64_t)a->content.n : -1 };
+	return true;
+}
+
 static void add_replicas(const struct replicator_answer *a, struct buf *out)
 {
 	for (size_t i = 0; i < a->site_count; i++) {

@@ -29,7 +29,7 @@ static struct span keep(struct replicator_answer *a, struct span s)
 static struct replicator_site site_of(struct replicator_answer *a, const struct work *k, size_t i, bool plain)
 {
 	const struct leg *leg = &k->legs[i];
-	struct replicator_site s = { .site = keep(a, k->op->sites[i]) };
+	struct replicator_site s = { .site = keep(a, k->op->sites[i]), .us = leg->took_us };
 
 	if ((leg->state == DELIVERY_DONE || leg->building) && leg->status)
 		s.status = leg->status;

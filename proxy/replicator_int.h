@@ -111,6 +111,7 @@ struct leg {
 	int64_t pause_us, due_us;    /* how long it is to be parked; parked until */
 	int64_t until_us;            /* building: for so long at most */
 	int64_t refused_us;          /* for the first time */
+	int64_t asked_us, took_us;   /* the last request: since when, and for how long in the end */
 	char *error;                 /* of the last attempt, or NULL */
 	struct buf fields, operation, place_of; /* of the request under way; the path that is looked at */
 	struct inner_source source;

@@ -100,6 +100,7 @@ bool leg_send(struct leg *leg, enum send_as as)
 	}
 	if (inner_send(k->r->w, &r))
 		return false;
+	leg->asked_us = clock_mono_us();
 	if (own && as != SEND_LOOK && may_create(op))
 		leg->ticket = replication_create_begins(k->r->rep, op->key.service);
 	return true;
@@ -116,6 +117,7 @@ static void on_answer(void *arg, const struct inner_answer *a)
 	buf_fini(&leg->fields);
 	buf_fini(&leg->operation);
 	buf_fini(&leg->place_of);
+	leg->took_us = clock_mono_us() - leg->asked_us;
 	leg->attempts++;
 	if (k->phase == WORK_ADMITTING)
 		admit_judge(leg, a);

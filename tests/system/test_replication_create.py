@@ -603,6 +603,20 @@ def test_an_answer_that_cannot_be_unsealed_is_lost(bed):
     eq(len(notes.apps['dc1'].came('POST')), 1)
 
 
+def test_the_access_log_names_the_replicas(bed):
+    notes = Notes(bed, ('dc1', 'dc2'))
+    notes.cut(('dc1', 'dc2'))
+    first = notes.create()
+    line = notes.sites['dc1'].access_of('/notes')
+    eq([(t['site'], t['status'], t.get('reason')) for t in line['targets']], [('dc1', 201, None), ('dc2', None, 'queued')])
+    at, other = line['targets']
+    eq((line['op'], at['ms'] > 0, other['ms'], other['bytes']), ('replicate', True, None, None))
+    assert 0 < at['bytes'] <= len(first.body) < at['bytes'] + 100, (at, first.body)
+    notes.links['dc1', 'dc2'].heal()
+    notes.wait_synced(first.get('x-scope-meta-id'), 'dc1', 'dc2')
+    eq([(t['site'], t['status']) for t in notes.sites['dc2'].access_of('/notes')['targets']], [('dc2', 201)])
+
+
 def test_upgrades_and_partial_uploads_are_not_replicated(bed):
     notes = Notes(bed)
     r = notes.create(headers={'Content-Range': 'bytes 0-9/100'})
