@@ -68,10 +68,13 @@ static void passed_on(struct exchange *x, struct replicator_answer *a)
 {
 	const struct http_field *type = http_find(&a->head, HTTP_CONTENT_TYPE);
 	enum splice_body body = type ? splice_body_of(type->value) : SPLICE_NONE;
+	const char *why;
 	bool good;
 
 	if (a->content_cut) {
-		not_passed_on(x, "it was executed, but the answer is longer than the 1 MiB that are kept of one");
+		why = arena_printf(&x->arena, "it was executed, and the application answered %u; that answer is longer than the 1 MiB that "
+		                   "are kept of one, and was not passed on: read what it is about instead", a->status);
+		not_passed_on(x, why ? why : "it was executed, but its answer is longer than what is kept of one");
 		return;
 	}
 	if (!a->canonical && body != SPLICE_NONE && is_coded(&a->head)) {

@@ -1,6 +1,6 @@
 /* Answers that are kept for a repetition of their request (Idempotency-Key): a row of the store for each key, from when the
  * operation is logged, with the answer once it is admitted.  What an application tells its client may be a secret, so
- * that is sealed, bound to its key.  Rows go after a day. */
+ * that is sealed, bound to its key; the row's body says whether it is all of it.  Rows go after a day. */
 #include "proxy/replicator_int.h"
 
 #include <string.h>
@@ -42,7 +42,7 @@ bool kept_put(struct store_batch *b, const struct work *k)
 	seal_wipe(&plain);
 	row.status = k->answer->status;
 	row.headers = buf_span(&sealed);
-	row.body = SPAN("");
+	row.body = k->answer->content_cut ? SPAN("cut") : SPAN("");
 	if (good)
 		store_set_answer(b, &row);
 	buf_fini(&sealed);
@@ -85,6 +85,7 @@ static int take_answer_text(struct replicator_answer *a, const struct seal *seal
 	if (line) {
 		content = span_from(text, (size_t)(line - text.p) + 2);
 		a->status = a->head.status = row->status;
+		a->content_cut = row->body.n > 0;
 		a->content = arena_dup(&a->arena, content);
 		rc = a->content.p ? take_head(a, span_head(text, text.n - content.n - 1)) : ERR_NOMEM;
 	} else if (!rc) {

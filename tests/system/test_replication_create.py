@@ -574,6 +574,20 @@ def test_an_answer_that_is_kept_is_sealed(bed):
     eq(notes.create(title='told-in-confidence', headers=key).body, first.body)
 
 
+def test_an_answer_that_is_too_long_to_be_kept_is_not_given_in_part(bed):
+    notes = Notes(bed)
+    key = {'Idempotency-Key': '"k1"'}
+    notes.apps['dc1'].fail(('after', 201), times=1, headers=[('Location', '/notes/100001')],
+                           body=json.dumps({'id': 100001, 'text': 'x' * 1200000}).encode())
+    first = notes.create(headers=key)
+    meta = first.get('x-scope-meta-id')
+    eq((first.status, 'answered 201' in first.json()['detail']), (502, True), first)
+    again = notes.create(headers=key)
+    eq((again.status, again.json()['detail'], again.get('x-scope-meta-id')), (502, first.json()['detail'], meta))
+    notes.wait_synced(meta, 'dc1', 'dc2')
+    eq([len(a.came('POST')) for a in notes.apps.values()], [1, 1])
+
+
 def test_an_answer_that_is_too_old_goes(bed):
     notes = Notes(bed)
     notes.made(headers={'Idempotency-Key': '"k1"'})
