@@ -1,0 +1,145 @@
+"""One image at both sites: what `&` in a scope makes of Glance, whose clients and services know nothing of it.
+
+The client is given one identifier and uses it at either site; each Glance has an id of its own for its replica."""
+import concurrent.futures
+import hashlib
+import json
+import os
+import time
+
+from cloud import HTTP, SITES, wait_for
+
+BOTH = ('--scope', 'image: dc1 & dc2')
+SIZE = 4 << 20
+SETTLED = 120       # seconds
+
+
+def settle(show):
+    """Waits until all that was admitted is executed at both sites; says how long it took."""
+    started = time.monotonic()
+
+    def waiting():
+        found = []
+        for name in SITES:
+            with HTTP.open(f'http://{show.cloud.sites[name].at["admin"]}/v1/queue', timeout=10) as answer:
+                found += json.loads(answer.read())['queue']
+        return found
+    wait_for(lambda: not waiting(), SETTLED, 'the queues are empty', 0.1)
+    return f'{time.monotonic() - started:.1f} s'
+
+
+class Image:
+    """One image under one identifier, and what the client says of it."""
+
+    def __init__(self, show, name):
+        self.show, self.name, self.id = show, name, None
+        self.path = f'{show.cloud.run}/{name}.raw'
+        self.content = os.urandom(SIZE)
+        with open(self.path, 'wb') as f:
+            f.write(self.content)
+
+    def create(self, site):
+        argv = ['image', 'create', self.name, '--file', self.path, *BOTH]
+        status, text, seconds = self.show.client(site, argv, ['-c', 'id', '-f', 'value'])
+        self.show.check(status == 0, f'{text} ({seconds})')
+        self.id = text if status == 0 else None
+        return self.id
+
+    def write(self, site, verb, *argv):
+        status, text, seconds = self.show.client(site, ['image', verb, *argv, self.id])
+        self.show.check(status == 0, text or seconds)
+
+    def at(self, site):
+        """Name, status, properties and checksum of the data, by `image show` and `image save`; and whether it is
+        listed."""
+        cloud = self.show.cloud
+        saved = f'{self.path}.{site}'
+        shown = cloud.client(site, 'image', 'show', self.id, '-f', 'json')
+        if shown.returncode:
+            return {'error': shown.stderr.strip()[-200:]}
+        image = json.loads(shown.stdout)
+        found = {'id': image['id'], 'name': image['name'], 'status': image['status'], 'tags': sorted(image['tags']),
+                 'min_ram': image['min_ram'], 'protected': image['protected'], 'file': image['file'],
+                 'color': image['properties'].get('color'), 'os_distro': image['properties'].get('os_distro')}
+        if image['status'] == 'active':
+            cloud.client(site, 'image', 'save', self.id, '--file', saved)
+            with open(saved, 'rb') as f:
+                found['sha256'] = hashlib.sha256(f.read()).hexdigest()
+        listed = cloud.client(site, 'image', 'list', '-c', 'ID', '-c', 'Name', '-f', 'json')
+        found['listed'] = [line['Name'] for line in json.loads(listed.stdout) if line['ID'] == self.id]
+        return found
+
+    def equal(self, text, **expected):
+        """The same at both sites, which has to be this; each is asked without a scope, for what is its own."""
+        self.show.say(*(f'{site}$ openstack image {verb}' for site in SITES
+                        for verb in (f'show {self.id}', f'save {self.id} --file …', 'list')))
+        expected = {'id': self.id, 'status': 'active', 'file': f'/v2/images/{self.id}/file', 'listed': [expected['name']],
+                    'sha256': hashlib.sha256(self.content).hexdigest(), **expected}
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(self.at, SITES))
+        wrong = [f'\n       {site}: {key} is {value.get(key)!r}, expected {wish!r}' for site, value in zip(SITES, found)
+                 for key, wish in expected.items() if value.get(key) != wish]
+        wrong += [f'\n       {site}: {value["error"]}' for site, value in zip(SITES, found) if 'error' in value]
+        self.show.check(not wrong, text + ''.join(wrong))
+
+    def local_ids(self):
+        with HTTP.open(f'http://{self.show.cloud.sites["dc1"].at["admin"]}/v1/replicas/{self.id}', timeout=10) as answer:
+            sites = json.loads(answer.read())['sites']
+        return [sites[name]['local_id'] for name in SITES]
+
+    def is_gone(self, local_ids):
+        found = []
+        for site, local_id in zip(SITES, local_ids):
+            status, text, _ = self.show.client(site, ['image', 'show', self.id], ['-c', 'name', '-f', 'value'])
+            if status == 0:
+                found.append(f'{site} shows {text}')
+            if os.path.exists(f'{self.show.cloud.sites[site].dir}/images/{local_id}'):
+                found.append(f'{site} has its data')
+        self.show.check(not found, '; '.join(found) or 'not known and no data left, at both')
+
+
+def one_image(show):
+    show.step('One image at both sites, uploaded once, under one identifier.')
+    alma = Image(show, 'alma')
+    if not alma.create('dc1'):
+        return
+    took = settle(show)
+    local = alma.local_ids()
+    alma.equal(f'the same {SIZE} bytes at both after {took}, sha256 {hashlib.sha256(alma.content).hexdigest()[:12]}; '
+               f'Glance of dc1 calls it {local[0][:8]}…, of dc2 {local[1][:8]}…', name='alma')
+    show.step('Written at either site, read at both.')
+    alma.write('dc1', 'set', '--name', 'alma-9', '--property', 'color=blue')
+    alma.write('dc2', 'set', '--property', 'os_distro=alma', '--min-ram', '64', '--tag', 'blessed')
+    alma.equal(f'both writes at both sites after {settle(show)}', name='alma-9', color='blue', os_distro='alma',
+               min_ram=64, tags=['blessed'])
+    servers(show, alma)
+    rocky = cut_off(show, alma)
+    show.step('Deleted once, gone at both.')
+    for image, site in ((alma, 'dc2'), (rocky, 'dc1')):
+        local = image.local_ids()
+        image.write(site, 'delete')
+        settle(show)
+        image.is_gone(local)
+
+
+def servers(show, image):
+    show.step('A server at each site, of that image. Each Nova asks its own Glance for it.')
+    for number, site in enumerate(SITES, 1):
+        show.bytes[site, image.id] = image.content
+        show.server(site, f'both-{number}', image.id, site, site)
+
+
+def cut_off(show, alma):
+    show.step('The links are cut. An image is made at dc1, and both sites write to the one from before.')
+    show.cloud.links.each('close')
+    rocky = Image(show, 'rocky')
+    rocky.create('dc1')
+    rocky.write('dc1', 'set', '--property', 'color=green')
+    alma.write('dc1', 'set', '--name', 'alma of dc1', '--property', 'color=red')
+    alma.write('dc2', 'set', '--name', 'alma of dc2', '--property', 'os_distro=almalinux')
+    show.cloud.links.each('open')
+    took = settle(show)
+    show.step('Healed: what was written last counts, at both.')
+    rocky.equal(f'rocky is at both ({took})', name='rocky', color='green')
+    alma.equal('alma is equal', name='alma of dc2', color='red', os_distro='almalinux', min_ram=64, tags=['blessed'])
+    return rocky
