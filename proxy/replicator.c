@@ -566,6 +566,7 @@ void replicator_stop(struct replicator *r)
 	r->closed = true;
 	event_free(r->tick);
 	r->tick = NULL;
+	recents_free(r);
 	take_early(r);
 	settles_stop(r);
 	HASH_ITER(hh, r->works, k, next) {
@@ -587,6 +588,7 @@ void replicator_free(struct replicator **rp)
 		work_free(k);
 	targets_free(r);
 	expired_free(r);
+	recents_free(r);
 	if (r->tick)
 		event_free(r->tick);
 	pthread_mutex_destroy(&r->lock);

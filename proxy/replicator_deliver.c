@@ -271,7 +271,7 @@ static void judge_own(struct leg *leg, const struct inner_answer *a)
 		conclude(leg, DELIVERY_IN_DOUBT, SPAN(""));
 	else if (a->result != INNER_ANSWERED)
 		again(leg, 0);
-	else if (op->kind == OPERATION_DELETE && (a->status == 404 || a->status == 410))
+	else if (span_eq(op->method, SPAN("DELETE")) && (a->status == 404 || a->status == 410))
 		conclude(leg, DELIVERY_DONE, SPAN(""));
 	else
 		judge_other(leg, a); /* one that answers 500 for ever is not asked for ever */
@@ -430,6 +430,21 @@ static bool is_gone(struct work *k)
 	return gone;
 }
 
+static void pass_over(struct leg *leg, const char *why)
+{
+	struct work *k = leg->work;
+
+	say(leg, why);
+	if (k->logged) {
+		conclude(leg, DELIVERY_DONE, SPAN(""));
+		return;
+	}
+	leg->state = DELIVERY_DONE;
+	leg_leave(leg);
+	k->phase = WORK_OVER;
+	work_end_if_over(k);
+}
+
 static void run_own(struct leg *leg)
 {
 	struct work *k = leg->work;
@@ -437,16 +452,8 @@ static void run_own(struct leg *leg)
 	bool once = operation_is_once(k->op) || (k->op->kind == OPERATION_CREATE && leg->asked);
 	struct name name;
 
-	if (is_gone(k)) {
-		say(leg, "deleted");
-		if (k->logged) {
-			conclude(leg, DELIVERY_DONE, SPAN(""));
-		} else {
-			leg->state = DELIVERY_DONE;
-			leg_leave(leg);
-			k->phase = WORK_OVER;
-			work_end_if_over(k);
-		}
+	if (is_gone(k) || k->covered) {
+		pass_over(leg, k->covered ? "covered" : "deleted");
 		return;
 	}
 	if (k->op->kind != OPERATION_CREATE && own_name(k, &name) && !name.local_n) {

@@ -3,7 +3,8 @@
  *
  * What waits in the lane is put behind it.  When its turn comes nothing of the resource runs here, so the store tells what
  * was executed: that is queued anew, durably together with the late one.  A delete stands (is_premature), an append is executed
- * once, whenever it comes. */
+ * once, whenever it comes.  Spooled content is forgotten when every site has it: what had some covers an earlier write of
+ * the same, which is passed over then, and is left alone by others. */
 #include "proxy/replicator_int.h"
 
 #include <limits.h>
@@ -19,10 +20,12 @@ struct late {
 	uint64_t clock;
 	struct store_key_of key;
 	struct span site;
+	struct span method, path; /* the late one's */
 	struct arena arena;
 	struct late_op *first;    /* in the order of their positions: they are found newest first */
 	struct store_reader *reader;
 	bool executed;            /* what is being looked at */
+	bool covered;             /* by what cannot be executed again */
 };
 
 bool operation_is_later(uint64_t clock, const struct op_id *id, uint64_t than_clock, const struct op_id *than)
@@ -39,6 +42,12 @@ static bool overwrites(enum operation_kind kind)
 static bool is_named(const struct store_operation *row)
 {
 	return row->kind == OPERATION_CREATE && span_eq(row->method, SPAN("PUT"));
+}
+
+/* Its content was spooled, and is gone. */
+static bool is_forgotten(const struct store_operation *row)
+{
+	return row->body_bytes > OPERATION_BODY && !row->spool.n;
 }
 
 /* ---- on the reader thread ---- */
@@ -60,9 +69,15 @@ static int on_operation(void *arg, const struct store_operation *row)
 	if (!operation_is_later(row->clock, &row->id, l->clock, &l->id))
 		return ERR_EXISTS; /* the rest is earlier */
 	l->executed = false;
+	if (is_forgotten(row) && !(span_eq(row->method, l->method) && span_eq(row->path, l->path)))
+		return 0;
 	rc = (overwrites(row->kind) || is_named(row)) ? store_view_deliveries(l->reader, &row->id, on_target, l) : 0;
 	if (rc || !l->executed)
 		return rc;
+	if (is_forgotten(row)) {
+		l->covered = true;
+		return 0;
+	}
 	o = arena_zalloc(&l->arena, sizeof(*o));
 	if (!o)
 		return ERR_NOMEM;
@@ -118,9 +133,10 @@ static void on_read(void *arg, int rc)
 		arena_fini(&l->arena);
 	} else {
 		k->loading--;
-		k->later = l->first;
+		k->later = l->covered ? NULL : l->first;
 		k->later_arena = l->arena;
-		for (const struct late_op *o = l->first; o && !rc; o = o->next)
+		k->covered = l->covered;
+		for (const struct late_op *o = k->later; o && !rc; o = o->next)
 			if (!queue_anew(k, o))
 				rc = ERR_NOMEM;
 		late_read(work_own_leg(k), rc);
@@ -143,7 +159,9 @@ bool late_begin(struct work *k)
 	l->key.service = arena_dup(&l->arena, k->op->key.service);
 	l->key.collection = arena_dup(&l->arena, k->op->key.collection);
 	l->key.meta = arena_dup(&l->arena, k->op->key.meta);
-	if (!l->key.service.p || !l->key.collection.p || !l->key.meta.p ||
+	l->method = arena_dup(&l->arena, k->op->method);
+	l->path = arena_dup(&l->arena, operation_path(k->op));
+	if (!l->method.p || !l->path.p || !l->key.service.p || !l->key.collection.p || !l->key.meta.p ||
 	    store_submit_read(k->r->rep->store, read_later, k->r->w->answers, on_read, l)) {
 		arena_fini(&l->arena);
 		free(l);

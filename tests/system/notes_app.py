@@ -8,7 +8,7 @@ and what it executed is kept, so that `exactly once` can be counted.
     GET    /notes/ID  PUT  PATCH  DELETE     PUT is partial, or with `whole_put` replaces; with `upsert` it creates
     POST   /notes/ID/items          a child with an id of its own;  GET, PUT, DELETE /notes/ID/items/ID
     POST   /notes/ID/actions        appends to the note's actions, shows no id
-    PUT    /notes/ID/file  GET      any size, of which hash and length are kept
+    PUT    /notes/ID/file  GET  DELETE   any size, of which hash and length are kept
     POST   /calls                   sends the request that the body names: {"url", "method", "headers", "body"}
 """
 import collections
@@ -331,6 +331,8 @@ class NotesApp(Server):
         if request.method == 'PUT':
             note['file'] = {'sha256': request.digest, 'size': request.size}
             return self.respond(request, 204)
+        if request.method == 'DELETE':
+            return self.respond(request, 204) if note.pop('file', None) else self.missing(request)
         return self.doc(request, 200, note.get('file') or {})
 
     def call(self, request):
