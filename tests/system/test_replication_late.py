@@ -7,6 +7,7 @@ import harness
 from harness import eq, group, wait_until
 from notes_bed import Notes
 
+JSON_PATCH = {'Content-Type': 'application/json-patch+json'}
 SOON = {'queue': {'settle': '1s'}}
 LARGE = 200000
 
@@ -77,6 +78,33 @@ def test_a_delete_below_it_finds_nothing_the_second_time(bed):
          lambda site: eq(notes.send(site, 'DELETE', f'/notes/{meta}/file').status, 204))
     eq(len(notes.apps['dc2'].came('DELETE')), 2, 'it was executed again')
     eq([(notes.note(s, meta)['title'], notes.note(s, meta).get('file')) for s in ('dc1', 'dc2')], [('earlier', None)] * 2)
+
+
+def patch(notes, meta, *operations):
+    body = [dict(zip(('op', 'path', 'value'), o)) for o in operations]
+    return lambda site: eq(notes.send(site, 'PATCH', f'/notes/{meta}', body, JSON_PATCH).status, 200)
+
+
+def test_a_patch_of_other_members_is_not_executed_again(bed):
+    """It could not be: what it removed is not there."""
+    notes = Notes(bed, **SOON)
+    meta = notes.made(color='blue')
+    late(notes, meta, patch(notes, meta, ('replace', '/title', 'earlier')), patch(notes, meta, ('remove', '/color')))
+    eq([len(notes.apps[s].came('PATCH')) for s in ('dc1', 'dc2')], [2, 2])
+    eq([(notes.note(s, meta)['title'], 'color' in notes.note(s, meta)) for s in ('dc1', 'dc2')], [('earlier', False)] * 2)
+
+
+def test_a_patch_is_executed_again_behind_one_that_is(bed):
+    """The second names nothing that the late one does, and what the first does, which comes again before it."""
+    notes = Notes(bed, **SOON)
+    meta = notes.made()
+
+    def later(site):
+        patch(notes, meta, ('replace', '/title', 'later'), ('add', '/color', 'red'))(site)
+        patch(notes, meta, ('replace', '/color', 'green'))(site)
+    late(notes, meta, patch(notes, meta, ('replace', '/title', 'earlier')), later)
+    eq([len(notes.apps[s].came('PATCH')) for s in ('dc1', 'dc2')], [3, 5])
+    eq([(notes.note(s, meta)['title'], notes.note(s, meta)['color']) for s in ('dc1', 'dc2')], [('later', 'green')] * 2)
 
 
 if __name__ == '__main__':
