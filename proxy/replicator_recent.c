@@ -122,6 +122,11 @@ void recent_keep(struct work *k)
 	memcpy(one->op, k->text, sizeof(one->op));
 	memcpy(one->fields, fields.p, fields.n);
 	HASH_ADD_STR(all->by_op, op, one);
+	if (!one->hh.tbl) { /* uthash had no memory for its table */
+		explicit_bzero(one->fields, one->n);
+		free(one);
+		return;
+	}
 	TAILQ_INSERT_TAIL(&all->list, one, link);
 	all->bytes += size_of(one->n);
 	if (TAILQ_FIRST(&all->list) == one)
