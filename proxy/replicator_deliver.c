@@ -228,18 +228,34 @@ static void judge_look(struct leg *leg, const struct inner_answer *a)
 	}
 }
 
+/* As if nobody had seen its answer: it is looked for where that is declared. */
+static void unknown_here(struct leg *leg)
+{
+	leg->was_sent = true;
+	leg->asked = false;
+	say(leg, "no memory to read its answer");
+	if (doubt_goes_on(leg->work))
+		again(leg, 0);
+	else
+		conclude(leg, DELIVERY_IN_DOUBT, SPAN(""));
+}
+
 /* A copy of a create. */
 static void judge_made(struct leg *leg, const struct inner_answer *a)
 {
 	struct work *k = leg->work;
 	struct rules_id shown;
+	enum rules_shown seen;
 	struct arena arena;
 
 	arena_init(&arena, NULL, 0, 4u << 20);
-	if (send_shown(k, &arena, a, &shown) == RULES_ONE) {
+	seen = send_shown(k, &arena, a, &shown);
+	if (seen == RULES_ONE) {
 		made(leg, shown.id);
 	} else if (k->op->named) {
 		made(leg, k->op->key.meta);
+	} else if (seen == RULES_UNREAD) {
+		unknown_here(leg);
 	} else {
 		say(leg, "the answer shows no identifier");
 		conclude(leg, DELIVERY_FAILED, SPAN(""));
