@@ -216,6 +216,7 @@ static void work_free(struct work *k)
 		buf_fini(&leg->operation);
 		buf_fini(&leg->place_of);
 		free(leg->error);
+		free(leg->local);
 	}
 	if (!k->logged && !r->closed && k->op->spool.n)
 		spool_drop(r->rep->spool, k->op->spool); /* no row names it */

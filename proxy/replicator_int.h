@@ -114,6 +114,8 @@ struct leg {
 	int64_t refused_us;          /* for the first time */
 	int64_t asked_us, took_us;   /* the last request: since when, and for how long in the end */
 	char *error;                 /* of the last attempt, or NULL */
+	char *local;                 /* the id that is being recorded, or NULL */
+	bool unrecorded;             /* executed, and the disk has no room for that yet */
 	struct buf fields, operation, place_of; /* of the request under way; the path that is looked at */
 	struct inner_source source;
 	TAILQ_ENTRY(leg) in_lane, in_target;
@@ -269,6 +271,8 @@ void late_read(struct leg *own, int rc);
 void deliver_ask(struct work *k);
 void deliver_run(struct leg *leg);
 void deliver_judge(struct leg *leg, const struct inner_answer *a);
+/* Once more, what was executed here when the disk was full. */
+void deliver_record(struct work *k);
 
 /* ---- replicator_doubt.c ---- */
 /* The rules of its service, and which of them its request is of.  The caller's to rules_unref. */

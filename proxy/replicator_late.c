@@ -172,6 +172,7 @@ static bool queue_anew(struct work *late, const struct late_op *o)
 	if (own->lane)
 		return true;
 	own->state = DELIVERY_QUEUED;
+	own->target = late->r->own; /* which one that was over here when it was read back has not */
 	return leg_enter(own);
 }
 
