@@ -216,6 +216,7 @@ static void work_free(struct work *k)
 		buf_fini(&leg->operation);
 		buf_fini(&leg->place_of);
 		free(leg->error);
+		free(leg->local);
 	}
 	if (!k->logged && !r->closed && k->op->spool.n)
 		spool_drop(r->rep->spool, k->op->spool); /* no row names it */
@@ -603,6 +604,7 @@ void replicator_stop(struct replicator *r)
 	r->closed = true;
 	event_free(r->tick);
 	r->tick = NULL;
+	recents_free(r);
 	take_early(r);
 	settles_stop(r);
 	HASH_ITER(hh, r->works, k, next) {
@@ -624,6 +626,7 @@ void replicator_free(struct replicator **rp)
 		work_free(k);
 	targets_free(r);
 	expired_free(r);
+	recents_free(r);
 	if (r->tick)
 		event_free(r->tick);
 	pthread_mutex_destroy(&r->lock);

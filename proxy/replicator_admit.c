@@ -270,6 +270,10 @@ void admit_step(struct work *k)
 		admit_commit(k);
 		return;
 	}
+	if (k->phase == WORK_DELIVERING) {
+		deliver_record(k);
+		return;
+	}
 	k->phase = WORK_ADMITTING;
 	for (; k->candidate_at < k->candidate_count; k->candidate_at++) {
 		leg = &k->legs[k->candidate[k->candidate_at]];
@@ -376,7 +380,7 @@ void admit_revive(struct work *k, struct span at)
 {
 	struct leg *own = work_own_leg(k);
 
-	if (own && own->state == DELIVERY_IN_DOUBT) {
+	if (own && own->state == DELIVERY_IN_DOUBT) { /* an operator's, who has it read back again */
 		k->phase = WORK_OVER;
 		work_end_if_over(k);
 		return;
@@ -552,13 +556,40 @@ static void follow(struct work *k, struct leg *leg)
 	admit_commit(k);
 }
 
-static void admitted_by_peer(struct work *k, struct leg *leg)
+/* A peer has made it under a name of its own, which the operation has from now on. */
+static bool take_its_name(struct work *k, const struct inner_answer *a, struct span meta)
+{
+	struct store_key_of key = k->op->key;
+	struct operation *op;
+
+	if (send_shown(k, &k->answer->arena, a, &k->shown) != RULES_ONE || !span_eq(k->shown.id, meta))
+		return false;
+	key.collection = k->shown.collection;
+	key.meta = meta;
+	op = operation_with_key(k->op, &key, OPERATION_CREATE);
+	if (!op)
+		return false;
+	operation_unref(&k->op);
+	k->op = op;
+	k->is_named = true;
+	return true;
+}
+
+static void admitted_by_peer(struct work *k, struct leg *leg, const struct inner_answer *a)
 {
 	const struct http_field *meta = http_find_name(&k->answer->head, SPAN("X-Scope-Meta-Id"));
+	const struct leg *own = work_own_leg(k);
 
 	k->answer->canonical = true;
 	if (!meta || span_eq(meta->value, k->op->key.meta)) {
 		follow(k, leg);
+		return;
+	}
+	if (own && own->was_sent && operation_is_once(k->op)) { /* perhaps it was executed here as well */
+		if (take_its_name(k, a, meta->value))
+			follow(k, leg);
+		else
+			stay_in_doubt(k);
 		return;
 	}
 	/* a child of its own name: it comes to this site as a delivery */
@@ -673,7 +704,7 @@ void admit_judge(struct leg *leg, const struct inner_answer *a)
 		if (leg->target->own)
 			admit_commit(k);
 		else
-			admitted_by_peer(k, leg);
+			admitted_by_peer(k, leg, a);
 		return;
 	case ADMISSION_PLAIN:
 	case ADMISSION_REFUSED:
@@ -738,11 +769,30 @@ static void begin_delivery(struct work *k, bool own_over)
 	deliver_begin(k);
 }
 
+/* The disk is full: the client is told that it is not known, and what came of it is recorded once there is room. */
+static void commit_later(struct work *k)
+{
+	struct replicator_answer *kept = k->answer; /* what is to be recorded lies in it */
+
+	if (!k->answered) {
+		log_warn("operation %s was executed and cannot be recorded yet: the disk is full", k->text);
+		k->answer = NULL;
+		set_problem(k, 504, "outcome-unknown", "this was executed, and is made durable once the disk has room");
+		work_answer(k, complete(k, ADMISSION_UNKNOWN));
+		k->answer = kept;
+	}
+	work_again(k);
+}
+
 static void on_committed(struct work *k, struct leg *leg, int rc)
 {
 	struct leg *own = work_own_leg(k);
 
 	(void)leg;
+	if (rc == ERR_LIMIT) {
+		commit_later(k);
+		return;
+	}
 	if (rc == ERR_EXISTS && k->creates) { /* the id that it shows is another replica's: it made nothing new */
 		k->creates = false;
 		forget(k, ADMISSION_PLAIN);

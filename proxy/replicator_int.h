@@ -8,6 +8,7 @@
  *	replicator_echo.c     what an admitting answer gives to the other sites' requests
  *	replicator_ready.c    a create that its application is not done with
  *	replicator_late.c     an update that comes after later ones
+ *	replicator_recent.c   the credentials of what is over, and may have to be executed again for that
  *	replicator_send.c     the request of one leg, and the reading of what an application answered
  *	replicator_log.c      what is made durable
  *	replicator_kept.c     answers that are kept for a repetition of their request
@@ -113,6 +114,8 @@ struct leg {
 	int64_t refused_us;          /* for the first time */
 	int64_t asked_us, took_us;   /* the last request: since when, and for how long in the end */
 	char *error;                 /* of the last attempt, or NULL */
+	char *local;                 /* the id that is being recorded, or NULL */
+	bool unrecorded;             /* executed, and the disk has no room for that yet */
 	struct buf fields, operation, place_of; /* of the request under way; the path that is looked at */
 	struct inner_source source;
 	TAILQ_ENTRY(leg) in_lane, in_target;
@@ -143,6 +146,7 @@ struct work {
 	unsigned loading;            /* readings that are under way for it */
 	bool looked;                 /* for what was executed before and is later */
 	bool waited_for;             /* in r->waited_for */
+	bool covered;                /* came late, and what was executed before it overwrites all of it */
 	bool relayed;                /* admitted by a peer under a name of its own: it comes back as a delivery */
 	bool received;               /* a peer's: only the leg of this site */
 	bool revived;                /* from before a restart */
@@ -187,6 +191,7 @@ struct replicator {
 	struct expired *expired;     /* replicas at other sites, by site and resource */
 	int64_t kept_run_us;         /* answers that are too old were dropped last */
 	int64_t expire_run_us, isolated_us; /* looked last; this site was cut off, or started, last */
+	struct recents *recents;     /* NULL: none yet */
 };
 
 /* ---- replicator.c ---- */
@@ -266,6 +271,8 @@ void late_read(struct leg *own, int rc);
 void deliver_ask(struct work *k);
 void deliver_run(struct leg *leg);
 void deliver_judge(struct leg *leg, const struct inner_answer *a);
+/* Once more, what was executed here when the disk was full. */
+void deliver_record(struct work *k);
 
 /* ---- replicator_doubt.c ---- */
 /* The rules of its service, and which of them its request is of.  The caller's to rules_unref. */
@@ -312,6 +319,13 @@ int64_t expires_ms(const struct replicator *r, struct span site, int64_t created
 bool late_begin(struct work *k);
 /* By (clock, id). */
 bool operation_is_later(uint64_t clock, const struct op_id *id, uint64_t than_clock, const struct op_id *than);
+
+/* ---- replicator_recent.c ---- */
+/* It is over, and its fields are in memory, with what the log forgets of them. */
+void recent_keep(struct work *k);
+/* Until something else is kept; empty: they are not there any more. */
+struct span recent_fields(const struct work *k);
+void recents_free(struct replicator *r);
 
 /* ---- replicator_settle.c ---- */
 /* Those that wait are looked at again. */

@@ -367,9 +367,16 @@ static bool add_bare_fields(const struct work *k, struct buf *out)
 	return any;
 }
 
-/* Every site has it: its credentials are forgotten, since what may come later (replicator_late.c) is no wish of the
- * client's.  What is not in memory is not read for this: then it goes without any field. */
-static void put_forgotten(struct store_batch *b, const struct work *k)
+/* Whether something that comes late may have it executed once more. */
+static bool may_be_again(const struct operation *op)
+{
+	return !op->secret && (op->kind == OPERATION_UPDATE || op->kind == OPERATION_REPLACE ||
+	                       (op->kind == OPERATION_CREATE && op->named));
+}
+
+/* Every site has it: its credentials are forgotten but for a while in memory, since something may come late
+ * (replicator_recent.c).  What is not in memory is not read for this: then it goes without any field. */
+static void put_forgotten(struct store_batch *b, struct work *k)
 {
 	struct buf bare, sealed;
 
@@ -382,8 +389,11 @@ static void put_forgotten(struct store_batch *b, const struct work *k)
 	if (!k->op->fields.n && !k->op->secret)
 		store_set_headers(b, &k->op->id, SPAN(""));
 	else if (add_bare_fields(k, &bare) &&
-	         !seal_add(k->r->rep->seal, buf_span(&bare), span_of(k->text), &sealed) && !bare.failed && !sealed.failed)
+	         !seal_add(k->r->rep->seal, buf_span(&bare), span_of(k->text), &sealed) && !bare.failed && !sealed.failed) {
 		store_set_headers(b, &k->op->id, buf_span(&sealed));
+		if (may_be_again(k->op))
+			recent_keep(k);
+	}
 	seal_wipe(&bare);
 	buf_fini(&sealed);
 }
@@ -480,6 +490,8 @@ static int take_content(struct work *k, const struct store_operation *row)
 	if (!row->headers.n) /* forgotten, with the credentials in them */
 		buf_addf(&text, "Host: %.*s\r\n", SPAN_ARG(op->key.service));
 	take_sealed_text(buf_span(&text), &fields, &body);
+	if (recent_fields(k).n)
+		fields = recent_fields(k);
 	op->secret = body.p != NULL;
 	if (!rc && (!operation_keep(op, &op->fields, fields) || !operation_keep(op, &op->body, op->secret ? body : row->body) ||
 	            !operation_keep(op, &op->spool, row->spool)))

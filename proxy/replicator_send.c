@@ -182,7 +182,7 @@ enum rules_shown send_shown(struct work *k, struct arena *arena, const struct in
 		rules_unref(&rules);
 		return RULES_UNREAD;
 	}
-	if (t.local.p)
+	if (t.local.p && !(k->answer && k->answer->canonical)) /* else another site's answer, which has no local ids */
 		answer.path = t.local;
 	rules_match(rules, path, &match);
 	shown = rules_new_id(arena, &match, &answer, id_r);

@@ -126,6 +126,9 @@ struct rules_request {
  * their index is an append, since done again it would hit others. */
 enum operation_kind rules_kind(const struct rule_match *match, const struct rules_request *request,
                                bool *independent_r);
+/* Two contents of PATCH are JSON Patches that overwrite members only, and none of the same or within one of the other's:
+ * in which order they are executed does not matter.  False where it cannot be told. */
+bool rules_patches_apart(struct span one, struct span other);
 
 /* ---- what an answer shows ---------------------------------------------------------------------------------------- */
 

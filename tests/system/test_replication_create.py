@@ -10,7 +10,7 @@ import time
 
 import harness
 from harness import ask, eq, group, wait_until
-from notes_bed import DECLARED, UUID8, Notes, both, no_local_ids, replicas_of, side_by_side
+from notes_bed import DECLARED, JSON, UUID8, Notes, both, no_local_ids, replicas_of, side_by_side
 
 SOON = {'queue': {'settle': '1s'}}
 
@@ -345,6 +345,25 @@ def test_504_of_an_application_that_did_it_lets_the_next_admit(bed):
 
 def test_a_timeout_lets_the_next_admit(bed):
     in_doubt_and_admitted(bed, 'late', timeouts={'response': '1s'})
+
+
+def test_a_child_of_unknown_outcome_that_the_next_admits_is_not_made_twice(bed):
+    """The next one gives it its name; where it was asked first it is in doubt under that name."""
+    notes = Notes(bed)
+    meta = notes.made()
+    notes.apps['dc1'].fail('drop-after', times=1)
+    r = notes.send('dc1', 'POST', f'/notes/{meta}/items', {'title': 'item'})
+    child = r.get('x-scope-meta-id')
+    eq((r.status, replicas_of(r)), (201, [('dc1', 'in-doubt'), ('dc2', '201')]), r)
+    wait_until(lambda: not [e for e in notes.queue('dc2')['queue'] if e['state'] == 'queued'], 'dc2 has asked dc1')
+    eq([len(notes.apps[s].came('POST', '.*/items')) for s in ('dc1', 'dc2')], [1, 1])
+    entry = next(e for e in notes.queue()['queue'] if e['meta_id'] == child)
+    local = notes.note('dc1', meta)['items'][0]['id']
+    r = ask(notes.sites['dc1'].admin, 'POST', f'/v1/queue/{entry["op"]}/settle', JSON,
+            json.dumps({'as': 'done', 'local_id': str(local)}).encode())
+    eq(r.status, 200, r)
+    eq(notes.send('dc2', 'PUT', f'/notes/{meta}/items/{child}', {'title': 'changed'}).status, 200)
+    wait_until(lambda: notes.note('dc1', meta)['items'] == [{'id': local, 'title': 'changed'}], 'its update at dc1')
 
 
 def test_unknown_here_and_refused_there_is_unknown(bed):
