@@ -172,6 +172,7 @@ static bool queue_anew(struct work *late, const struct late_op *o)
 	if (own->lane)
 		return true;
 	own->state = DELIVERY_QUEUED;
+	own->target = late->r->own; /* which one that was over here when it was read back has not */
 	return leg_enter(own);
 }
 
@@ -204,8 +205,10 @@ bool late_begin(struct work *k)
 	if (!k->received || k->logged || k->looked || !overwrites(k->op->kind) || k->op->independent)
 		return false;
 	l = calloc(1, sizeof(*l));
-	if (!l)
-		return false;
+	if (!l) {
+		late_read(work_own_leg(k), ERR_NOMEM);
+		return true;
+	}
 	*l = (struct late){ .k = k, .r = k->r, .id = k->op->id, .clock = k->op->clock, .site = k->r->rep->site };
 	arena_init(&l->arena, NULL, 0, 64u << 20);
 	l->key.service = arena_dup(&l->arena, k->op->key.service);
@@ -218,7 +221,8 @@ bool late_begin(struct work *k)
 	    store_submit_read(k->r->rep->store, read_later, k->r->w->answers, on_read, l)) {
 		arena_fini(&l->arena);
 		free(l);
-		return false;
+		late_read(work_own_leg(k), ERR_NOMEM);
+		return true;
 	}
 	k->looked = true;
 	k->loading++;
