@@ -261,18 +261,34 @@ static void judge_look(struct leg *leg, const struct inner_answer *a)
 	}
 }
 
+/* As if nobody had seen its answer: it is looked for where that is declared. */
+static void unknown_here(struct leg *leg)
+{
+	leg->was_sent = true;
+	leg->asked = false;
+	say(leg, "no memory to read its answer");
+	if (doubt_goes_on(leg->work))
+		again(leg, 0);
+	else
+		conclude(leg, DELIVERY_IN_DOUBT, SPAN(""));
+}
+
 /* A copy of a create. */
 static void judge_made(struct leg *leg, const struct inner_answer *a)
 {
 	struct work *k = leg->work;
 	struct rules_id shown;
+	enum rules_shown seen;
 	struct arena arena;
 
 	arena_init(&arena, NULL, 0, 4u << 20);
-	if (send_shown(k, &arena, a, &shown) == RULES_ONE) {
+	seen = send_shown(k, &arena, a, &shown);
+	if (seen == RULES_ONE) {
 		made(leg, shown.id);
 	} else if (k->op->named) {
 		made(leg, k->op->key.meta);
+	} else if (seen == RULES_UNREAD) {
+		unknown_here(leg);
 	} else {
 		say(leg, "the answer shows no identifier");
 		conclude(leg, DELIVERY_FAILED, SPAN(""));
@@ -304,7 +320,7 @@ static void judge_own(struct leg *leg, const struct inner_answer *a)
 		conclude(leg, DELIVERY_IN_DOUBT, SPAN(""));
 	else if (a->result != INNER_ANSWERED)
 		again(leg, 0);
-	else if (op->kind == OPERATION_DELETE && (a->status == 404 || a->status == 410))
+	else if (span_eq(op->method, SPAN("DELETE")) && (a->status == 404 || a->status == 410))
 		conclude(leg, DELIVERY_DONE, SPAN(""));
 	else
 		judge_other(leg, a); /* one that answers 500 for ever is not asked for ever */
@@ -454,6 +470,21 @@ static bool is_gone(struct work *k)
 	return names_deleted(k, operation_path(k->op));
 }
 
+static void pass_over(struct leg *leg, const char *why)
+{
+	struct work *k = leg->work;
+
+	say(leg, why);
+	if (k->logged) {
+		conclude(leg, DELIVERY_DONE, SPAN(""));
+		return;
+	}
+	leg->state = DELIVERY_DONE;
+	leg_leave(leg);
+	k->phase = WORK_OVER;
+	work_end_if_over(k);
+}
+
 static void run_own(struct leg *leg)
 {
 	struct work *k = leg->work;
@@ -461,16 +492,8 @@ static void run_own(struct leg *leg)
 	bool once = operation_is_once(k->op) || (k->op->kind == OPERATION_CREATE && leg->asked);
 	struct name name;
 
-	if (is_gone(k)) {
-		say(leg, "deleted");
-		if (k->logged) {
-			conclude(leg, DELIVERY_DONE, SPAN(""));
-		} else {
-			leg->state = DELIVERY_DONE;
-			leg_leave(leg);
-			k->phase = WORK_OVER;
-			work_end_if_over(k);
-		}
+	if (is_gone(k) || k->covered) {
+		pass_over(leg, k->covered ? "covered" : "deleted");
 		return;
 	}
 	if (k->op->kind != OPERATION_CREATE && own_name(k, &name) && !name.local_n) {

@@ -63,6 +63,10 @@ static bool remember(struct replicator *r, struct span key)
 	e->n = key.n;
 	memcpy(e->key, key.p, key.n);
 	HASH_ADD(hh, r->expired, key, e->n, e);
+	if (!e->hh.tbl) { /* uthash had no memory for its table */
+		free(e);
+		return false;
+	}
 	return true;
 }
 

@@ -147,6 +147,10 @@ static struct lane *lane_of(struct leg *leg)
 		memcpy(lane->key, buf_span(&key).p, buf_len(&key));
 		TAILQ_INIT(&lane->legs);
 		HASH_ADD(hh, t->lanes, key, lane->key_n, lane);
+		if (!lane->hh.tbl) { /* uthash had no memory for its table */
+			free(lane);
+			lane = NULL;
+		}
 	}
 	buf_fini(&key);
 	return lane;

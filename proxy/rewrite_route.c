@@ -115,7 +115,7 @@ static bool has_creates(const struct exchange *x)
 	return rep && atomic_load_explicit(&rep->creates_count, memory_order_relaxed);
 }
 
-int rewrite_begin(struct exchange *x)
+int rewrite_join(struct exchange *x)
 {
 	struct names *n = x->w->names;
 	struct rewrite *rw;
@@ -125,7 +125,7 @@ int rewrite_begin(struct exchange *x)
 		return 0;
 	rw = arena_zalloc(&x->arena, sizeof(*rw));
 	if (!rw || !walk(x, &rw->target))
-		return no_memory(x);
+		return ERR_NOMEM;
 	if (!count && rw->target.seen == REWRITE_NOTHING && !has_creates(x))
 		return 0;
 	buf_init(&rw->up_out, NULL, 0);
@@ -134,6 +134,13 @@ int rewrite_begin(struct exchange *x)
 		rw->up_body = rewrite_body_of(&x->req);
 	x->rw = rw;
 	return 0;
+}
+
+int rewrite_begin(struct exchange *x)
+{
+	int rc = rewrite_join(x);
+
+	return rc ? no_memory(x) : 0;
 }
 
 void rewrite_fini(struct exchange *x)
