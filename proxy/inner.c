@@ -265,6 +265,7 @@ void inner_judge(struct exchange *x)
 
 	a->result = judge(x, in);
 	a->status = x->status;
+	a->repeated = x->outcome_unknown;
 	a->by_proxy = x->proxy_error != NULL;
 	if (reason && a->result != INNER_ANSWERED) {
 		size_t n = strnlen(reason, sizeof(in->reason) - 1);

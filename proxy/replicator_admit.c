@@ -529,6 +529,8 @@ static enum admission judge_own(struct work *k, const struct inner_answer *a)
 		return ADMISSION_NOT_EXECUTED;
 	if (a->result == INNER_UNKNOWN || a->status == 500 || a->status == 502 || a->status == 504)
 		return ADMISSION_UNKNOWN;
+	if (a->repeated && a->status >= 400) /* of the first time that says nothing */
+		return ADMISSION_UNKNOWN;
 	if (a->status == 503)
 		return ADMISSION_NOT_EXECUTED;
 	if (k->op->kind == OPERATION_DELETE && (a->status == 404 || a->status == 410) && (k->revived || k->unknown))

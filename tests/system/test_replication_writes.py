@@ -431,6 +431,22 @@ def test_what_was_written_to_a_child_of_what_was_deleted_meanwhile_is_passed_ove
     notes.wait_titles([], 'dc1', 'dc2')
 
 
+def test_what_was_executed_on_a_connection_that_died_is_not_refused_when_it_is_repeated(bed):
+    """The application's 404 to the second DELETE, and its 409 to the second PUT, say nothing of the first."""
+    notes = Notes(bed)
+    for method, document, status in (('PUT', {'color': 'new'}, 409), ('DELETE', None, None)):
+        meta = notes.made()
+        notes.read('dc1', meta)     # on a connection that is kept
+        notes.apps['dc1'].fail('drop-after', times=1)
+        if status:
+            notes.apps['dc1'].fail(status, times=1)
+        r = notes.send('dc1', method, f'/notes/{meta}', document)
+        eq((r.status // 100, r.get('x-scope-served-by')), (2, 'dc2'), r)
+        notes.wait_idle()
+        eq(len(notes.apps['dc1'].came(method)), 3, 'repeated on a new connection, and as a delivery')
+        eq(*([{**n, 'id': 0} for n in notes.apps[s].notes.values()] for s in ('dc1', 'dc2')), 'at both sites')
+
+
 # --- refused at a replica --------------------------------------------------------------------------
 
 group(globals(), 'held and failed')
