@@ -28,6 +28,7 @@
 #include "proxy/front.h"
 #include "proxy/inner.h"
 #include "proxy/io_tls.h"
+#include "proxy/listing.h"
 
 #define EXCHANGE_MAGIC 0x5c0e4e01u
 /* ---- life ---------------------------------------------------------------------------------------------- */
@@ -107,6 +108,8 @@ static void exchange_bury(struct exchange *x)
 	upstream_drop(&x->up, true);
 	if (x->rw)
 		rewrite_fini(x);
+	if (x->list)
+		listing_fini(x);
 	if (x->reading)
 		admin_leave(x);
 	if (x->front)
@@ -513,6 +516,12 @@ static void upstream_ended(struct exchange *x)
 	exchange_run(x);
 }
 
+/* Nothing of an answer has gone to the client, and what came of one can be left. */
+static bool is_unanswered(const struct exchange *x)
+{
+	return x->state == X_AWAIT || x->state == X_PEEK;
+}
+
 void exchange_on_upstream_readable(struct exchange *x)
 {
 	struct upstream *u = x->up;
@@ -535,7 +544,7 @@ void exchange_on_upstream_readable(struct exchange *x)
 			exchange_run(x);
 		return;
 	case CONN_READ_BROKEN:
-		if (x->state == X_AWAIT) {
+		if (is_unanswered(x)) {
 			upstream_ended(x);
 		} else {
 			exchange_cut_short(x, "incomplete-response");
@@ -543,7 +552,7 @@ void exchange_on_upstream_readable(struct exchange *x)
 		}
 		return;
 	case CONN_READ_NOMEM:
-		if (x->state == X_AWAIT)
+		if (is_unanswered(x))
 			exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_NO_MEMORY);
 		else
 			exchange_cut_short(x, "no-memory");
@@ -583,7 +592,7 @@ void exchange_on_upstream_deadline(struct exchange *x)
 		worker_deadline(x->w, &x->up->deadline, DEADLINE_RESPONSE, clock_mono_us());
 		return;
 	}
-	if (x->state == X_AWAIT)
+	if (is_unanswered(x))
 		exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_TIMEOUT);
 	else
 		exchange_cut_short(x, "upstream-timeout");
