@@ -51,8 +51,10 @@ static bool pass_rewrite(struct exchange *x)
 {
 	const char *why = NULL;
 
-	if (x->pool->mesh)
+	if (x->pool->mesh) {
+		rewrite_down_forget(x);
 		return true;
+	}
 	switch (rewrite_judge(x, &why)) {
 	case REWRITE_GOOD:
 		return true;

@@ -1,6 +1,7 @@
 /* Which site is asked for a page, with which query, and how the client comes back. */
 #include "proxy/listing.h"
 
+#include "base/clock.h"
 #include "base/percent.h"
 
 #define AT SPAN("scope-at")
@@ -273,6 +274,8 @@ struct span listing_query(const struct exchange *x)
 {
 	const struct listing *l = x->list;
 
+	if (l->again.p)
+		return l->again;
 	if (!l->asks)
 		return span_from(x->req.path_query, x->req.path.n);
 	return l->seeks || x->site == l->first ? l->native : l->base;
@@ -444,8 +447,7 @@ void listing_add_partial_field(struct exchange *x, struct buf *out)
 {
 	if (x->list->asks)
 		add_partial(x, x->pool != NULL, out);
-	else if (listing_serves(x) && x->list->page && page_is_empty(x->list->page) && !page_has_next(x->list->page) &&
-	         !x->list->link_next)
+	else if (listing_serves(x) && x->list->page && page_is_empty(x->list->page) && listing_is_last(x))
 		buf_add_z(out, "X-Scopemesh-List: empty\r\n");
 }
 
@@ -491,6 +493,7 @@ bool listing_ends(struct exchange *x)
 /* This site's part of the list is over, or none of it is what the client means. */
 static void leave_site(struct exchange *x)
 {
+	x->list->again = span_make(NULL, 0);
 	if (exchange_is_local(x))
 		x->instances_tried = ~(uint64_t)0;
 	exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED, REASON_STATUS);
@@ -526,11 +529,58 @@ bool listing_moves_on(struct exchange *x, bool by_proxy)
 	return true;
 }
 
+/* Behind its link, or, where there are no links, behind its last element. */
+struct span listing_behind(struct exchange *x)
+{
+	const struct listing *l = x->list;
+	struct span link = l->link.p ? l->link : page_next(l->page), last = page_last_id(l->page), query;
+	struct buf text;
+
+	if (!listing_is_last(x)) {
+		link = span_from(link, span_find(link, '?') + 1);
+		return link.n ? query_of(&x->arena, link) : span_make(NULL, 0);
+	}
+	if (!l->rule.marker.n || !last.n)
+		return span_make(NULL, 0);
+	query = query_without(&x->arena, listing_query(x), &l->rule.marker, 1);
+	buf_init(&text, NULL, 0);
+	buf_add_span(&text, query);
+	buf_add_char(&text, query.n ? '&' : '?');
+	buf_add_span(&text, l->rule.marker);
+	buf_add_char(&text, '=');
+	percent_encode(last, "-._~", &text);
+	query = query.p && !text.failed ? arena_dup(&x->arena, buf_span(&text)) : span_make(NULL, 0);
+	buf_fini(&text);
+	return query;
+}
+
+/* A client that takes an empty page for the end would miss what comes behind it. */
+static bool again(struct exchange *x)
+{
+	struct listing *l = x->list;
+	int64_t half_us = x->view->conf->timeout_response_us / 2;
+	struct span query;
+
+	if (l->again_count >= LISTING_AGAIN || clock_mono_us() > x->start_us + half_us)
+		return false;
+	query = listing_behind(x);
+	if (!query.p || span_eq(query, listing_query(x)))
+		return false;
+	l->again = query;
+	l->again_count++;
+	exchange_same_again(x);
+	return true;
+}
+
 bool listing_page_is_over(struct exchange *x)
 {
 	struct listing *l = x->list;
 
-	if (!l->asks || !page_is_empty(l->page) || page_has_next(l->page) || l->link_next || !exchange_more_places(x))
+	if (!page_is_empty(l->page))
+		return false;
+	if (again(x))
+		return true;
+	if (!l->asks || !listing_is_last(x) || !exchange_more_places(x))
 		return false;
 	l->shown |= bit_of(l, x->site);
 	l->seeks = false;

@@ -15,6 +15,9 @@
 #include "proxy/front_int.h"
 #include "replication/page.h"
 
+/* Pages of one site that nothing is left of and that are passed over for one request; then such a one is an answer. */
+#define LISTING_AGAIN 32
+
 struct listing {
 	struct rule_list rule;       /* in the exchange's arena, as all of it */
 	struct span id_place;
@@ -25,7 +28,9 @@ struct listing {
 	bool seeks;                  /* whose marker it is has to be found out */
 	struct span native, base;    /* "?…": without our members; of a first page */
 	struct span peer_shown, peer_here, peer_end; /* from another site: what was asked of this one */
-	bool link_next;              /* of the attempt under way: Link leads on */
+	struct span again;           /* the query of this site's page behind the one that nothing was left of; p NULL: none */
+	unsigned again_count;
+	struct span link;            /* of the attempt under way, in Link; p NULL: it does not lead on */
 	bool peeked;                 /* its content was begun before its head went out */
 	struct page *page;           /* of the attempt under way; NULL: goes as it is */
 };
@@ -49,6 +54,11 @@ void listing_add_mesh_field(struct exchange *x, struct buf *out);
 void listing_add_partial_field(struct exchange *x, struct buf *out);
 /* Nobody can be asked any more, but something was shown: then this is the end of the list.  True: answered. */
 bool listing_ends(struct exchange *x);
+/* The query of a page behind this one at this site, where the whole page has come and nothing is left of it; p NULL: there is
+ * none, or no memory. */
+struct span listing_behind(struct exchange *x);
+/* The whole page has come. True: nothing is left of it, so another one was chosen. */
+bool listing_page_is_over(struct exchange *x);
 /* Of an answer's head: it is no page to be passed on, but the next site's turn.  True: the attempt has ended. */
 bool listing_moves_on(struct exchange *x, bool by_proxy);
 
@@ -63,7 +73,7 @@ void listing_page_end(struct listing *l);
 int listing_fields(struct exchange *x) MUST_CHECK;
 /* The head may go out: something is to be seen, or it has been looked at for long enough. */
 bool listing_is_seen(const struct exchange *x);
-/* The whole page has come. True: there is nothing in it, and it is another site's turn. */
-bool listing_page_is_over(struct exchange *x);
+/* There is no page behind this one here, as far as the application says. */
+bool listing_is_last(const struct exchange *x);
 
 #endif

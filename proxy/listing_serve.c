@@ -65,20 +65,22 @@ static bool is_ours(const struct listing *l, const struct http_field *f)
 	return !l->rule.next.n && span_ieq(f->name, SPAN("Link"));
 }
 
-static bool links_on(const struct exchange *x)
+/* p NULL: none of them. */
+static struct span find_link(const struct exchange *x)
 {
 	for (size_t i = 0; i < x->res.field_count; i++) {
 		struct span rest = x->res.fields[i].value;
 		size_t open, close;
 
 		while (is_ours(x->list, &x->res.fields[i]) && rest.n) {
-			take_value(&rest, &open, &close);
+			struct span value = take_value(&rest, &open, &close);
+
 			if (open)
-				return true;
+				return span_make(value.p + open, close - open);
 			rest = span_from(rest, 1);
 		}
 	}
-	return false;
+	return span_make(NULL, 0);
 }
 
 /* ---- what was shown ---------------------------------------------------------------------------------------------- */
@@ -124,14 +126,20 @@ int listing_page_begin(struct exchange *x)
 	o.here = way.here;
 	o.end = way.end;
 	l->page = page_new(&o);
-	l->link_next = links_on(x);
+	l->link = find_link(x);
 	return l->page ? 0 : ERR_NOMEM;
 }
 
 void listing_page_end(struct listing *l)
 {
 	page_free(&l->page);
-	l->link_next = l->peeked = false;
+	l->link = span_make(NULL, 0);
+	l->peeked = false;
+}
+
+bool listing_is_last(const struct exchange *x)
+{
+	return !page_has_next(x->list->page) && !x->list->link.p;
 }
 
 bool listing_is_seen(const struct exchange *x)
@@ -201,7 +209,7 @@ int listing_fields(struct exchange *x)
 
 	if (x->res.status != 200)
 		return 0;
-	l->link_next = links_on(x); /* a HEAD has no page */
+	l->link = find_link(x); /* a HEAD has no page */
 	if (listing_way(x, &way))
 		return ERR_NOMEM;
 	for (size_t i = 0; !rc && i < x->res.field_count; i++) {
@@ -212,5 +220,5 @@ int listing_fields(struct exchange *x)
 		else if (is_ours(l, f))
 			rc = lead_on(x, f, way.here);
 	}
-	return rc || l->rule.next.n || l->link_next ? rc : add_link(x, way.end);
+	return rc || l->rule.next.n || l->link.p ? rc : add_link(x, way.end);
 }

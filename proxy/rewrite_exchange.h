@@ -51,6 +51,8 @@ enum rewrite_verdict {
 	REWRITE_NOMEM,
 };
 
+/* What an earlier attempt has begun. */
+void rewrite_down_forget(struct exchange *x);
 /* A final response of an instance. */
 enum rewrite_verdict rewrite_judge(struct exchange *x, const char **why_r);
 /* Its content goes through the splicer. */

@@ -78,8 +78,7 @@ static int begin(struct exchange *x)
 	return 0;
 }
 
-/* Of an earlier attempt. */
-static void forget(struct exchange *x)
+void rewrite_down_forget(struct exchange *x)
 {
 	struct rewrite *rw = x->rw;
 
@@ -100,7 +99,7 @@ enum rewrite_verdict rewrite_judge(struct exchange *x, const char **why_r)
 	const struct http_field *type = http_find(&x->res, HTTP_CONTENT_TYPE);
 	enum rewrite_verdict verdict = REWRITE_GOOD;
 
-	forget(x);
+	rewrite_down_forget(x);
 	rw->down_body = type ? splice_body_of(type->value) : SPLICE_NONE;
 	if (!rw->answers)
 		rw->down_body = SPLICE_NONE;

@@ -34,7 +34,7 @@ struct page {
 	enum about about;
 	bool escape, escaped, lost;      /* in a string: behind a backslash; it has one; it is too long to be kept */
 	struct buf text;                 /* of the string, without quotes, or of the number */
-	struct buf held;
+	struct buf held, link;           /* link: that leads on */
 
 	size_t array_depth;              /* of the elements' array; 0: not in it */
 	bool in_element, decided;
@@ -43,6 +43,8 @@ struct page {
 	bool listed, kept;               /* there was such an array; something of it has stayed */
 	uint32_t has_members;            /* bit d: the object at depth d does */
 	bool next_done, next_there;
+	size_t last_n;
+	char last[SPLICE_ID_BYTES];      /* id */
 };
 
 /* ---- places ------------------------------------------------------------------------------------------------------ */
@@ -124,6 +126,7 @@ struct page *page_new(const struct page_options *o)
 	g->rules = splice_rules_new();
 	buf_init(&g->text, NULL, 0);
 	buf_init(&g->held, NULL, 0);
+	buf_init(&g->link, NULL, 0);
 	if (!g->rules || add_places(g, &e)) {
 		page_free(&g);
 		return NULL;
@@ -143,6 +146,7 @@ void page_free(struct page **gp)
 	splice_rules_free(&g->rules);
 	buf_fini(&g->text);
 	buf_fini(&g->held);
+	buf_fini(&g->link);
 	free(g);
 }
 
@@ -203,6 +207,10 @@ static void decide(struct page *g, struct span id, const char *at)
 	if (!g->in_element || g->decided)
 		return;
 	emit(g, at);
+	if (id.n <= sizeof(g->last)) {
+		memcpy(g->last, id.p, id.n);
+		g->last_n = id.n;
+	}
 	if (g->decided)
 		return;
 	if (!g->o.shown(g->o.ctx, id)) {
@@ -253,6 +261,19 @@ void page_add_link(struct span link, struct span member, struct buf *out)
 	buf_add_span(out, span_from(link, hash));
 }
 
+/* What it leads to; an escape in a long one is not worth its while. */
+static void keep_link(struct page *g, struct span text)
+{
+	char room[SPLICE_ID_BYTES];
+	size_t n = 0;
+
+	if (!g->escaped)
+		buf_add_span(&g->link, text);
+	else if (splice_unescape(text, room, &n))
+		buf_add(&g->link, room, n);
+	g->out->failed |= g->link.failed;
+}
+
 /* The value at its place, which has ended before `at` and is in no sink. */
 static void put_next(struct page *g, bool string, const char *at)
 {
@@ -268,6 +289,8 @@ static void put_next(struct page *g, bool string, const char *at)
 		buf_add_char(g->out, '"');
 		return;
 	}
+	if (string && !none)
+		keep_link(g, text);
 	if (string)
 		buf_add_char(g->out, '"');
 	if (string && !none && g->o.here.n)
@@ -539,4 +562,14 @@ bool page_is_empty(const struct page *g)
 bool page_has_next(const struct page *g)
 {
 	return g->next_there;
+}
+
+struct span page_next(const struct page *g)
+{
+	return buf_span(&g->link);
+}
+
+struct span page_last_id(const struct page *g)
+{
+	return span_make(g->last, g->last_n);
 }

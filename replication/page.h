@@ -9,8 +9,8 @@
  * anywhere, the output is the same.  What is no such document goes through as it is; after the first document nothing is
  * looked at.  Ids are those of the application: nothing is exchanged here.
  *
- * Memory: PAGE_ITEM_BYTES of an element, held until its id shows (one that shows none so far stays), the id, a member's
- * name and PAGE_NEXT_BYTES of a link; some 8 KiB beside them. */
+ * Memory: PAGE_ITEM_BYTES of an element, held until its id shows (one that shows none so far stays), the last id, a
+ * member's name and PAGE_NEXT_BYTES of a link, twice; some 8 KiB beside them. */
 #ifndef REPLICATION_PAGE_H
 #define REPLICATION_PAGE_H
 
@@ -53,6 +53,10 @@ bool page_shows(const struct page *g);
 bool page_is_empty(const struct page *g);
 /* It has a link that leads on at this site. */
 bool page_has_next(const struct page *g);
+/* That link, as the application means it; empty: there is none, or it could not be kept. */
+struct span page_next(const struct page *g);
+/* The id of the last element that has one; empty: none does. */
+struct span page_last_id(const struct page *g);
 
 /* Adds a link with one more query member. */
 void page_add_link(struct span link, struct span member, struct buf *out);
