@@ -106,7 +106,7 @@ static bool is_shown(void *ctx, struct span id)
 	while (sites.n && span_split(&sites, '\n', &site)) {
 		shown = g->shown;
 		while (shown.n && span_split(&shown, ',', &token))
-			if (heads_is_token(x, token, site))
+			if (heads_is_token(x, token, site) && !(g->found.lacks & names_lacks_bit(g->found.sites, site)))
 				return true;
 	}
 	return false;

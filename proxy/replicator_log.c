@@ -255,7 +255,7 @@ static void put_standing(struct store_batch *b, const struct leg *leg, struct sp
 	const char *said = reason_of(leg);
 
 	put_replica(b, k, site, local, more ? REPLICA_QUEUED : standing[leg->state].state,
-	            more ? "writes-wait" : said ? said : standing[leg->state].reason);
+	            more ? REPLICA_WRITES_WAIT : said ? said : standing[leg->state].reason);
 }
 
 /* A deleted resource has no standing any more; a weak one that was tried in vain no replica. */

@@ -133,6 +133,7 @@ struct store {
 	sqlite3 *db;
 	sqlite3_stmt *changes[CHANGE_KINDS], *begin, *commit, *rollback, *save, *release, *undo;
 	int wal_frames;
+	const struct change *made;    /* of the batch at hand: the resource that was put last */
 	struct store_counts counts;
 	struct store_lane writer;
 	/* the reader thread's */

@@ -305,6 +305,42 @@ def test_a_site_that_goes_between_two_of_its_pages(bed):
     eq(pages[-1].partial, f'{gone}=unreachable')
 
 
+def test_what_an_earlier_site_has_not_got_yet_is_shown_by_the_next(bed):
+    """By the one that admitted it, which knows; and once all have it, by the first alone."""
+    notes = bed_of(bed)
+    notes.apps['dc1'].fail(503, when=lambda r: r.method == 'POST')
+    r = notes.create('dc2', 'late', THREE)
+    eq(r.status, 201)
+    meta = r.get('x-scope-meta-id')
+    notes.wait_synced(meta, 'dc2', 'dc3', site='dc2')
+    eq([(p.site, p.titles) for p in follow(notes, 'dc1') if p.titles], [('dc2', ['late'])])
+    notes.sites['dc2'].stop()
+    notes.sites['dc2'].start()
+    notes.wait_connected()
+    eq([(p.site, p.titles) for p in follow(notes, 'dc1') if p.titles], [('dc2', ['late'])], 'after a restart')
+    notes.apps['dc1'].heal()
+    notes.wait_synced(meta, *THREE, site='dc2')
+    eq([(p.site, p.titles) for p in follow(notes, 'dc1') if p.titles], [('dc1', ['late'])])
+
+
+def test_what_an_earlier_site_refused_is_shown_by_the_next(bed):
+    notes = bed_of(bed, names=('dc1', 'dc2'), queue={'settle': '0s'})
+    notes.apps['dc1'].fail(409, when=lambda r: r.method == 'POST')
+    meta = notes.create('dc2', 'refused').get('x-scope-meta-id')
+    notes.wait_replica(meta, 'dc1', 'failed', 'dc2')
+    pages = follow(notes, 'dc1', scope=('dc1', 'dc2'))
+    eq([(p.site, p.titles) for p in pages if p.titles], [('dc2', ['refused'])])
+
+
+def test_a_write_that_waits_shows_nothing_twice(bed):
+    """dc1 has the note, and lacks what was written later."""
+    notes = bed_of(bed, names=('dc1', 'dc2'))
+    meta = notes.made('dc2', 'old', scope=('dc1', 'dc2'))
+    notes.apps['dc1'].fail(503, when=lambda r: r.method == 'PATCH')
+    eq(notes.send('dc2', 'PATCH', f'/notes/{meta}', {'title': 'new'}).status, 200)
+    eq(titles(follow(notes, 'dc1', scope=('dc1', 'dc2'))), ['old'])
+
+
 def test_no_site_at_all(bed):
     notes = bed_of(bed)
     fill(notes)

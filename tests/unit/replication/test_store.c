@@ -75,6 +75,57 @@ static void a_mapping_is_found_both_ways_and_after_a_restart(void **state)
 	}
 }
 
+static uint8_t lacks(struct bed *b)
+{
+	struct names_where any = { .kind = 0 };
+	struct name v;
+
+	assert_true(names_by_meta(store_names(b->store), &any, SPAN(META), &v));
+	return v.lacks;
+}
+
+static void put_other(struct bed *b, bool create, enum replica_state state, const char *reason)
+{
+	struct store_batch *batch = batch_new();
+	struct store_resource r = { .key = bed_key(META), .sites = SPAN("dc1\nDC 2") };
+	struct store_replica other = { .key = r.key, .site = SPAN("DC 2"), .state = state, .reason = span_of(reason) };
+
+	if (create)
+		store_put_resource(batch, &r);
+	store_put_replica(batch, &other);
+	assert_int_equal(bed_submit(b, batch), 0);
+}
+
+/* With its create alone a site comes to lack a resource, and with whatever says that it was executed it does not any more;
+ * what a restart cannot tell counts as lacking. */
+static void who_has_not_executed_the_create_is_known(void **state)
+{
+	struct bed *b = *state;
+
+	put(b, META, LOCAL);
+	assert_int_equal(lacks(b), 0);
+	put_other(b, true, REPLICA_QUEUED, "");
+	assert_int_equal(lacks(b), 2);
+	put_other(b, false, REPLICA_HELD, "credentials");
+	put_other(b, false, REPLICA_FAILED, "refused");
+	assert_int_equal(lacks(b), 2);
+	assert_int_equal(reopen(b), 0);
+	assert_int_equal(lacks(b), 2);
+	put_other(b, false, REPLICA_QUEUED, "building");
+	assert_int_equal(lacks(b), 0);
+	put_other(b, false, REPLICA_QUEUED, "");
+	put_other(b, false, REPLICA_FAILED, "refused");
+	assert_int_equal(lacks(b), 0);
+	put_other(b, false, REPLICA_SYNCED, "");
+	assert_int_equal(reopen(b), 0);
+	assert_int_equal(lacks(b), 0);
+	put_other(b, false, REPLICA_QUEUED, "");
+	assert_int_equal(reopen(b), 0);
+	assert_int_equal(lacks(b), 2);
+	assert_true(bed_has(b, META, LOCAL));
+	assert_int_equal(names_count(store_names(b->store)), 1);
+}
+
 static void short_ids_mean_something_in_their_collection_only(void **state)
 {
 	struct bed *b = *state;
@@ -799,6 +850,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_mapping_is_found_both_ways_and_after_a_restart),
+		TEST(who_has_not_executed_the_create_is_known),
 		TEST(short_ids_mean_something_in_their_collection_only),
 		TEST(services_are_told_apart),
 		TEST(a_deleted_resource_gives_its_local_id_back),
