@@ -119,9 +119,18 @@ void front_answer(struct exchange *x)
 
 /* ---- fields ---- */
 
+/* NULL: there is none as yet. Until it is told, the replicator may write it on a thread of its own: an exchange whose client
+ * has left, or that waited long enough, ends without it. */
+static const struct replicator_answer *told(const struct exchange *x)
+{
+	return x->front->answered ? x->front->wait.answer : NULL;
+}
+
 struct span front_meta_id(const struct exchange *x)
 {
-	return x->front->wait.answer ? x->front->wait.answer->meta : span_make(NULL, 0);
+	const struct replicator_answer *a = told(x);
+
+	return a ? a->meta : span_make(NULL, 0);
 }
 
 static void add_replicas(const struct replicator_answer *a, struct buf *out)
@@ -143,7 +152,7 @@ static void add_replicas(const struct replicator_answer *a, struct buf *out)
 
 void front_add_answer_fields(struct exchange *x, struct buf *out)
 {
-	const struct replicator_answer *a = x->front->wait.answer;
+	const struct replicator_answer *a = told(x);
 
 	if (!a)
 		return;

@@ -8,7 +8,7 @@ It knows one site and no scopes.  Like any service instrumented with OpenTelemet
     GET  /servers                         what runs here
     POST /servers {"image": "debian"}     fetch the image, start a server
     GET  /servers/ID
-    PUT  /servers/ID {"size": "large"}    change what is named, leave the rest
+    PUT  /servers/ID {"size": "large"}    change what is named (size, name), leave the rest
 """
 import hashlib
 import json
@@ -58,9 +58,12 @@ class Compute(BaseHTTPRequestHandler):
         if not server:
             return self.reply(404, {'error': self.path})
         try:
-            server['size'] = str(json.loads(body)['size'])
-        except (ValueError, KeyError, TypeError):
-            return self.reply(400, {'error': 'send {"size": WORD}'})
+            changes = {k: str(v) for k, v in json.loads(body).items() if k in ('size', 'name')}
+        except (ValueError, AttributeError):
+            changes = {}
+        if not changes:
+            return self.reply(400, {'error': 'send {"size": WORD} or {"name": WORD}'})
+        server.update(changes)
         return self.reply(200, server)
 
     def do_POST(self):

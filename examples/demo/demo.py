@@ -306,7 +306,7 @@ class Show:
             return next(s['last_seen'] for s in json.loads(self.world.admin(site, '/v1/sites'))['sites']
                         if s['name'] == name)
         before = {s: seen(s) for s in sites}
-        wait_for(known, 10, f'{location} at {site} is {sites}')
+        wait_for(known, 30, f'{location} at {site} is {sites}')
 
     def images(self, site, *scope):
         return ['curl', '-sS', *self.scope(scope), f'http://{self.world.at(site, "image")}/v2/images']
@@ -317,8 +317,8 @@ class Show:
     def server(self, site, *more):
         return ['curl', '-sS', *more, f'http://{self.world.at(site, "compute")}/servers/{self.meta}']
 
-    def resize(self, site, size):
-        return self.server(site, '-X', 'PUT', '-d', json.dumps({'size': size}))
+    def change(self, site, **what):
+        return self.server(site, '-X', 'PUT', '-d', json.dumps(what))
 
     @staticmethod
     def scope(scope):
@@ -381,18 +381,28 @@ def replicated_steps(show):
     run_at_all('"small"')
 
     show.step('Update everywhere: sent to dc3, under the one id, and without a scope.')
-    show.run(show.resize('dc3', 'large'), 200, [f'"{show.meta}"', 'served by dc3', 'dc3=200'])
+    show.run(show.change('dc3', size='large'), 200, [f'"{show.meta}"', 'served by dc3', 'dc3=200'])
     world.wait_delivered('dc3', *SITES)
     run_at_all('"large"')
 
     show.step('A site that is down catches up: the proxy of dc2 is killed (kill -9), the server changed, dc2 started again.')
     show.control('kill', 'dc2')
-    show.run(show.resize('dc1', 'medium'), 200, [f'"{show.meta}"', 'dc1=200, dc2=queued'])
+    show.run(show.change('dc1', size='medium'), 200, [f'"{show.meta}"', 'dc1=200, dc2=queued'])
     world.wait_delivered('dc1', 'dc3')
     show.run(show.server('dc3'), 200, [f'"{show.meta}"', '"medium"'])
     show.control('start', 'dc2')
     world.wait_delivered('dc1', 'dc2')
     run_at_all('"medium"')
+
+    show.step('Cut, and written on every side: each write is served where it enters. Healed: equal everywhere, nothing lost\n'
+              '   (PUT of this service changes what it names; of two that name the same the later one stands).')
+    show.control('cut')
+    for site, what in (('dc1', {'size': 'huge'}), ('dc2', {'name': 'web'}), ('dc3', {'size': 'tiny'})):
+        show.run(show.change(site, **what), 200, [f'{site}=200', f'"{show.meta}"', *(f'"{v}"' for v in what.values())])
+    show.control('heal')
+    for site in SITES * 2:      # what one hands over another may still have to execute
+        world.wait_delivered(site, *SITES)
+    run_at_all('"web"', '"tiny"')
 
 
 def run(world, once):
