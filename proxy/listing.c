@@ -78,6 +78,16 @@ static uint64_t bit_of(const struct listing *l, size_t site)
 	return i < l->count ? UINT64_C(1) << i : 0;
 }
 
+static void mark_shown(struct listing *l, size_t site)
+{
+	uint64_t bit = bit_of(l, site);
+
+	if (!bit || (l->shown & bit))
+		return;
+	l->shown |= bit;
+	l->turn[l->turns++] = site;
+}
+
 /* ---- where the client is ----------------------------------------------------------------------------------------- */
 
 /* scope-at=A,B: A was shown, B is the one. False: that is none of ours. */
@@ -96,12 +106,11 @@ static bool read_at(struct exchange *x, struct listing *l, struct span text)
 			continue; /* a scope may lose sites between two pages */
 		}
 		if (found)
-			l->shown |= bit_of(l, l->first);
+			mark_shown(l, l->first);
 		l->first = l->site[i];
 		found = true;
 	}
-	l->shown &= ~bit_of(l, l->first);
-	return found;
+	return found && !(l->shown & bit_of(l, l->first));
 }
 
 /* Puts the sites that are left into x->sites, in their order, `first` before all. */
@@ -144,7 +153,7 @@ static void seek(struct exchange *x, struct listing *l, struct span marker)
 			continue;
 		for (size_t j = 0; j < i; j++)
 			if (!route_is_known_down(x, x->sites[j]))
-				l->shown |= bit_of(l, x->sites[j]);
+				mark_shown(l, x->sites[j]);
 		l->first = x->sites[i];
 		set_sites(x, l, true);
 		return;
@@ -320,10 +329,8 @@ static void add_member(struct exchange *x, const size_t *more, struct buf *out)
 	struct buf sites;
 
 	buf_init(&sites, NULL, 0);
-	for (size_t i = 0; i < l->count; i++) {
-		if (!(l->shown >> i & 1))
-			continue;
-		heads_add_token(&sites, x->view->reg->sites[l->site[i]].name);
+	for (size_t i = 0; i < l->turns; i++) {
+		heads_add_token(&sites, x->view->reg->sites[l->turn[i]].name);
 		buf_add_char(&sites, ',');
 	}
 	heads_add_token(&sites, x->view->reg->sites[x->site].name);
@@ -347,14 +354,11 @@ static void add_member(struct exchange *x, const size_t *more, struct buf *out)
 static void add_shown(struct exchange *x, struct buf *out)
 {
 	const struct listing *l = x->list;
-	size_t before = buf_len(out);
 
-	for (size_t i = 0; i < l->count; i++) {
-		if (!(l->shown >> i & 1))
-			continue;
-		if (buf_len(out) > before)
+	for (size_t i = 0; i < l->turns; i++) {
+		if (i)
 			buf_add_char(out, ',');
-		heads_add_token(out, x->view->reg->sites[l->site[i]].name);
+		heads_add_token(out, x->view->reg->sites[l->turn[i]].name);
 	}
 }
 
@@ -517,13 +521,13 @@ bool listing_moves_on(struct exchange *x, bool by_proxy)
 	if (!exchange_more_places(x))
 		return false;
 	if (l->seeks && !by_proxy && is_refusal(x->res.status)) {
-		l->shown |= bit_of(l, x->site);
+		mark_shown(l, x->site);
 		leave_site(x);
 		return true;
 	}
 	if (!f || !span_eq(f->value, SPAN("empty")))
 		return false;
-	l->shown |= bit_of(l, x->site);
+	mark_shown(l, x->site);
 	l->seeks = false;
 	leave_site(x);
 	return true;
@@ -582,7 +586,7 @@ bool listing_page_is_over(struct exchange *x)
 		return true;
 	if (!l->asks || !listing_is_last(x) || !exchange_more_places(x))
 		return false;
-	l->shown |= bit_of(l, x->site);
+	mark_shown(l, x->site);
 	l->seeks = false;
 	leave_site(x);
 	return true;

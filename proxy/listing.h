@@ -24,6 +24,7 @@ struct listing {
 	bool asks;                   /* this site interprets the scope: the rest down to `peer` is set */
 	size_t site[OPERATION_SITES], count; /* of the set, by index in view->reg, in the order of the request */
 	uint64_t shown, undeclared;  /* bits by place in `site`: has been shown; has no such list */
+	size_t turn[OPERATION_SITES], turns; /* those that have been shown, in the order of their turns */
 	size_t first;                /* site that the query is for as it came */
 	bool seeks;                  /* whose marker it is has to be found out */
 	struct span native, base;    /* "?…": without our members; of a first page */
@@ -44,7 +45,7 @@ int listing_begin_for_peer(struct exchange *x, struct span field) MUST_CHECK;
 void listing_fini(struct exchange *x);
 /* The query for the attempt under way, "?" included. */
 struct span listing_query(const struct exchange *x);
-/* Sites shown before (tokens, by commas), the member that leads on here, the link that leads on elsewhere. */
+/* Sites shown before (tokens, by commas, in their order), the member that leads on here, the link that leads on elsewhere. */
 struct listing_way {
 	struct span shown, here, end;
 };

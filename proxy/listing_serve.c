@@ -88,27 +88,32 @@ static struct span find_link(const struct exchange *x)
 /* A look-up's ground; in the exchange's arena. */
 struct ground {
 	struct exchange *x;
-	struct span shown;  /* tokens, by commas */
+	struct span shown;  /* tokens, by commas, in the order of their turns */
 	struct name found;
 };
 
-/* A replica is in the list of the first site that has it. */
+/* The site of a replica set that this is the name of. */
+static bool is_of_set(struct exchange *x, struct span set, struct span token, struct span *site_r)
+{
+	while (set.n && span_split(&set, '\n', site_r))
+		if (heads_is_token(x, token, *site_r))
+			return true;
+	return false;
+}
+
+/* A replica is in the list of the first site of its set that had its turn.  Only who admitted it may know that that one has
+ * not executed it; all others take it for shown, so that this one shows it, whenever its turn comes. */
 static bool is_shown(void *ctx, struct span id)
 {
 	struct ground *g = ctx;
-	struct exchange *x = g->x;
-	const struct names_where in = { .kind = x->rw->target.listed };
-	struct span sites, site, shown, token;
+	const struct names_where in = { .kind = g->x->rw->target.listed };
+	struct span shown = g->shown, token, site;
 
-	if (!in.kind || !names_by_local(x->w->names, &in, id, &g->found))
+	if (!in.kind || !names_by_local(g->x->w->names, &in, id, &g->found))
 		return false;
-	sites = g->found.sites;
-	while (sites.n && span_split(&sites, '\n', &site)) {
-		shown = g->shown;
-		while (shown.n && span_split(&shown, ',', &token))
-			if (heads_is_token(x, token, site) && !(g->found.lacks & names_lacks_bit(g->found.sites, site)))
-				return true;
-	}
+	while (shown.n && span_split(&shown, ',', &token))
+		if (is_of_set(g->x, g->found.sites, token, &site))
+			return !(g->found.lacks & names_lacks_bit(g->found.sites, site));
 	return false;
 }
 

@@ -112,7 +112,7 @@ static void put_replica(struct store_batch *b, const struct work *k, struct span
                         enum replica_state state, const char *reason)
 {
 	const struct store_replica row = { .key = k->op->key, .site = site, .local = local, .state = state,
-		.reason = span_of(reason) };
+		.reason = span_of(reason), .lacks = k->creates && !k->received && k->phase == WORK_COMMITTING };
 
 	store_put_replica(b, &row);
 }

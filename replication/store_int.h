@@ -102,6 +102,7 @@ struct change {
 	enum change_kind kind;
 	enum names_effect effect;
 	bool of_site;              /* value 4 is a site: this one's replica is kept with the resource */
+	bool lacks;                /* store_replica.lacks */
 	bool prepared;
 	struct names_change names;
 	int count;
@@ -133,7 +134,6 @@ struct store {
 	sqlite3 *db;
 	sqlite3_stmt *changes[CHANGE_KINDS], *begin, *commit, *rollback, *save, *release, *undo;
 	int wal_frames;
-	const struct change *made;    /* of the batch at hand: the resource that was put last */
 	struct store_counts counts;
 	struct store_lane writer;
 	/* the reader thread's */

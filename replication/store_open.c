@@ -218,16 +218,15 @@ static int load_rows(struct store *s, sqlite3_stmt *stmt, struct err *e)
 	return sqlite == SQLITE_DONE ? 0 : store_fail(s, s->db, store_code(sqlite, NULL), "cannot be read", e);
 }
 
-/* Sites that had not executed a create when this one stopped, or may not have: a write that waits looks the same. */
+/* Sites that had not executed a create which this one had admitted when it stopped. */
 static int load_lacking(struct store *s, struct err *e)
 {
 	sqlite3_stmt *stmt = NULL;
-	int rc = sqlite3_prepare_v2(s->db, "SELECT service, collection, meta, site, replicas.state, replicas.reason FROM replicas"
-	                            " JOIN resources USING(rid) WHERE replicas.state <> 0", -1, &stmt, NULL);
+	int rc = sqlite3_prepare_v2(s->db, "SELECT service, collection, meta, target FROM deliveries JOIN operations USING(oid)"
+	                            " WHERE state NOT IN (2, 7) AND kind = 0", -1, &stmt, NULL); /* deliveries_open */
 
 	while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-		if (replica_lacks_create((enum replica_state)sqlite3_column_int(stmt, 4), column(stmt, 5)))
-			names_load_lacking(s->names, column(stmt, 0), column(stmt, 1), column(stmt, 2), column(stmt, 3));
+		names_load_lacking(s->names, column(stmt, 0), column(stmt, 1), column(stmt, 2), column(stmt, 3));
 		rc = SQLITE_OK;
 	}
 	rc = rc == SQLITE_DONE ? 0 : store_fail(s, s->db, store_code(rc, NULL), "cannot be read", e);

@@ -175,18 +175,11 @@ static int change_name(const struct change *c, bool known, struct name *v)
 	}
 }
 
-static bool is_of_same(const struct change *a, const struct change *b)
-{
-	return span_eq(a->values[0].s, b->values[0].s) && span_eq(a->values[1].s, b->values[1].s) &&
-	       span_eq(a->values[2].s, b->values[2].s);
-}
-
-/* What became of a create at another site.  Its bit is set with the create alone: who has executed that may lack what
- * was written later, and has the resource. */
+/* What became of a create at another site: who has executed it may lack what was written later, and has the resource. */
 static int prepare_lacking(struct store *s, struct change *c)
 {
 	enum replica_state state = (enum replica_state)c->values[5].i;
-	bool lacks = replica_lacks_create(state, c->values[6].s);
+	bool waits = replica_lacks_create(state, c->values[6].s);
 	struct name v;
 	uint8_t bit;
 	int rc;
@@ -194,7 +187,7 @@ static int prepare_lacking(struct store *s, struct change *c)
 	if (c->effect != NAMES_REPLICA || !names_latest(s->names, c->values[0].s, c->values[1].s, c->values[2].s, &v))
 		return 0;
 	bit = names_lacks_bit(v.sites, c->values[3].s);
-	if (!bit || lacks == !!(v.lacks & bit) || (lacks && !(s->made && is_of_same(s->made, c))))
+	if (!bit || (v.lacks & bit ? waits : !waits || !c->lacks))
 		return 0;
 	v.lacks ^= bit;
 	rc = names_prepare(s->names, &v, &c->names);
@@ -209,8 +202,6 @@ static int prepare_name(struct store *s, struct change *c)
 	bool known;
 	int rc;
 
-	if (c->effect == NAMES_RESOURCE)
-		s->made = c;
 	if (c->of_site && !is_own(s, c))
 		return prepare_lacking(s, c);
 	if (c->effect == NAMES_NONE)
@@ -289,7 +280,6 @@ static int apply_batch(struct store *s, struct store_batch *b, int *sqlite_r)
 {
 	int rc;
 
-	s->made = NULL;
 	*sqlite_r = run(s->save);
 	rc = store_code(*sqlite_r, NULL);
 	for (struct change *c = b->first; c && !rc; c = c->next)
