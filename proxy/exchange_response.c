@@ -80,6 +80,8 @@ static void judge_response(struct exchange *x)
 	exchange_target_now(x)->status = status;
 	if (x->pool->mesh)
 		site_live_seen(x->view->reg->sites[x->site].live);
+	if (x->list && listing_moves_on(x, error))
+		return;
 	if (error && status == 503 && !x->replay_lost && exchange_more_places(x) && (!x->outcome_unknown || exchange_is_safe(x))) {
 		exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED,
 		               span_eq(error->value, SPAN("no-instance")) ? REASON_NO_INSTANCE : REASON_PROXY_503);
@@ -98,8 +100,6 @@ static void judge_response(struct exchange *x)
 		exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED, REASON_STATUS);
 		return;
 	}
-	if (x->list && listing_moves_on(x, error != NULL))
-		return;
 	if (!error && status_listed(x, status) && !x->replay_lost && exchange_more_places(x)) {
 		exchange_target_end(x, stats_reason_text(REASON_STATUS));
 		upstream_drop(&x->up, false);

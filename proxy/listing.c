@@ -508,19 +508,27 @@ static bool is_refusal(unsigned status)
 	return status == 400 || status == 404 || status == 422;
 }
 
-bool listing_moves_on(struct exchange *x, bool by_proxy)
+static bool is_no_answer(unsigned status)
+{
+	return status == 502 || status == 503 || status == 504;
+}
+
+bool listing_moves_on(struct exchange *x, const struct http_field *error)
 {
 	struct listing *l = x->list;
 	const struct http_field *f = x->pool->mesh ? http_find_name(&x->res, SPAN("X-Scopemesh-List")) : NULL;
-	const struct http_field *error = x->pool->mesh ? http_find(&x->res, HTTP_X_SCOPEMESH_ERROR) : NULL;
 
 	if (!l->asks)
 		return false;
 	if (error && span_eq(error->value, SPAN("not-declared")))
 		l->undeclared |= bit_of(l, x->site);
+	if (error && is_no_answer(x->res.status) && l->shown && !exchange_more_places(x)) { /* the others' pages were all there is */
+		exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED, REASON_PROXY_503);
+		return true;
+	}
 	if (!exchange_more_places(x))
 		return false;
-	if (l->seeks && !by_proxy && is_refusal(x->res.status)) {
+	if (l->seeks && !error && is_refusal(x->res.status)) {
 		mark_shown(l, x->site);
 		leave_site(x);
 		return true;

@@ -60,8 +60,8 @@ bool listing_ends(struct exchange *x);
 struct span listing_behind(struct exchange *x);
 /* The whole page has come. True: nothing is left of it, so another one was chosen. */
 bool listing_page_is_over(struct exchange *x);
-/* Of an answer's head: it is no page to be passed on, but the next site's turn.  True: the attempt has ended. */
-bool listing_moves_on(struct exchange *x, bool by_proxy);
+/* Of an answer's head, error: that a peer's proxy made it; it is no page to be passed on, but the next site's turn.  True: the attempt has ended. */
+bool listing_moves_on(struct exchange *x, const struct http_field *error);
 
 /* ---- listing_serve.c ---- */
 

@@ -341,6 +341,15 @@ def test_a_write_that_waits_shows_nothing_twice(bed):
     eq(titles(follow(notes, 'dc1', scope=('dc1', 'dc2'))), ['old'])
 
 
+def test_the_last_sites_application_is_down(bed):
+    notes = bed_of(bed, names=('dc1', 'dc2'))
+    plain(notes, 'dc1', 'own 1')
+    first = Page(notes.send('dc1', 'GET', '/notes', headers=both()))
+    notes.apps['dc2'].stop()
+    last = Page(notes.send('dc1', 'GET', first.next, headers=both()))
+    eq((last.titles, last.partial, last.next), ([], 'dc2=unreachable', None))
+
+
 def test_no_site_at_all(bed):
     notes = bed_of(bed)
     fill(notes)
@@ -451,6 +460,21 @@ def test_the_nearest_answers_and_says_who_was_not_asked(bed):
         for site in others:
             eq(notes.apps[site].came('GET', '/notes'), [], f'at {site}')
         notes.apps[entry].arrived.clear()
+
+
+def test_a_site_that_does_not_declare_it_is_told_of(bed):
+    notes = bed_of(bed, names=('dc1', 'dc2'), paged=None, listing=PLAIN)
+    fill_two = [notes.made('dc1', t, scope=('dc1', 'dc2')) for t in ('a', 'b')]
+    text = open(f'{notes.sites["dc2"].dir}/site.yaml').read()
+    assert 'items' in text, text
+    notes.sites['dc2'].stop()
+    open(f'{notes.sites["dc2"].dir}/site.yaml', 'w').write(re.sub(r'"?list"?: *\{[^}]*\},?', '', text))
+    notes.sites['dc2'].start()
+    notes.wait_connected()
+    page = Page(notes.send('dc1', 'GET', '/notes', headers=both()))
+    eq(sorted(page.ids), sorted(fill_two))
+    last = Page(notes.send('dc1', 'GET', page.next, headers=both()))
+    eq((last.titles, last.partial, last.next), ([], 'dc2=not-declared', None))
 
 
 def test_a_scope_without_and_is_one_sites_list(bed):
