@@ -101,14 +101,11 @@ static bool read_at(struct exchange *x, struct listing *l, struct span text)
 
 		while (i < l->count && !heads_is_token(x, token, x->view->reg->sites[l->site[i]].name))
 			i++;
-		if (i == l->count) {
-			found = false;
-			continue; /* a scope may lose sites between two pages */
-		}
 		if (found)
 			mark_shown(l, l->first);
-		l->first = l->site[i];
-		found = true;
+		found = i < l->count; /* a scope may lose sites between two pages */
+		if (found)
+			l->first = l->site[i];
 	}
 	return found && !(l->shown & bit_of(l, l->first));
 }

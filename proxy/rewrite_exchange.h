@@ -9,8 +9,8 @@
 
 /* The service is known: what does the path name?  Before the scope is interpreted. */
 int rewrite_begin(struct exchange *x) MUST_CHECK;
-/* It has a part in this request even where nothing is known here: the answer is a page of several sites' lists. 0, or
- * answered. */
+/* It has a part in this request even where nothing is known here: the answer is a page of several sites' lists. 0 or
+ * ERR_NOMEM. */
 int rewrite_force(struct exchange *x) MUST_CHECK;
 void rewrite_fini(struct exchange *x);
 /* The path names a resource with a mesh id. */

@@ -123,7 +123,7 @@ static int take_part(struct exchange *x, bool always)
 	struct rewrite *rw = arena_zalloc(&x->arena, sizeof(*rw));
 
 	if (!rw || !walk(x, &rw->target))
-		return no_memory(x);
+		return ERR_NOMEM;
 	if (!always && !count && rw->target.seen == REWRITE_NOTHING && !has_creates(x))
 		return 0;
 	buf_init(&rw->up_out, NULL, 0);
@@ -136,7 +136,9 @@ static int take_part(struct exchange *x, bool always)
 
 int rewrite_begin(struct exchange *x)
 {
-	return names_count(x->w->names) || may_hold_meta(x) || has_creates(x) ? take_part(x, false) : 0;
+	if (!names_count(x->w->names) && !may_hold_meta(x) && !has_creates(x))
+		return 0;
+	return take_part(x, false) ? no_memory(x) : 0;
 }
 
 int rewrite_force(struct exchange *x)
