@@ -1,13 +1,11 @@
 #!/usr/bin/python3
 """Lists of a collection that several sites have a part of (replication.md section 3): one site after the other, each
 replica once, no page of two sites, and no application's own id."""
-import gzip
 import re
-import time
 
 import harness
 from harness import ask, eq, group, wait_until
-from notes_bed import CHILDREN, DECLARED, JSON, Notes, both, no_local_ids
+from notes_bed import CHILDREN, DECLARED, Notes, both, no_local_ids
 
 THREE = ('dc1', 'dc2', 'dc3')
 NEXT = {'items': '$.notes', 'next': '$.next', 'marker': 'marker'}
@@ -475,6 +473,15 @@ def test_a_site_that_does_not_declare_it_is_told_of(bed):
     eq(sorted(page.ids), sorted(fill_two))
     last = Page(notes.send('dc1', 'GET', page.next, headers=both()))
     eq((last.titles, last.partial, last.next), ([], 'dc2=not-declared', None))
+
+
+def test_explain_says_which_lists_are_merged(bed):
+    notes = bed_of(bed, names=('dc1', 'dc2'))
+    told = {}
+    for scope in 'dc1 & dc2', 'dc1; dc2':
+        path = '/v1/scope/explain?scope=' + f'notes: {scope}'.replace(' ', '%20').replace('&', '%26').replace(';', '%3B')
+        told[scope] = ask(notes.sites['dc1'].admin, path=path).json()['bindings'][0]['notes']
+    eq(told, {'dc1 & dc2': ['the list of /notes is that of each site in turn (resources.list)'], 'dc1; dc2': []})
 
 
 def test_a_scope_without_and_is_one_sites_list(bed):
