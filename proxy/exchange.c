@@ -6,6 +6,9 @@
  *	   +------+----------> REPLY (an own answer) ---------+
  *	   +-> REPLICATE (front.h) --^
  *
+ * Between AWAIT and RELAY a response may have to wait: HOLD for the names of ids (rewrite_hold.c), PEEK for the first
+ * element of a page of several sites' lists (listing.h), without which the next page or site has its turn (PICK).
+ *
  * A callback (exchange_on_*) records what happened and runs the machine; steps decide and return NEXT,
  * WAIT or DONE.  Every WAIT has a timer: the session's while the client is awaited, the upstream's while the
  * other side is.

@@ -39,7 +39,7 @@ struct page {
 	size_t array_depth;              /* of the elements' array; 0: not in it */
 	bool in_element, decided;
 	size_t comma_end;                /* in held: behind the comma; 0: there is none */
-	bool first;                      /* none of this array has stayed so far */
+	bool first, gone;                /* of this array: none has stayed so far; one has been left out */
 	bool listed, kept;               /* there was such an array; something of it has stayed */
 	uint32_t has_members;            /* bit d: the object at depth d does */
 	bool next_done, next_there;
@@ -171,7 +171,7 @@ static void release(struct page *g)
 /* The element stays: what was held of it goes out, without its comma where nothing is before it any more. */
 static void keep(struct page *g)
 {
-	if (g->first)
+	if (g->first && g->gone)
 		buf_consume(&g->held, g->comma_end);
 	release(g);
 	g->decided = g->kept = true;
@@ -219,7 +219,7 @@ static void decide(struct page *g, struct span id, const char *at)
 	}
 	buf_fini(&g->held);
 	g->comma_end = 0;
-	g->decided = true;
+	g->decided = g->gone = true;
 	g->sink = DROP;
 }
 
@@ -461,6 +461,7 @@ static void open_bracket(struct page *g, bool object, const char *at)
 	g->array_depth = g->walk.depth;
 	g->sink = HOLD;
 	g->first = g->listed = true;
+	g->gone = false;
 }
 
 static void close_bracket(struct page *g, bool object, const char *at)
@@ -495,11 +496,6 @@ static const char *between(struct page *g, const char *p, const char *end)
 {
 	for (; p < end && g->mode == BETWEEN; p++) {
 		switch (*p) {
-		case ' ':
-		case '\t':
-		case '\r':
-		case '\n':
-			break;
 		case '"':
 			begin_text(g, STRING, p);
 			break;
@@ -518,6 +514,8 @@ static const char *between(struct page *g, const char *p, const char *end)
 			g->walk.key = false;
 			break;
 		default:
+			if ((unsigned char)*p <= ' ')
+				break;
 			begin_text(g, SCALAR, p);
 			return p;
 		}

@@ -5,7 +5,7 @@
  *	{"images": [{"id": "a"}, {"id": "b"}], "next": "/images?marker=b"}
  *	            ^ left out where `shown` says so         ^ gets `here`; without one, or with null, it becomes `end`
  *
- * Byte for byte: of what is left out the element and one comma go, every other byte is as it came.  Input may be cut
+ * Byte for byte: the element that is left out goes with one comma and the blanks at it, every other byte is as it came.  Input may be cut
  * anywhere, the output is the same.  What is no such document goes through as it is; after the first document nothing is
  * looked at.  Ids are those of the application: nothing is exchanged here.
  *
