@@ -48,8 +48,8 @@
 #define REPLICATOR_PATIENCE_US 5000000 /* a peer that delivers waits so long for its turn */
 #define REPLICATOR_REASON 512        /* bytes of what an application said of a refusal */
 
-#define REPLICATOR_NOT_READY "not-ready"   /* its application was at work on it for too long */
-#define REPLICATOR_BROKEN "build-failed"  /* or says that it will never be done */
+#define REPLICATOR_NOT_READY REPLICA_NOT_READY   /* its application was at work on it for too long */
+#define REPLICATOR_BROKEN REPLICA_BUILD_FAILED  /* or says that it will never be done */
 #define REPLICATOR_NOT_FOUND "find does not tell whether it was executed"
 #define REPLICATOR_WANTED "content-wanted" /* what is asked of is not known here */
 #define REPLICATOR_OCCUPIED "occupied" /* the name that the client chose is another thing's there */

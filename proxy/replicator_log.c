@@ -110,7 +110,7 @@ static void put_replica(struct store_batch *b, const struct work *k, struct span
                         enum replica_state state, const char *reason)
 {
 	const struct store_replica row = { .key = k->op->key, .site = site, .local = local, .state = state,
-		.reason = span_of(reason) };
+		.reason = span_of(reason), .lacks = k->creates && !k->received && k->phase == WORK_COMMITTING };
 
 	store_put_replica(b, &row);
 }
@@ -238,7 +238,7 @@ static void put_standing(struct store_batch *b, const struct leg *leg, struct sp
 	const char *said = reason_of(leg);
 
 	put_replica(b, k, site, local, more ? REPLICA_QUEUED : standing[leg->state].state,
-	            more ? "writes-wait" : said ? said : standing[leg->state].reason);
+	            more ? REPLICA_WRITES_WAIT : said ? said : standing[leg->state].reason);
 }
 
 /* A deleted resource has no standing any more; a weak one that was tried in vain no replica. */
