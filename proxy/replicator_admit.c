@@ -429,6 +429,11 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 			on_known(k, leg, ERR_NOMEM);
 		return;
 	}
+	if (rc == ERR_IO && !k->logged) { /* the disk failed; what reached it is read back after a restart */
+		set_problem(k, 504, "outcome-unknown", "the disk failed while the operation was made durable: a restart tells whether it is");
+		end_with(k, ADMISSION_UNKNOWN);
+		return;
+	}
 	if (rc) {
 		if (rc == ERR_LIMIT)
 			set_problem(k, 507, "queue-full", "the disk with the log of replication is full; nothing was done");

@@ -140,6 +140,5 @@ void kept_drop_old(struct replicator *r)
 		return; /* again at the next tick */
 	r->kept_run_us = now;
 	store_drop_answers(b, clock_wall_ms());
-	if (store_submit(r->rep->store, &b, NULL, on_dropped, NULL))
-		r->kept_run_us = 0;
+	(void)!store_submit(r->rep->store, &b, NULL, on_dropped, NULL); /* else at the next time */
 }

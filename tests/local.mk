@@ -14,3 +14,8 @@ EXTRA_PROGRAMS += tests/system/seed_store
 tests_system_seed_store_SOURCES = tests/system/seed_store.c
 tests_system_seed_store_LDADD = replication/libreplication.a base/libbase.a $(SQLITE_LIBS)
 CLEANFILES += tests/system/seed_store
+# Campaigns with real sites, as root: they take minutes, and another seed each time.
+.PHONY: chaos power-cuts
+chaos power-cuts: scopemeshd scopectl
+	SCOPEMESHD=$(abs_builddir)/scopemeshd SCOPECTL=$(abs_builddir)/scopectl PYTHONDONTWRITEBYTECODE=1 \
+		$(PYTHON3) $(srcdir)/tests/chaos/$(@:power-cuts=power).py

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Power cuts: a site whose state folder is a loop-mounted ext4 that is shut down without flushing, its journal neither
-(EXT4_IOC_SHUTDOWN), under load; then it is mounted again, as a disk is after a power cut, and the site started.
+"""Power cuts: a site whose state folder is a loop-mounted ext4 that is shut down without flushing, under load
+(tests/system/loop_disk.py); then it is mounted again, as a disk is after a power cut, and the site started.
 
     tests/chaos/power.py --rounds 50 --seed 1           exit status 0: nothing that was acknowledged is lost
 
@@ -8,10 +8,8 @@ Between the cuts the other site is mostly cut off, so that what was acknowledged
 live on: what is tried is what the daemon promises of its own disk.  In the end all is joined, drained and judged as in
 chaos.py.  Needs root and a loop device."""
 import argparse
-import fcntl
 import os
 import random
-import struct
 import subprocess
 import sys
 import threading
@@ -24,18 +22,17 @@ from clients import History, Writer
 import harness
 from healing import Operator
 from judge import PROMISES, Judge
+import loop_disk
 
-EXT4_IOC_SHUTDOWN, WITHOUT_FLUSH = 0x8004587d, 2
 WAYS = (('dc1', 'dc2'), ('dc2', 'dc1'))
 
 
 class Disk:
-    """An ext4 in a file."""
+    """Of dc1."""
 
     def __init__(self, bed, size='64M'):
         self.image, self.path = os.path.join(bed.dir, 'disk'), None
-        subprocess.run(['truncate', '-s', size, self.image], check=True)
-        subprocess.run(['mkfs.ext4', '-q', self.image], check=True)
+        loop_disk.make(self.image, size)
 
     def mount(self, path):
         self.path = path
@@ -43,12 +40,6 @@ class Disk:
         if result.returncode:
             raise harness.Skip(f'no loop mount: {result.stderr}')
         os.chmod(path, 0o700)
-
-    def lose_power(self):
-        """What was not synced is gone; nothing is written any more."""
-        fd = os.open(self.path, os.O_RDONLY)
-        fcntl.ioctl(fd, EXT4_IOC_SHUTDOWN, struct.pack('I', WITHOUT_FLUSH))
-        os.close(fd)
 
     def come_back(self):
         subprocess.run(['umount', self.path], check=True)
@@ -63,7 +54,7 @@ class Client(Writer):
 def cut_power(world, disk, rng):
     site = world.sites['dc1']
     world.diary.begin('dc1', 'kill')
-    disk.lose_power()
+    loop_disk.lose_power(disk.path)
     time.sleep(rng.choice((0, 0, 0.05)))        # the daemon may still see the disk fail
     site.kill()
     disk.come_back()
