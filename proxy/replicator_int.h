@@ -270,6 +270,8 @@ void late_read(struct leg *own, int rc);
 /* What is known here of an operation that is not under way. */
 void deliver_ask(struct work *k);
 void deliver_run(struct leg *leg);
+/* Its content is forgotten, which it is when every site has it. */
+void deliver_forgotten(struct leg *leg);
 void deliver_judge(struct leg *leg, const struct inner_answer *a);
 /* Once more, what was executed here when the disk was full. */
 void deliver_record(struct work *k);

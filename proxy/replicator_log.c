@@ -477,7 +477,8 @@ static int read_content(struct store_reader *reader, void *arg)
 	return store_read_operation(reader, &c->id, &c->arena, &c->row);
 }
 
-/* The row's content into the work's operation, which so far says only what it is. */
+/* The row's content into the work's operation, which so far says only what it is. ERR_NOT_FOUND: it was spooled, and is
+ * forgotten since every site has it. */
 static int take_content(struct work *k, const struct store_operation *row)
 {
 	struct operation *op = k->op;
@@ -485,6 +486,8 @@ static int take_content(struct work *k, const struct store_operation *row)
 	struct buf text;
 	int rc;
 
+	if (row->body_bytes > OPERATION_BODY && !row->spool.n)
+		return ERR_NOT_FOUND;
 	buf_init(&text, NULL, 0);
 	rc = row->headers.n ? seal_remove(k->r->rep->seal, row->headers, span_of(k->text), &text) : 0;
 	if (!row->headers.n) /* forgotten, with the credentials in them */
