@@ -258,10 +258,10 @@ static int read_one(struct exchange *x, const struct front_set *set, const struc
 {
 	size_t *copy;
 
+	if (is_list(x, m))
+		return front_go_in_turn(x, set) ? ERR_NOMEM : listing_begin(x, set, m);
 	if (front_go_to(x, set, x->view->reg->local))
 		return ERR_NOMEM;
-	if (is_list(x, m))
-		return listing_begin(x, set, m);
 	if (!(m->rule && !m->id.n) && !(x->rw && x->rw->target.listed))
 		return 0;
 	copy = arena_alloc(&x->arena, set->count * sizeof(*copy));
