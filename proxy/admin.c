@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/percent.h"
 #include "config.h"
+#include "proxy/front_int.h"
 #include "proxy/instance.h"
 #include "proxy/lookup.h"
 #include "proxy/server.h"
@@ -235,6 +236,19 @@ static bool has_later_class(const struct scope_plan *plan)
 	return false;
 }
 
+/* Which lists are those of several sites under a scope that replicates. */
+static void add_list_notes(const struct exchange *x, struct span service, json_t *notes)
+{
+	for (size_t i = 0; i < x->view->conf->service_count; i++) {
+		const struct conf_service *svc = &x->view->conf->services[i];
+
+		for (size_t k = 0; span_eq(svc->name, service) && k < svc->resource_count; k++)
+			if (svc->resources[k].list.items.n)
+				json_array_append_new(notes, json_sprintf("the list of %.*s is that of each site in turn (resources.list)",
+				                                          SPAN_ARG(svc->resources[k].collection)));
+	}
+}
+
 static json_t *notes_of(struct exchange *x, const struct scope_binding *b, const struct scope_plan *plan)
 {
 	json_t *notes = json_array();
@@ -243,6 +257,8 @@ static json_t *notes_of(struct exchange *x, const struct scope_binding *b, const
 		json_array_append_new(notes, json_string("this site does not serve this service"));
 	if (has_later_class(plan))
 		json_array_append_new(notes, json_string("quorum and strong are not executed by this version: 501"));
+	if (front_plan_replicates(plan))
+		add_list_notes(x, b->service, notes);
 	return notes;
 }
 

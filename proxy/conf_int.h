@@ -20,7 +20,7 @@ void conf_check_carriers(struct opt_reader *r, struct conf *conf);
 /* services.NAME.resources: types of its rows, and what concerns more than one of them.  Makes the services' rules.
  * ERR_NOMEM or 0. */
 extern const struct opt_type conf_type_collection, conf_type_place, conf_type_id_place, conf_type_request, conf_type_kind,
-                             conf_type_find, conf_type_member;
+                             conf_type_find, conf_type_member, conf_type_items, conf_type_query_name;
 int conf_check_resources(struct opt_reader *r, struct conf *conf) MUST_CHECK;
 /* A character of a field name (RFC 9110 5.6.2: token). */
 bool conf_is_token_char(unsigned char c);

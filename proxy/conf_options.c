@@ -428,7 +428,13 @@ static const struct opt rows[] = {
 	  .doc = "What stands there when it will never be." },
 	{ .path = RESOURCE "ready.within", .type = &opt_duration, R_AT(ready.within_us), .min = 1000 * MS, .max = 30 * DAY,
 	  .value = "10m", .doc = "When it is taken for failed if it is neither." },
-	LATER(RESOURCE "list", opt_text, "How the collection's pages are merged under `&`."),
+	{ .path = RESOURCE "list.items", .type = &conf_type_items, R_AT(list.items), .value = "",
+	  .doc = "Where the collection's answer has its array of elements, $.images, or $ where it is one: under `&` it is then the "
+		 "list of each site in turn; empty: the nearest site's alone." },
+	{ .path = RESOURCE "list.next", .type = &conf_type_member, R_AT(list.next), .value = "",
+	  .doc = "Where a page has the link to the next one, $.next; empty: in the header Link, or there is one page." },
+	{ .path = RESOURCE "list.marker", .type = &conf_type_query_name, R_AT(list.marker), .value = "",
+	  .doc = "Member of the query that names the element behind which a page begins: marker." },
 	{ .path = RESOURCE "in_doubt", .type = &opt_word, R_AT(in_doubt), .words = "hold|retry", .value = "hold",
 	  .doc = "What becomes of an operation whose outcome is unknown and that is to be executed once: it waits for an "
 		 "operator, or is executed again." },

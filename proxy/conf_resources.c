@@ -2,6 +2,7 @@
  * and the rules that are made of them. */
 #include "proxy/conf_int.h"
 #include "replication/member.h"
+#include "replication/page.h"
 
 static int keep(struct opt_reader *r, struct span text, struct span *to)
 {
@@ -48,6 +49,21 @@ static int parse_member(struct opt_reader *r, const struct opt *o, struct span t
 
 	if ((text.n || !may_be_empty) && member_check_place(text, e))
 		return ERR_INVALID;
+	return keep(r, text, value);
+}
+
+static int parse_items(struct opt_reader *r, const struct opt *o, struct span text, void *value, struct err *e)
+{
+	(void)o;
+	return text.n && page_check_items(text, e) ? ERR_INVALID : keep(r, text, value);
+}
+
+static int parse_query_name(struct opt_reader *r, const struct opt *o, struct span text, void *value, struct err *e)
+{
+	(void)o;
+	for (size_t i = 0; i < text.n; i++)
+		if ((unsigned char)text.p[i] <= ' ' || (unsigned char)text.p[i] >= 0x7f || strchr("?&=#;%+\"\\/", text.p[i]))
+			return err_set(e, ERR_INVALID, "\"%.*s\" is no name in a query; expected something like marker", SPAN_ARG(text));
 	return keep(r, text, value);
 }
 
@@ -120,6 +136,8 @@ const struct opt_type conf_type_place = { "place", sizeof(struct span), parse_pl
 const struct opt_type conf_type_id_place = { "place or location", sizeof(struct span), parse_id_place, print_id_place,
 	                                     NULL };
 const struct opt_type conf_type_member = { "place", sizeof(struct span), parse_member, print_text, NULL };
+const struct opt_type conf_type_items = { "place", sizeof(struct span), parse_items, print_text, NULL };
+const struct opt_type conf_type_query_name = { "name", sizeof(struct span), parse_query_name, print_text, NULL };
 const struct opt_type conf_type_find = { "path", sizeof(struct span), parse_find, print_text, NULL };
 const struct opt_type conf_type_request = { "method and path", sizeof(struct rule_request), parse_request, print_request,
 	                                    NULL };
@@ -161,6 +179,29 @@ static void check_ready(struct opt_reader *r, const struct rule *rule)
 		             "ready: \"path\" is missing: where the state is");
 }
 
+static void check_list(struct opt_reader *r, const struct rule *rule)
+{
+	const struct rule_list *list = &rule->list;
+	const void *other = list->next.n ? &list->next : &list->marker;
+	struct err e;
+	int rc;
+
+	if (!list->items.n && (list->next.n || list->marker.n) && !opt_where(r, &list->items))
+		yaml_problem(r->yaml, opt_place(r, other), NULL,
+		             "list: \"items\" is missing: where the elements are, $.images, or $ where the answer is the array");
+	if (!list->items.n)
+		return;
+	if (!rule->id_place.n) {
+		yaml_problem(r->yaml, opt_place(r, &list->items), NULL,
+		             "list: elements are told apart by their id, and \"id\" is location: expected a place like $.id");
+		return;
+	}
+	rc = page_check(list->items, rule->id_place, &e);
+	r->nomem |= rc == ERR_NOMEM;
+	if (rc)
+		yaml_problem(r->yaml, opt_place(r, &list->items), NULL, "list: the id of an element cannot be followed: %s", e.text);
+}
+
 static int make_rules(struct opt_reader *r, struct conf_service *s)
 {
 	if (s->resource_count > RULES_DECLARED_MOST) {
@@ -178,7 +219,7 @@ int conf_check_resources(struct opt_reader *r, struct conf *conf)
 		int rc;
 
 		for (size_t j = 0; j < s->resource_count && j <= RULES_DECLARED_MOST; j++)
-			check_resource(r, s, j), check_ready(r, &s->resources[j]);
+			check_resource(r, s, j), check_ready(r, &s->resources[j]), check_list(r, &s->resources[j]);
 		rc = make_rules(r, s);
 		if (rc)
 			return rc;

@@ -6,6 +6,9 @@
  *	   +------+----------> REPLY (an own answer) ---------+
  *	   +-> REPLICATE (front.h) --^
  *
+ * Between AWAIT and RELAY a response may have to wait: HOLD for the names of ids (rewrite_hold.c), PEEK for the first
+ * element of a page of several sites' lists (listing.h), without which the next page or site has its turn (PICK).
+ *
  * A callback (exchange_on_*) records what happened and runs the machine; steps decide and return NEXT,
  * WAIT or DONE.  Every WAIT has a timer: the session's while the client is awaited, the upstream's while the
  * other side is.
@@ -28,6 +31,7 @@
 #include "proxy/front.h"
 #include "proxy/inner.h"
 #include "proxy/io_tls.h"
+#include "proxy/listing.h"
 
 #define EXCHANGE_MAGIC 0x5c0e4e01u
 /* ---- life ---------------------------------------------------------------------------------------------- */
@@ -107,6 +111,8 @@ static void exchange_bury(struct exchange *x)
 	upstream_drop(&x->up, true);
 	if (x->rw)
 		rewrite_fini(x);
+	if (x->list)
+		listing_fini(x);
 	if (x->reading)
 		admin_leave(x);
 	if (x->front)
@@ -513,6 +519,12 @@ static void upstream_ended(struct exchange *x)
 	exchange_run(x);
 }
 
+/* Nothing of an answer has gone to the client, and what came of one can be left. */
+static bool is_unanswered(const struct exchange *x)
+{
+	return x->state == X_AWAIT || x->state == X_PEEK;
+}
+
 void exchange_on_upstream_readable(struct exchange *x)
 {
 	struct upstream *u = x->up;
@@ -535,7 +547,7 @@ void exchange_on_upstream_readable(struct exchange *x)
 			exchange_run(x);
 		return;
 	case CONN_READ_BROKEN:
-		if (x->state == X_AWAIT) {
+		if (is_unanswered(x)) {
 			upstream_ended(x);
 		} else {
 			exchange_cut_short(x, "incomplete-response");
@@ -543,7 +555,7 @@ void exchange_on_upstream_readable(struct exchange *x)
 		}
 		return;
 	case CONN_READ_NOMEM:
-		if (x->state == X_AWAIT)
+		if (is_unanswered(x))
 			exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_NO_MEMORY);
 		else
 			exchange_cut_short(x, "no-memory");
@@ -583,7 +595,7 @@ void exchange_on_upstream_deadline(struct exchange *x)
 		worker_deadline(x->w, &x->up->deadline, DEADLINE_RESPONSE, clock_mono_us());
 		return;
 	}
-	if (x->state == X_AWAIT)
+	if (is_unanswered(x))
 		exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_TIMEOUT);
 	else
 		exchange_cut_short(x, "upstream-timeout");

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/io_tls.h"
+#include "proxy/listing.h"
 
 bool exchange_is_local(const struct exchange *x)
 {
@@ -106,6 +107,8 @@ static void exhausted(struct exchange *x)
 	};
 	bool no_instance = x->site_count == 1 && exchange_is_local(x);
 
+	if (x->list && listing_ends(x))
+		return;
 	if (x->outcome_unknown) {
 		p.status = outcome_status(x);
 		p.type = x->bad_answer ? "bad-response" : "outcome-unknown";

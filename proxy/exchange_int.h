@@ -23,6 +23,7 @@
 	X(X_SEND, send)       /* the request head goes out */ \
 	X(X_AWAIT, await)     /* the request body goes out, the response head is awaited */ \
 	X(X_HOLD, hold)       /* a response waits whose ids are about to get their names */ \
+	X(X_PEEK, peek)       /* a page of several sites' lists: is there anything in it? */ \
 	X(X_RELAY, relay)     /* the response goes to the client */ \
 	X(X_TUNNEL, tunnel)   /* after 101: bytes both ways */ \
 	X(X_REPLY, reply)     /* an answer of the proxy's own goes to the client */ \
@@ -89,6 +90,7 @@ struct exchange {
 	bool correlated;          /* its values are remembered */
 	struct rewrite *rw;       /* the exchange of identifiers (rewrite_int.h); NULL: it has no part in this */
 	struct front *front;      /* a replicated write (front.h); NULL: it is none, or is coordinated elsewhere */
+	struct listing *list;     /* a page of several sites' lists (listing.h); NULL: it is none */
 	struct front_scope *replicated; /* the scope's plan, where it replicates */
 	struct span trace;        /* sites passed, from the mesh */
 	size_t *sites;            /* alternatives, by index in view->reg */

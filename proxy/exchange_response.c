@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/inner.h"
+#include "proxy/listing.h"
 
 /* Their heads stay in the request's arena, which bounds them as well. */
 #define INTERIM_MOST 256
@@ -18,7 +19,8 @@ static void start_relay(struct exchange *x)
 	exchange_target_now(x)->status = x->res.status;
 	x->first_us = clock_mono_us() - x->start_us;
 	x->status = x->res.status;
-	http_body_init(&x->res_body, x->res.framing, x->res.content_length);
+	if (!(x->list && x->list->peeked))
+		http_body_init(&x->res_body, x->res.framing, x->res.content_length);
 	x->client_chunked = !x->inner && unknown && x->req.minor >= 1;
 	if (unknown && !x->client_chunked)
 		x->keep = false; /* to HTTP/1.0 the end of the connection ends the body */
@@ -49,8 +51,10 @@ static bool pass_rewrite(struct exchange *x)
 {
 	const char *why = NULL;
 
-	if (x->pool->mesh)
+	if (x->pool->mesh) {
+		rewrite_down_forget(x);
 		return true;
+	}
 	switch (rewrite_judge(x, &why)) {
 	case REWRITE_GOOD:
 		return true;
@@ -76,6 +80,8 @@ static void judge_response(struct exchange *x)
 	exchange_target_now(x)->status = status;
 	if (x->pool->mesh)
 		site_live_seen(x->view->reg->sites[x->site].live);
+	if (x->list && listing_moves_on(x, error))
+		return;
 	if (error && status == 503 && !x->replay_lost && exchange_more_places(x) && (!x->outcome_unknown || exchange_is_safe(x))) {
 		exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED,
 		               span_eq(error->value, SPAN("no-instance")) ? REASON_NO_INSTANCE : REASON_PROXY_503);
@@ -121,8 +127,15 @@ static void judge_response(struct exchange *x)
 
 void exchange_pass_response(struct exchange *x)
 {
-	if (!x->rw || pass_rewrite(x))
+	if (x->rw && !pass_rewrite(x))
+		return;
+	if (x->list && x->list->page) {
+		http_body_init(&x->res_body, x->res.framing, x->res.content_length);
+		x->list->peeked = true;
+		x->state = X_PEEK;
+	} else {
 		start_relay(x);
+	}
 }
 
 /* The access log has every one of them. */
@@ -291,30 +304,65 @@ static bool send_rewritten(struct exchange *x)
 	return good;
 }
 
-/* Moves content through the splicer, as relay does without. */
-static bool relay_rewritten(struct exchange *x)
+/* Takes content through the splicer, a slice at least; peek: until it is seen what it is. */
+static enum http_body_event take_rewritten(struct exchange *x, bool peek, const char **why_r)
 {
 	struct upstream *u = x->up;
 	struct span in = buf_span(&u->c.in);
 	size_t before = in.n;
-	const char *why = NULL;
-	enum http_body_event ev = HTTP_BODY_DATA;
+	enum http_body_event ev;
 
-	while (ev == HTTP_BODY_DATA && buf_len(&x->rw->down_out) < REWRITE_GATHER)
-		ev = rewrite_down_next(x, &in, &why);
+	if (x->rw->ended)
+		return HTTP_BODY_END;
+	do
+		ev = rewrite_down_next(x, &in, why_r);
+	while (ev == HTTP_BODY_DATA && buf_len(&x->rw->down_out) < REWRITE_GATHER && !(peek && listing_is_seen(x)));
 	buf_consume(&u->c.in, before - in.n);
 	if (ev == HTTP_BODY_MORE && u->c.eof && http_body_closed(&x->res_body))
 		ev = HTTP_BODY_END;
 	if (ev == HTTP_BODY_END && rewrite_down_end(x)) {
-		why = "its text ends too early";
+		*why_r = "its text ends too early";
 		ev = HTTP_BODY_BAD;
 	}
+	return ev;
+}
+
+/* A page with nothing in it is the next site's turn, so the head waits until there is something. */
+enum exchange_step exchange_step_peek(struct exchange *x)
+{
+	struct upstream *u = x->up;
+	const char *why = NULL;
+	enum http_body_event ev = take_rewritten(x, true, &why);
+
+	if (ev == HTTP_BODY_BAD) {
+		bad_response(x, why);
+	} else if (ev == HTTP_BODY_END && listing_page_is_over(x)) {
+		return STEP_NEXT;
+	} else if (ev == HTTP_BODY_END || listing_is_seen(x)) {
+		start_relay(x);
+	} else if (u->c.eof) {
+		exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_RESET);
+	} else if (io_want_read(&u->c.io, true)) {
+		exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_NO_MEMORY);
+	} else {
+		worker_deadline(x->w, &u->deadline, DEADLINE_UPSTREAM_BODY, clock_mono_us());
+		return STEP_WAIT;
+	}
+	return STEP_NEXT;
+}
+
+/* Moves content through the splicer, as relay does without. */
+static bool relay_rewritten(struct exchange *x)
+{
+	const char *why = NULL;
+	enum http_body_event ev = take_rewritten(x, false, &why);
+
 	x->res_done = ev == HTTP_BODY_END;
 	if (ev == HTTP_BODY_BAD)
 		return relay_broken(x, why);
 	if (!send_rewritten(x))
 		return false;
-	return ev == HTTP_BODY_MORE && u->c.eof ? relay_broken(x, NULL) : true;
+	return ev == HTTP_BODY_MORE && x->up->c.eof ? relay_broken(x, NULL) : true;
 }
 
 /* Moves content from the upstream's input to the client.  False when the exchange is cut. */

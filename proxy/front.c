@@ -4,7 +4,7 @@
  *  1. Before replicator_submit nothing is done: whatever goes wrong until then is answered as such, and no file stays.
  *  2. After it no answer of ours says what was or was not executed but by the replicator's word.
  *  3. x->front->x is x, or NULL once the exchange is over; the callbacks of the replicator and of the spool look. */
-#include "proxy/front_int.h"
+#include "proxy/listing.h"
 
 #include <stdlib.h>
 
@@ -185,6 +185,7 @@ int front_route(struct exchange *x)
 {
 	const struct http_field *operation = peer_field(x, HTTP_X_SCOPEMESH_OPERATION),
 	                        *set = peer_field(x, HTTP_X_SCOPEMESH_REPLICATE);
+	const struct http_field *list = x->from_mesh ? http_find_name(&x->req, SPAN("X-Scopemesh-List")) : NULL;
 	enum rewrite_seen seen = x->rw ? x->rw->target.seen : REWRITE_NOTHING;
 	bool safe = x->req.method_kind == HTTP_METHOD_SAFE;
 
@@ -198,6 +199,8 @@ int front_route(struct exchange *x)
 		return ERR_DENIED;
 	if (seen == REWRITE_KNOWN)
 		return safe ? 0 : write_known(x);
+	if (list && safe)
+		return listing_begin_for_peer(x, list->value);
 	if (set && !safe)
 		return front_create_for_peer(x, set->value);
 	return x->replicated && x->replicated->plan ? front_create(x) : 0;

@@ -1,13 +1,14 @@
 /* A request under a scope that replicates, which names nothing known:
  *
  *	POST; PUT                  a create; the client's name is the resource's, everywhere, with PUT
- *	GET, HEAD, OPTIONS         one site of the set answers, the nearest
+ *	GET, HEAD, OPTIONS         one site of the set answers, the nearest; a list is each site's in turn where that is
+ *	                           declared (listing.h)
  *	PATCH, DELETE, others      409
  *	quorum, strong             501, whatever it is
  *
  * A create is coordinated here where this site is one of the set, else by the nearest of it; with an Idempotency-Key by
  * the one site that all that hear of the same key agree on, as long as it can be reached. */
-#include "proxy/front_int.h"
+#include "proxy/listing.h"
 
 #include "base/clock.h"
 #include "base/percent.h"
@@ -247,10 +248,18 @@ static int create(struct exchange *x, const struct front_set *set, struct rules 
 
 /* ---- all of them ---- */
 
+/* Of all of them in turn. */
+static bool is_list(const struct exchange *x, const struct rule_match *m)
+{
+	return m->rule && !m->id.n && m->rule->list.items.n && (is_method(x, "GET") || is_method(x, "HEAD"));
+}
+
 static int read_one(struct exchange *x, const struct front_set *set, const struct rule_match *m)
 {
 	size_t *copy;
 
+	if (is_list(x, m))
+		return front_go_in_turn(x, set) ? ERR_NOMEM : listing_begin(x, set, m);
 	if (front_go_to(x, set, x->view->reg->local))
 		return ERR_NOMEM;
 	if (!(m->rule && !m->id.n) && !(x->rw && x->rw->target.listed))

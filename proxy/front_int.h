@@ -81,6 +81,9 @@ bool front_set_has(const struct front_set *set, size_t site);
 /* x->sites: those of the set by distance, this one first, known-down ones last; `first` before all of them where it is
  * one of the set. 0 or answered. */
 int front_go_to(struct exchange *x, const struct front_set *set, size_t first) MUST_CHECK;
+/* The same in the order of the scope, this one first: distances change from one request to the next, and a client that
+ * comes back with a marker of its own is to find the sites in the order in which it left them. */
+int front_go_in_turn(struct exchange *x, const struct front_set *set) MUST_CHECK;
 /* "eventual; dc1, dc2" */
 void front_add_set(const struct exchange *x, const struct front_set *set, enum consistency class, struct buf *out);
 /* The same from a peer, into the operation. False: it is none. */

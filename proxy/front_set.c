@@ -102,18 +102,29 @@ static void put_first(size_t *sites, size_t count, size_t site)
 		}
 }
 
-int front_go_to(struct exchange *x, const struct front_set *set, size_t first)
+static int go_to(struct exchange *x, const struct front_set *set, size_t first, bool nearest)
 {
 	x->sites = arena_alloc(&x->arena, (set->count + 1) * sizeof(*x->sites));
 	if (!x->sites)
 		return front_no_memory(x);
 	memcpy(x->sites, set->sites, set->count * sizeof(*x->sites));
 	x->site_count = set->count;
-	by_distance(x, x->sites, x->site_count);
+	if (nearest)
+		by_distance(x, x->sites, x->site_count);
 	put_first(x->sites, x->site_count, first);
 	route_put_down_last(x);
 	x->op = x->sites[0] == x->view->reg->local ? OP_LOCAL : OP_FORWARD;
 	return 0;
+}
+
+int front_go_to(struct exchange *x, const struct front_set *set, size_t first)
+{
+	return go_to(x, set, first, true);
+}
+
+int front_go_in_turn(struct exchange *x, const struct front_set *set)
+{
+	return go_to(x, set, x->view->reg->local, false);
 }
 
 /* ---- between sites ---- */

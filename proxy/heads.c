@@ -12,6 +12,7 @@
 #include "proxy/carrier.h"
 #include "proxy/front.h"
 #include "proxy/io_tls.h"
+#include "proxy/listing.h"
 #include "proxy/mesh_version.h"
 #include "proxy/piggyback.h"
 #include "proxy/rewrite_exchange.h"
@@ -188,6 +189,8 @@ static void add_mesh_fields(struct exchange *x, struct buf *out)
 		add_field(out, "X-Scopemesh-Operation", operation->value);
 	if (x->replicated)
 		front_add_forward_field(x, out);
+	if (x->list)
+		listing_add_mesh_field(x, out);
 	if (x->hold)
 		buf_add_z(out, "X-Scopemesh-Hold: 1\r\n");
 	if (!x->up->reused)
@@ -378,7 +381,9 @@ int heads_add_response(struct exchange *x, struct buf *out)
 	add_connection(x, out);
 	add_via(out, local_site(x));
 	add_served_by(x, out);
-	if (x->replicated)
+	if (x->list)
+		listing_add_partial_field(x, out);
+	else if (x->replicated)
 		front_add_partial_field(x, out);
 	if (x->rw)
 		rewrite_add_fields(x, out);
@@ -476,6 +481,8 @@ int heads_add_reply(struct exchange *x, const char *content_type, struct buf *ou
 	add_field(out, "X-Scope-Served-By", local_site(x));
 	if (x->front)
 		front_add_answer_fields(x, out);
+	if (x->list && x->status == 200)
+		listing_add_partial_field(x, out);
 	if (x->proxy_error && x->s->kind != LISTEN_ADMIN)
 		add_proxy_status(x, out);
 	if (x->proxy_error && x->from_mesh)

@@ -39,6 +39,7 @@ proxy_libproxy_a_SOURCES = \
 	proxy/io.c proxy/io.h proxy/io_loop.c proxy/io_loop.h \
 	proxy/io_tls.c proxy/io_tls.h \
 	proxy/listener.c \
+	proxy/listing.c proxy/listing.h proxy/listing_serve.c \
 	proxy/lookup.c proxy/lookup.h \
 	proxy/mesh_version.c proxy/mesh_version.h \
 	proxy/metrics.c proxy/metrics.h proxy/metrics_int.h proxy/metrics_replication.c \

@@ -48,8 +48,8 @@
 #define REPLICATOR_PATIENCE_US 5000000 /* a peer that delivers waits so long for its turn */
 #define REPLICATOR_REASON 512        /* bytes of what an application said of a refusal */
 
-#define REPLICATOR_NOT_READY "not-ready"   /* its application was at work on it for too long */
-#define REPLICATOR_BROKEN "build-failed"  /* or says that it will never be done */
+#define REPLICATOR_NOT_READY REPLICA_NOT_READY   /* its application was at work on it for too long */
+#define REPLICATOR_BROKEN REPLICA_BUILD_FAILED  /* or says that it will never be done */
 #define REPLICATOR_NOT_FOUND "find does not tell whether it was executed"
 #define REPLICATOR_WANTED "content-wanted" /* what is asked of is not known here */
 #define REPLICATOR_OCCUPIED "occupied" /* the name that the client chose is another thing's there */
@@ -270,6 +270,8 @@ void late_read(struct leg *own, int rc);
 /* What is known here of an operation that is not under way. */
 void deliver_ask(struct work *k);
 void deliver_run(struct leg *leg);
+/* Its content is forgotten, which it is when every site has it. */
+void deliver_forgotten(struct leg *leg);
 void deliver_judge(struct leg *leg, const struct inner_answer *a);
 /* Once more, what was executed here when the disk was full. */
 void deliver_record(struct work *k);

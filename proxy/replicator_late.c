@@ -32,7 +32,7 @@ struct late {
 	struct store_reader *reader;
 	struct span again[PATCHES_MOST]; /* patches that are executed after the late one, and its own */
 	size_t again_count;
-	bool executed;            /* what is being looked at */
+	bool executed, open;      /* what is being looked at: here; not yet everywhere */
 	bool covered;             /* by what cannot be executed again */
 };
 
@@ -52,10 +52,10 @@ static bool is_named(const struct store_operation *row)
 	return row->kind == OPERATION_CREATE && span_eq(row->method, SPAN("PUT"));
 }
 
-/* Its content was spooled, and is gone. */
-static bool is_forgotten(const struct store_operation *row)
+/* Its content was spooled, and is gone, or about to be since every site has it (work_drop_spool). */
+static bool is_forgotten(const struct late *l, const struct store_operation *row)
 {
-	return row->body_bytes > OPERATION_BODY && !row->spool.n;
+	return row->body_bytes > OPERATION_BODY && (!row->spool.n || !l->open);
 }
 
 /* ---- on the reader thread ---- */
@@ -65,6 +65,7 @@ static int on_target(void *arg, const struct store_delivery *d)
 	struct late *l = arg;
 
 	l->executed |= span_eq(d->target, l->site) && d->state == DELIVERY_DONE;
+	l->open |= d->state != DELIVERY_DONE && d->state != DELIVERY_DROPPED;
 	return 0;
 }
 
@@ -76,14 +77,12 @@ static int on_operation(void *arg, const struct store_operation *row)
 
 	if (!operation_is_later(row->clock, &row->id, l->clock, &l->id))
 		return ERR_EXISTS; /* the rest is earlier */
-	l->executed = false;
-	if (is_forgotten(row) && !(span_eq(row->method, l->method) && span_eq(row->path, l->path)))
-		return 0;
+	l->executed = l->open = false;
 	rc = (overwrites(row->kind) || is_named(row)) ? store_view_deliveries(l->reader, &row->id, on_target, l) : 0;
 	if (rc || !l->executed)
 		return rc;
-	if (is_forgotten(row)) {
-		l->covered = true;
+	if (is_forgotten(l, row)) {
+		l->covered |= span_eq(row->method, l->method) && span_eq(row->path, l->path);
 		return 0;
 	}
 	o = arena_zalloc(&l->arena, sizeof(*o));

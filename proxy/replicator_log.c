@@ -110,7 +110,7 @@ static void put_replica(struct store_batch *b, const struct work *k, struct span
                         enum replica_state state, const char *reason)
 {
 	const struct store_replica row = { .key = k->op->key, .site = site, .local = local, .state = state,
-		.reason = span_of(reason) };
+		.reason = span_of(reason), .lacks = k->creates && !k->received && k->phase == WORK_COMMITTING };
 
 	store_put_replica(b, &row);
 }
@@ -238,7 +238,7 @@ static void put_standing(struct store_batch *b, const struct leg *leg, struct sp
 	const char *said = reason_of(leg);
 
 	put_replica(b, k, site, local, more ? REPLICA_QUEUED : standing[leg->state].state,
-	            more ? "writes-wait" : said ? said : standing[leg->state].reason);
+	            more ? REPLICA_WRITES_WAIT : said ? said : standing[leg->state].reason);
 }
 
 /* A deleted resource has no standing any more; a weak one that was tried in vain no replica. */
@@ -477,7 +477,8 @@ static int read_content(struct store_reader *reader, void *arg)
 	return store_read_operation(reader, &c->id, &c->arena, &c->row);
 }
 
-/* The row's content into the work's operation, which so far says only what it is. */
+/* The row's content into the work's operation, which so far says only what it is. ERR_NOT_FOUND: it was spooled, and is
+ * forgotten since every site has it. */
 static int take_content(struct work *k, const struct store_operation *row)
 {
 	struct operation *op = k->op;
@@ -485,6 +486,8 @@ static int take_content(struct work *k, const struct store_operation *row)
 	struct buf text;
 	int rc;
 
+	if (row->body_bytes > OPERATION_BODY && !row->spool.n)
+		return ERR_NOT_FOUND;
 	buf_init(&text, NULL, 0);
 	rc = row->headers.n ? seal_remove(k->r->rep->seal, row->headers, span_of(k->text), &text) : 0;
 	if (!row->headers.n) /* forgotten, with the credentials in them */

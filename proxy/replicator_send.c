@@ -142,6 +142,10 @@ static void on_content(struct work *k, struct leg *leg, int rc)
 		run(leg);
 		return;
 	}
+	if (rc == ERR_NOT_FOUND && k->phase == WORK_DELIVERING) {
+		deliver_forgotten(leg);
+		return;
+	}
 	log_warn("operation %s: its content cannot be read: %s", k->text, err_text(rc));
 	leg_park(leg, LOAD_PAUSE_US);
 }

@@ -11,6 +11,9 @@
 int rewrite_begin(struct exchange *x) MUST_CHECK;
 /* The same later on, and nothing is answered. 0 or ERR_NOMEM. */
 int rewrite_join(struct exchange *x) MUST_CHECK;
+/* It has a part in this request even where nothing is known here: the answer is a page of several sites' lists. 0 or
+ * ERR_NOMEM. */
+int rewrite_force(struct exchange *x) MUST_CHECK;
 void rewrite_fini(struct exchange *x);
 /* The path names a resource with a mesh id. */
 bool rewrite_names_resource(const struct exchange *x);
@@ -55,6 +58,8 @@ enum rewrite_verdict {
 	REWRITE_NOMEM,
 };
 
+/* What an earlier attempt has begun. */
+void rewrite_down_forget(struct exchange *x);
 /* A final response of an instance. */
 enum rewrite_verdict rewrite_judge(struct exchange *x, const char **why_r);
 /* Its content goes through the splicer. */

@@ -130,6 +130,7 @@ struct rewrite {
 	struct splice *down;
 	bool gather;             /* until its end; the head waits */
 	struct buf down_out;
+	bool ended;              /* all of the content has been through, before its head went out */
 	struct rewrite_inflate *inflate;
 };
 

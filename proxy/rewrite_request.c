@@ -10,7 +10,7 @@
  * work, which weak ones never match (13.1.1), and it is the instance's own again on its way up. */
 #include "proxy/rewrite_exchange.h"
 
-#include "proxy/replication.h"
+#include "proxy/listing.h"
 
 bool rewrite_gathers(const struct exchange *x)
 {
@@ -57,7 +57,7 @@ int rewrite_up_begin(struct exchange *x)
 	const struct splice_rules *rules;
 
 	up_forget(rw);
-	rw->answers = exchange_is_local(x) && !x->inner && rewrite_may_show_ids(x);
+	rw->answers = exchange_is_local(x) && !x->inner && (x->list || rewrite_may_show_ids(x));
 	if (rw->up_body == SPLICE_NONE || is_idle(x))
 		return 0;
 	if (!rw->up_look)
@@ -110,7 +110,7 @@ struct span rewrite_path_query(struct exchange *x)
 
 	buf_init(&text, NULL, 0);
 	buf_add_span(&text, path);
-	if (add_query(x, span_from(x->req.path_query, x->req.path.n), &text) && !text.failed)
+	if (add_query(x, x->list ? listing_query(x) : span_from(x->req.path_query, x->req.path.n), &text) && !text.failed)
 		copy = arena_dup(&x->arena, buf_span(&text));
 	buf_fini(&text);
 	return copy;

@@ -10,7 +10,7 @@
  *                               for again without Range, which RFC 9110 14.2 allows; parts of what is no text stay parts
  *
  * Content of unknown length goes on as it comes, since it may be a stream of events. */
-#include "proxy/rewrite_exchange.h"
+#include "proxy/listing.h"
 
 static bool has_body(const struct exchange *x)
 {
@@ -72,14 +72,21 @@ static int begin(struct exchange *x)
 	rw->down = splice_new(rw->down_body, rules, rewrite_look_up, rw->down_look);
 	if (!rw->down)
 		return ERR_NOMEM;
+	if (x->list && x->res.status == 200 && rw->down_body == SPLICE_JSON && listing_page_begin(x))
+		return ERR_NOMEM;
 	rw->gather = x->res.framing == HTTP_LENGTH && x->res.content_length <= REWRITE_GATHER && !rw->inflate;
 	return 0;
 }
 
-/* Of an earlier attempt. */
-static void forget(struct rewrite *rw)
+void rewrite_down_forget(struct exchange *x)
 {
+	struct rewrite *rw = x->rw;
+
 	splice_free(&rw->down);
+	if (x->list)
+		listing_page_end(x->list);
+	buf_fini(&rw->down_out);
+	rw->ended = false;
 	if (rw->down_look)
 		rewrite_look_fini(rw->down_look);
 	rewrite_inflate_free(&rw->inflate);
@@ -92,7 +99,7 @@ enum rewrite_verdict rewrite_judge(struct exchange *x, const char **why_r)
 	const struct http_field *type = http_find(&x->res, HTTP_CONTENT_TYPE);
 	enum rewrite_verdict verdict = REWRITE_GOOD;
 
-	forget(rw);
+	rewrite_down_forget(x);
 	rw->down_body = type ? splice_body_of(type->value) : SPLICE_NONE;
 	if (!rw->answers)
 		rw->down_body = SPLICE_NONE;
@@ -172,6 +179,8 @@ int rewrite_response_fields(struct exchange *x)
 
 	if (!rw->answers)
 		return 0;
+	if (x->list && listing_serves(x))
+		rc = listing_fields(x);
 	for (size_t i = 0; !rc && i < x->res.field_count; i++) {
 		struct http_field *f = &x->res.fields[i];
 
@@ -210,21 +219,37 @@ static size_t slice_of(const struct rewrite *rw)
 	return rw->inflate ? REWRITE_GZIP_SLICE : REWRITE_SLICE;
 }
 
-static int feed(struct rewrite *rw, struct span data)
+/* What of a page is left, then its ids. */
+static int take_apart(struct exchange *x, struct span data)
+{
+	struct rewrite *rw = x->rw;
+	struct buf left;
+
+	if (!x->list || !x->list->page) {
+		splice_feed(rw->down, data, 0, &rw->down_out);
+		return rw->down_out.failed ? ERR_NOMEM : 0;
+	}
+	buf_init(&left, NULL, 0);
+	page_feed(x->list->page, data, &left);
+	splice_feed(rw->down, buf_span(&left), 0, &rw->down_out);
+	rw->down_out.failed |= left.failed;
+	buf_fini(&left);
+	return rw->down_out.failed ? ERR_NOMEM : 0;
+}
+
+static int feed(struct exchange *x, struct span data)
 {
 	struct buf plain;
 	int rc;
 
-	if (!rw->inflate) {
-		splice_feed(rw->down, data, 0, &rw->down_out);
-		return rw->down_out.failed ? ERR_NOMEM : 0;
-	}
+	if (!x->rw->inflate)
+		return take_apart(x, data);
 	buf_init(&plain, NULL, 0);
-	rc = rewrite_inflate_feed(rw->inflate, data, &plain);
+	rc = rewrite_inflate_feed(x->rw->inflate, data, &plain);
 	if (!rc)
-		splice_feed(rw->down, buf_span(&plain), 0, &rw->down_out);
+		rc = take_apart(x, buf_span(&plain));
 	buf_fini(&plain);
-	return rc ? rc : rw->down_out.failed ? ERR_NOMEM : 0;
+	return rc;
 }
 
 enum http_body_event rewrite_down_next(struct exchange *x, struct span *in, const char **why_r)
@@ -233,7 +258,7 @@ enum http_body_event rewrite_down_next(struct exchange *x, struct span *in, cons
 	size_t before = slice.n;
 	enum http_body_event ev = http_body_next(&x->res_body, &slice, &data, why_r);
 
-	if (ev == HTTP_BODY_DATA && feed(x->rw, data)) {
+	if (ev == HTTP_BODY_DATA && feed(x, data)) {
 		*why_r = "its text cannot be taken apart";
 		ev = HTTP_BODY_BAD;
 	}
@@ -249,6 +274,16 @@ int rewrite_down_end(struct exchange *x)
 
 	if (rw->inflate && !rewrite_inflate_is_whole(rw->inflate))
 		return ERR_SYNTAX;
+	if (x->list && x->list->page) {
+		struct buf left;
+
+		buf_init(&left, NULL, 0);
+		page_end(x->list->page, &left);
+		splice_feed(rw->down, buf_span(&left), 0, &rw->down_out);
+		rw->down_out.failed |= left.failed;
+		buf_fini(&left);
+	}
 	splice_end(rw->down, &rw->down_out);
+	rw->ended = true;
 	return rw->down_out.failed ? ERR_NOMEM : 0;
 }

@@ -115,18 +115,16 @@ static bool has_creates(const struct exchange *x)
 	return rep && atomic_load_explicit(&rep->creates_count, memory_order_relaxed);
 }
 
-int rewrite_join(struct exchange *x)
+/* always: a path that names nothing too. */
+static int take_part(struct exchange *x, bool always)
 {
 	struct names *n = x->w->names;
-	struct rewrite *rw;
 	size_t count = names_count(n);
+	struct rewrite *rw = arena_zalloc(&x->arena, sizeof(*rw));
 
-	if (!count && !may_hold_meta(x) && !has_creates(x))
-		return 0;
-	rw = arena_zalloc(&x->arena, sizeof(*rw));
 	if (!rw || !walk(x, &rw->target))
 		return ERR_NOMEM;
-	if (!count && rw->target.seen == REWRITE_NOTHING && !has_creates(x))
+	if (!always && !count && rw->target.seen == REWRITE_NOTHING && !has_creates(x))
 		return 0;
 	buf_init(&rw->up_out, NULL, 0);
 	buf_init(&rw->down_out, NULL, 0);
@@ -136,11 +134,21 @@ int rewrite_join(struct exchange *x)
 	return 0;
 }
 
+int rewrite_join(struct exchange *x)
+{
+	if (!names_count(x->w->names) && !may_hold_meta(x) && !has_creates(x))
+		return 0;
+	return take_part(x, false);
+}
+
 int rewrite_begin(struct exchange *x)
 {
-	int rc = rewrite_join(x);
+	return rewrite_join(x) ? no_memory(x) : 0;
+}
 
-	return rc ? no_memory(x) : 0;
+int rewrite_force(struct exchange *x)
+{
+	return x->rw ? 0 : take_part(x, true);
 }
 
 void rewrite_fini(struct exchange *x)

@@ -125,6 +125,21 @@ static int add_list_places(struct rewrite_place *p)
 	return add_place(p->list, span_make(last, p->text.n - dot + 2), SPLICE_COLLECTION);
 }
 
+/* By which members of a query lists are gone through. */
+static int add_markers(struct splice_rules *rules, const struct rules *of)
+{
+	struct err e;
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < rules_count(of); i++) {
+		struct span marker = rules_get(of, i)->list.marker;
+
+		if (marker.n && splice_rules_add_query(rules, marker, 0, &e) == ERR_NOMEM)
+			rc = ERR_NOMEM;
+	}
+	return rc;
+}
+
 static int make_place(struct rewrite_rules *r, struct span text)
 {
 	struct rewrite_place *p = &r->place[r->place_count++];
@@ -136,6 +151,8 @@ static int make_place(struct rewrite_rules *r, struct span text)
 	rc = add_place(p->item, p->text, SPLICE_SINGLE);
 	if (!rc)
 		rc = add_list_places(p);
+	if (!rc)
+		rc = add_markers(p->list, r->rules);
 	for (unsigned i = 0; !rc && i + 1 < r->pattern_count; i++) {
 		rc = add_path(p->item, r->pattern[i].path, i);
 		if (!rc)

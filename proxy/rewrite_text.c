@@ -126,8 +126,8 @@ bool rewrite_look_up(void *ctx, const struct splice_id *id, struct splice_new *n
 		return look_in(l, l->kind, id, new_r);
 	case SPLICE_PATH:
 		return look_in(l, kind_before(l, id), id, new_r);
-	case SPLICE_QUERY:
-		return false;
+	case SPLICE_QUERY: /* a marker, of a page of the list that is asked for */
+		return look_in(l, l->kind, id, new_r);
 	case SPLICE_TOKEN:
 		break;
 	}

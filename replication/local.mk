@@ -26,6 +26,7 @@ replication_libreplication_a_SOURCES += \
 	replication/splice_rules.c \
 	replication/splice_text.c
 replication_libreplication_a_SOURCES += replication/member.c replication/member.h
+replication_libreplication_a_SOURCES += replication/page.c replication/page.h
 # rules of resources: jansson for requests and for rules of our own, never for the bodies of applications' answers
 replication_libreplication_a_CFLAGS += $(JANSSON_CFLAGS)
 replication_libreplication_a_SOURCES += \

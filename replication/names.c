@@ -47,7 +47,7 @@ struct entry {
 	uint16_t meta_n, local_n;
 	uint32_t kind;            /* free: the next free entry */
 	uint16_t sites, reason;   /* in texts */
-	uint8_t state, class, flags, unused;
+	uint8_t state, class, flags, lacks;
 };
 
 _Static_assert(sizeof(struct entry) == 48, "a million of them have a budget");
@@ -353,6 +353,7 @@ static void copy_out(const struct names *n, const struct entry *e, struct name *
 	r->class = (enum consistency)e->class;
 	r->deleted = e->flags & DELETED;
 	r->here = e->flags & HERE;
+	r->lacks = e->lacks;
 	r->meta_n = unpack(&e->meta, e->meta_n, r->meta);
 	r->local_n = unpack(&e->local, e->local_n, r->local);
 }
@@ -518,6 +519,7 @@ static int fill(struct names *n, struct entry *e, const struct name *v)
 		return rc;
 	e->state = (uint8_t)v->state;
 	e->class = (uint8_t)v->class;
+	e->lacks = v->lacks;
 	e->flags = (v->deleted ? DELETED : 0) | (v->here ? HERE : 0);
 	/* what is deleted leaves its local id to the application, which may give it again */
 	return id_set(&e->meta, &e->meta_n, span_make(v->meta, v->meta_n)) &&
@@ -618,6 +620,30 @@ int names_load(struct names *n, const struct name *v)
 	if (!rc)
 		count(n, change.after, 1);
 	return rc ? rc : change.before ? ERR_EXISTS : 0;
+}
+
+uint8_t names_lacks_bit(struct span sites, struct span site)
+{
+	struct span word;
+
+	for (unsigned i = 0; i < NAME_LACKS && sites.n && span_split(&sites, '\n', &word); i++)
+		if (span_eq(word, site))
+			return (uint8_t)(1u << i);
+	return 0;
+}
+
+void names_load_lacking(struct names *n, struct span service, struct span collection, struct span meta, struct span site)
+{
+	uint32_t ref = find_latest(n, names_kind(n, service, collection), meta);
+	struct entry *e = ref ? entry_at(n, ref) : NULL;
+	struct shard *m;
+
+	if (!e)
+		return;
+	m = shard_of(&n->by_meta, hash_entry(n, &n->by_meta, ref));
+	pthread_rwlock_wrlock(&m->lock);
+	e->lacks |= names_lacks_bit(dict_text(&n->texts, e->sites), site);
+	pthread_rwlock_unlock(&m->lock);
 }
 
 void names_prepare_removal(struct names *n, struct span service, struct span collection, struct span meta,

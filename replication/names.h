@@ -14,6 +14,7 @@
 #include "replication/states.h"
 
 #define NAME_LONG 16
+#define NAME_LACKS 8     /* sites of a set that are told apart in name.lacks; further ones count as having it */
 #define NAME_MOST 1024   /* bytes of an id: an opaque URL may be one */
 #define NAMES_MOST (UINT32_C(1) << 26)
 
@@ -29,6 +30,8 @@ struct name {
 	enum consistency class;
 	bool deleted;                /* a tombstone */
 	bool here;                   /* this site has, or is to have, a replica */
+	uint8_t lacks;               /* bit i: the i-th of `sites` has not executed the create, as far as this site knows, which
+	                                does where it admitted it; of the first eight */
 	uint16_t meta_n, local_n;    /* local_n 0: the application here has not given one */
 	char meta[NAME_MOST], local[NAME_MOST];
 };
@@ -88,6 +91,10 @@ int names_prepare(struct names *n, const struct name *v, struct names_change *ch
 /* What is durable already, before anybody looks: seen at once. ERR_EXISTS: a second of its name, nothing to go on with;
  * others as names_prepare. */
 int names_load(struct names *n, const struct name *v) MUST_CHECK;
+/* Of what is loaded: this site of its set lacks it. */
+void names_load_lacking(struct names *n, struct span service, struct span collection, struct span meta, struct span site);
+/* The bit of a site in name.lacks; 0: it is none of the set, or not told apart. */
+uint8_t names_lacks_bit(struct span sites, struct span site);
 /* Takes it away; what is not there is no error. */
 void names_prepare_removal(struct names *n, struct span service, struct span collection, struct span meta,
                            struct names_change *change_r);

@@ -60,7 +60,8 @@ static bool keep_rule(struct arena *a, const struct rule *from, struct rule *r)
 	return keep(a, &r->collection) && keep(a, &r->id_place) && keep(a, &r->assign) && keep(a, &r->find) && keep_operations(a, r) &&
 	       keep_places(a, &r->volatile_, r->volatile_count) && keep_places(a, &r->echo, r->echo_count) &&
 	       keep(a, &r->ready.path) && keep_places(a, &r->ready.ok, r->ready.ok_count) &&
-	       keep_places(a, &r->ready.failed, r->ready.failed_count);
+	       keep_places(a, &r->ready.failed, r->ready.failed_count) && keep(a, &r->list.items) && keep(a, &r->list.next) &&
+	       keep(a, &r->list.marker);
 }
 
 /* Room for so many. */

@@ -56,6 +56,14 @@ struct rule_ready {
 	int64_t within_us;         /* then it is taken for failed */
 };
 
+/* How the lists of several sites become one: where a page has its elements, its link to the next one, and which member of
+ * a query says behind which element a page begins. */
+struct rule_list {
+	struct span items;         /* "$.images", "$": the document is the array; empty: not merged */
+	struct span next;          /* "$.next"; empty: the link is in Link, or there are no pages */
+	struct span marker;        /* "marker"; empty: links alone lead on */
+};
+
 struct rule {
 	struct span collection;
 	struct span id_place;      /* "$.id", where representations have it; empty: only Location shows it ("location") */
@@ -73,6 +81,7 @@ struct rule {
 	struct span find;          /* "/notes?uid={$.uid}", where a create of unknown outcome is looked up; empty: nowhere */
 	enum rule_in_doubt in_doubt;
 	struct rule_ready ready;
+	struct rule_list list;
 	bool learned, pinned;      /* pinned: an operator stands behind what was learned, so it counts as declared */
 };
 

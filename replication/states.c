@@ -20,6 +20,14 @@ static int value_of(const char *const *words, int count, struct span word)
 	return -1;
 }
 
+bool replica_lacks_create(enum replica_state state, struct span reason)
+{
+	static const char *const has[] = { REPLICA_BUILDING, REPLICA_BUILD_FAILED, REPLICA_NOT_READY, REPLICA_WRITES_WAIT };
+
+	return state != REPLICA_SYNCED && state != REPLICA_CONFLICT &&
+	       value_of(has, sizeof(has) / sizeof(has[0]), reason) < 0;
+}
+
 const char *replica_state_text(enum replica_state state)
 {
 	return text_of(replica_states, REPLICA_STATES_, (int)state);

@@ -17,7 +17,11 @@
 	X(REPLICA_CONFLICT, "conflict") \
 	X(REPLICA_FAILED, "failed")
 
-#define REPLICA_BUILDING "building" /* a reason of queued: the application has it, and is not done with it */
+/* Reasons: the application has it, and is not done with it, or has failed to be; it lacks what was written later. */
+#define REPLICA_BUILDING "building"
+#define REPLICA_BUILD_FAILED "build-failed"
+#define REPLICA_NOT_READY "not-ready"
+#define REPLICA_WRITES_WAIT "writes-wait"
 
 /* An operation on its way to one site.  The site's own application is a target like any other: "sent" is durable
  * before its first byte goes out. */
@@ -53,6 +57,9 @@ enum delivery_state { DELIVERY_STATES(STATES_VALUE) DELIVERY_STATES_ };
 enum operation_kind { OPERATION_KINDS(STATES_VALUE) OPERATION_KINDS_ };
 enum consistency { CLASSES(STATES_VALUE) CLASSES_ };
 #undef STATES_VALUE
+
+/* Whether a site whose replica stands so may not have executed its create. */
+bool replica_lacks_create(enum replica_state state, struct span reason);
 
 /* The word; "unknown" for what is none. */
 const char *replica_state_text(enum replica_state state);

@@ -93,6 +93,7 @@ struct store_replica {
 	                               "failed" nor "in-doubt" */
 	enum replica_state state;
 	struct span reason;
+	bool lacks;                 /* of another site: the create is this site's to bring there (name.lacks) */
 };
 
 struct store_operation {

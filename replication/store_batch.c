@@ -160,8 +160,12 @@ static void of_site(struct change *c, enum names_effect effect)
 
 void store_put_replica(struct store_batch *b, const struct store_replica *r)
 {
-	of_site(ADD(b, CHANGE_PUT_REPLICA, KEY(&r->key), text(r->site), text(r->local), whole((int64_t)r->state),
-	            text(r->reason)), NAMES_REPLICA);
+	struct change *c = ADD(b, CHANGE_PUT_REPLICA, KEY(&r->key), text(r->site), text(r->local), whole((int64_t)r->state),
+	                       text(r->reason));
+
+	of_site(c, NAMES_REPLICA);
+	if (c)
+		c->lacks = r->lacks;
 }
 
 void store_drop_replica(struct store_batch *b, const struct store_key_of *key, struct span site)

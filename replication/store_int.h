@@ -102,6 +102,7 @@ struct change {
 	enum change_kind kind;
 	enum names_effect effect;
 	bool of_site;              /* value 4 is a site: this one's replica is kept with the resource */
+	bool lacks;                /* store_replica.lacks */
 	bool prepared;
 	struct names_change names;
 	int count;

@@ -192,6 +192,7 @@ static bool take_row(sqlite3_stmt *stmt, struct name *v)
 	v->state = (enum replica_state)state;
 	v->reason = column(stmt, 7);
 	v->here = sqlite3_column_int(stmt, 8);
+	v->lacks = 0;
 	v->deleted = sqlite3_column_int64(stmt, 9) != 0;
 	v->meta_n = (uint16_t)meta.n;
 	v->local_n = (uint16_t)local.n;
@@ -217,6 +218,22 @@ static int load_rows(struct store *s, sqlite3_stmt *stmt, struct err *e)
 	return sqlite == SQLITE_DONE ? 0 : store_fail(s, s->db, store_code(sqlite, NULL), "cannot be read", e);
 }
 
+/* Sites that had not executed a create which this one had admitted when it stopped. */
+static int load_lacking(struct store *s, struct err *e)
+{
+	sqlite3_stmt *stmt = NULL;
+	int rc = sqlite3_prepare_v2(s->db, "SELECT service, collection, meta, target FROM deliveries JOIN operations USING(oid)"
+	                            " WHERE state NOT IN (2, 7) AND kind = 0", -1, &stmt, NULL); /* deliveries_open */
+
+	while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+		names_load_lacking(s->names, column(stmt, 0), column(stmt, 1), column(stmt, 2), column(stmt, 3));
+		rc = SQLITE_OK;
+	}
+	rc = rc == SQLITE_DONE ? 0 : store_fail(s, s->db, store_code(rc, NULL), "cannot be read", e);
+	sqlite3_finalize(stmt);
+	return rc;
+}
+
 int store_load_names(struct store *s, struct err *e)
 {
 	sqlite3_stmt *stmt = NULL;
@@ -232,7 +249,7 @@ int store_load_names(struct store *s, struct err *e)
 	                        " deleted FROM resources NOT INDEXED", -1, &stmt, NULL);
 	rc = rc == SQLITE_OK ? load_rows(s, stmt, e) : store_fail(s, s->db, store_code(rc, NULL), "cannot be read", e);
 	sqlite3_finalize(stmt);
-	return rc;
+	return rc ? rc : load_lacking(s, e);
 }
 
 /* ---- identity ----------------------------------------------------------------------------------------------------- */

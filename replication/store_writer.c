@@ -142,9 +142,12 @@ static int change_name(const struct change *c, bool known, struct name *v)
 		v->here = false;
 		v->reason = SPAN("");
 		v->state = REPLICA_SYNCED;
+		v->lacks = 0;
 	}
 	switch (c->effect) {
 	case NAMES_RESOURCE:
+		if (known && !span_eq(v->sites, c->values[4].s))
+			v->lacks = 0;
 		v->class = (enum consistency)c->values[3].i;
 		v->sites = c->values[4].s;
 		v->deleted = c->values[7].i != 0;
@@ -172,6 +175,26 @@ static int change_name(const struct change *c, bool known, struct name *v)
 	}
 }
 
+/* What became of a create at another site: who has executed it may lack what was written later, and has the resource. */
+static int prepare_lacking(struct store *s, struct change *c)
+{
+	enum replica_state state = (enum replica_state)c->values[5].i;
+	bool waits = replica_lacks_create(state, c->values[6].s);
+	struct name v;
+	uint8_t bit;
+	int rc;
+
+	if (c->effect != NAMES_REPLICA || !names_latest(s->names, c->values[0].s, c->values[1].s, c->values[2].s, &v))
+		return 0;
+	bit = names_lacks_bit(v.sites, c->values[3].s);
+	if (!bit || (v.lacks & bit ? waits : !waits || !c->lacks))
+		return 0;
+	v.lacks ^= bit;
+	rc = names_prepare(s->names, &v, &c->names);
+	c->prepared = !rc;
+	return rc;
+}
+
 static int prepare_name(struct store *s, struct change *c)
 {
 	struct span service, collection, meta;
@@ -179,7 +202,9 @@ static int prepare_name(struct store *s, struct change *c)
 	bool known;
 	int rc;
 
-	if (c->effect == NAMES_NONE || (c->of_site && !is_own(s, c)))
+	if (c->of_site && !is_own(s, c))
+		return prepare_lacking(s, c);
+	if (c->effect == NAMES_NONE)
 		return 0;
 	service = c->values[0].s;
 	collection = c->values[1].s;

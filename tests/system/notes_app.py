@@ -4,7 +4,9 @@ One instance per site, each with ids of its own.  What it does and when it fails
 and what it executed is kept, so that `exactly once` can be counted.
 
     POST   /notes                   201, Location, the note; `status`, `shows` change that
-    GET    /notes                   an array, or {"notes": [...]} with `wrapped`; ?text=T filters
+    GET    /notes                   an array, or {"notes": [...]} with `wrapped`; ?text=T filters; with `paged` by pages
+                                    of ?limit=N (2): 'next', 'link' and 'none' begin behind ?marker=ID (404: unknown),
+                                    'number' is ?page=N; what follows is told in "next", in Link, or not at all
     GET    /notes/ID  PUT  PATCH  DELETE     PUT is partial, or with `whole_put` replaces; with `upsert` it creates
     POST   /notes/ID/items          a child with an id of its own;  GET, PUT, DELETE /notes/ID/items/ID
     POST   /notes/ID/actions        appends to the note's actions, shows no id
@@ -67,7 +69,7 @@ class Fault:
 
 class NotesApp(Server):
     """Attributes are set at any time:  status and shows (of a create: 'both', 'body', 'location', 'none', 'task'), wrapped,
-    whole_put, upsert, takes_ids, passwords, zipped, prefix, absolute (links), extra (members of each answer to a create)."""
+    paged, whole_put, upsert, takes_ids, passwords, zipped, prefix, absolute (links), extra (members of each answer to a create)."""
 
     def __init__(self, name, ids='integer', start=1, **options):
         self.name, self.ids, self.items = name, Ids(ids, start), Ids(ids, start * 10)
@@ -78,6 +80,7 @@ class NotesApp(Server):
         self.status, self.shows = 201, 'both'
         self.wrapped = self.whole_put = self.upsert = self.takes_ids = self.passwords = False
         self.zipped = self.absolute = self.keeps_several = False
+        self.paged = None
         self.extra = {}
         for key, value in options.items():
             assert hasattr(self, key), key
@@ -238,12 +241,36 @@ class NotesApp(Server):
             with self.state:
                 found = [self.shown(request, n) for n in self.notes.values()
                          if n.get('text') in query.get('text', [n.get('text')])]
+            if self.paged:
+                return self.page(request, found, query)
             return self.doc(request, 200, {'notes': found, 'count': len(found)} if self.wrapped else found)
         if request.method == 'DELETE':
             with self.state:
                 self.notes.clear()
             return self.respond(request, 204)
         return self.doc(request, 405, {'error': 'no such method'})
+
+    def page(self, request, found, query):
+        limit, marker = int(query.get('limit', ['2'])[0]), query.get('marker', [None])[0]
+        strange = set(query) - {'limit', 'marker', 'page', 'text'}
+        if strange:
+            return self.doc(request, 400, {'error': f'unknown: {strange}'})
+        if self.paged == 'number':
+            start = (int(query.get('page', ['1'])[0]) - 1) * limit
+            following = f'page={start // limit + 2}'
+        else:
+            ids = [str(n['id']) for n in found]
+            if marker is not None and marker not in ids:
+                return self.doc(request, 404, {'error': 'no such marker'})
+            start = ids.index(marker) + 1 if marker is not None else 0
+            following = f'marker={ids[start:start + limit][-1]}' if ids[start:] else ''
+        part, more = found[start:start + limit], len(found) > start + limit
+        kept = ''.join(f'&{n}={query[n][0]}' for n in ('limit', 'text') if n in query)
+        link = f'/notes?{following}{kept}'
+        if self.paged in ('next', 'number'):
+            return self.doc(request, 200, {'notes': part, **({'next': link} if more else {})})
+        headers = [('Link', f'</notes>; rel="first", <{link}>; rel=next')] if more and self.paged == 'link' else []
+        return self.doc(request, 200, {'notes': part} if self.wrapped else part, headers)
 
     def link(self, request, note):
         base = f'http://{request.get("host")}' if self.absolute else ''

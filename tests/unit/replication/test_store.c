@@ -75,6 +75,62 @@ static void a_mapping_is_found_both_ways_and_after_a_restart(void **state)
 	}
 }
 
+static uint8_t lacks(struct bed *b)
+{
+	struct names_where any = { .kind = 0 };
+	struct name v;
+
+	assert_true(names_by_meta(store_names(b->store), &any, SPAN(META), &v));
+	return v.lacks;
+}
+
+static void put_other(struct bed *b, bool create, enum replica_state state, const char *reason)
+{
+	struct store_batch *batch = batch_new();
+	struct store_replica other = { .key = bed_key(META), .site = SPAN("DC 2"), .state = state, .reason = span_of(reason),
+		.lacks = create };
+
+	store_put_replica(batch, &other);
+	assert_int_equal(bed_submit(b, batch), 0);
+}
+
+static void put_create(struct bed *b)
+{
+	struct store_batch *batch = batch_new();
+	struct store_operation op = bed_operation(b, META, 1);
+	struct store_delivery d = { .op = op.id, .target = SPAN("DC 2"), .state = DELIVERY_QUEUED };
+
+	store_put_operation(batch, &op);
+	store_put_delivery(batch, &d);
+	assert_int_equal(bed_submit(b, batch), 0);
+}
+
+/* With the create that this site admitted another comes to lack a resource, and with whatever says that it was executed it
+ * does not any more; a restart finds what is to be delivered. */
+static void who_has_not_executed_the_create_is_known(void **state)
+{
+	struct bed *b = *state;
+
+	put(b, META, LOCAL);
+	put_other(b, false, REPLICA_QUEUED, "");
+	assert_int_equal(lacks(b), 0);
+	put_other(b, true, REPLICA_QUEUED, "");
+	assert_int_equal(lacks(b), 2);
+	put_other(b, false, REPLICA_HELD, "credentials");
+	put_other(b, false, REPLICA_FAILED, "refused");
+	assert_int_equal(lacks(b), 2);
+	put_other(b, false, REPLICA_QUEUED, "building");
+	assert_int_equal(lacks(b), 0);
+	put_other(b, false, REPLICA_FAILED, "refused");
+	put_other(b, true, REPLICA_SYNCED, "");
+	assert_int_equal(lacks(b), 0);
+	assert_true(bed_has(b, META, LOCAL));
+	assert_int_equal(names_count(store_names(b->store)), 1);
+	put_create(b);
+	assert_int_equal(reopen(b), 0);
+	assert_int_equal(lacks(b), 2);
+}
+
 static void short_ids_mean_something_in_their_collection_only(void **state)
 {
 	struct bed *b = *state;
@@ -799,6 +855,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_mapping_is_found_both_ways_and_after_a_restart),
+		TEST(who_has_not_executed_the_create_is_known),
 		TEST(short_ids_mean_something_in_their_collection_only),
 		TEST(services_are_told_apart),
 		TEST(a_deleted_resource_gives_its_local_id_back),
