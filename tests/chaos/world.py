@@ -42,6 +42,16 @@ def small_disk(size):
         ['mount', '-t', 'tmpfs', '-o', f'size={size},mode=0700', 'tmpfs', path], check=True)
 
 
+class Mount:
+    """Is taken off before its folder is removed."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def stop(self):
+        subprocess.run(['umount', '-l', self.path], stderr=subprocess.DEVNULL)
+
+
 class Place(Island):
     """An island that any thread may enter."""
 
@@ -94,6 +104,7 @@ class Site(Daemon):
             self.move_clock(0)
         if disk:
             disk(name, os.path.join(folder, 'state'))
+            bed.servers.append(Mount(os.path.join(folder, 'state')))
         super().__init__(bed, name, config, popen=self.spawn)
 
     def spawn(self, argv, **kw):
