@@ -14,7 +14,8 @@ bench_bench_splice_LDADD = replication/libreplication.a base/libbase.a
 
 # Against HAProxy and nginx, unpacked below the build folder; outside make check, since it takes minutes.
 EXTRA_DIST += bench/README.md bench/run bench/rig.py bench/soak.py bench/origin.c bench/floor.c bench/report.lua \
-	bench/scope.lua bench/correlation bench/correlation.lua bench/replicate bench/replicate.lua
+	bench/scope.lua bench/correlation bench/correlation.lua bench/replicate bench/replicate.lua \
+	bench/converge
 .PHONY: bench soak
 bench: scopemeshd
 	$(PYTHON3) $(srcdir)/bench/run --build .
@@ -25,6 +26,10 @@ soak: scopemeshd
 .PHONY: bench-replicate
 bench-replicate: scopemeshd
 	$(PYTHON3) $(srcdir)/bench/replicate --build .
+# A cut of two sites that are 100 ms apart: how long until they are equal again. As root.
+.PHONY: bench-converge
+bench-converge: scopemeshd scopectl
+	$(PYTHON3) $(srcdir)/bench/converge --build .
 # A million mappings: start, look-ups, memory, commits.
 EXTRA_PROGRAMS += bench/bench_store
 bench_bench_store_SOURCES = bench/bench_store.c

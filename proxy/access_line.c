@@ -48,21 +48,41 @@ static void add_z(struct buf *out, const char *name, struct span value)
 		buf_add_z(out, "null");
 }
 
+/* us and bytes -1: not known. */
+static void add_target(struct buf *out, bool first, struct span site, unsigned status, const char *reason, int64_t us,
+                       int64_t bytes)
+{
+	buf_add_z(out, first ? "{\"site\":" : ",{\"site\":");
+	json_add_string(out, site);
+	if (status) {
+		buf_addf(out, ",\"status\":%u", status);
+	} else {
+		buf_add_z(out, ",\"status\":null,\"reason\":");
+		json_add_string(out, span_of(reason ? reason : "none")); /* may be another proxy's word */
+	}
+	if (us < 0)
+		buf_add_z(out, ",\"ms\":null");
+	else
+		buf_addf(out, ",\"ms\":%.3f", ms(us));
+	if (bytes < 0)
+		buf_add_z(out, ",\"bytes\":null}");
+	else
+		buf_addf(out, ",\"bytes\":%lld}", (long long)bytes);
+}
+
+/* Sites that were asked; of a replicated write its replicas. */
 static void add_targets(struct exchange *x, struct buf *out)
 {
+	struct front_target f;
+
 	buf_add_z(out, ",\"targets\":[");
 	for (unsigned i = 0; i < x->target_count; i++) {
 		const struct exchange_target *t = &x->targets[i];
 
-		buf_add_z(out, i ? ",{\"site\":" : "{\"site\":");
-		json_add_string(out, t->site);
-		if (t->status)
-			buf_addf(out, ",\"status\":%u", t->status);
-		else
-			buf_addf(out, ",\"status\":null,\"reason\":\"%s\"", t->reason ? t->reason : "none");
-		buf_addf(out, ",\"ms\":%.3f,\"bytes\":%llu}", ms(t->ended_us - t->started_us),
-		         (unsigned long long)t->bytes);
+		add_target(out, !i, t->site, t->status, t->reason, t->ended_us - t->started_us, (int64_t)t->bytes);
 	}
+	for (size_t i = 0; x->front && !x->target_count && front_target(x, i, &f); i++)
+		add_target(out, !i, f.site, f.status, f.state, f.us, f.bytes);
 	buf_add_char(out, ']');
 }
 
@@ -139,6 +159,7 @@ static void add_word(struct buf *out, struct span s, char end)
 static void write_text(struct exchange *x, const char *client, int64_t total_us, struct buf *out)
 {
 	char when[CLOCK_TEXT_BYTES];
+	struct front_target f;
 
 	clock_format(x->wall_ms, when);
 	buf_addf(out, "%s %s ", when, client);
@@ -148,6 +169,8 @@ static void write_text(struct exchange *x, const char *client, int64_t total_us,
 	buf_addf(out, "%u %llu %.3fms ", x->status, (unsigned long long)x->bytes_out, ms(total_us));
 	for (unsigned i = 0; i < x->target_count; i++)
 		add_word(out, x->targets[i].site, ' ');
+	for (size_t i = 0; x->front && !x->target_count && front_target(x, i, &f); i++)
+		add_word(out, f.site, ' ');
 	add_word(out, span_of(x->reason), '\n'); /* may be another proxy's word */
 }
 

@@ -115,6 +115,10 @@ static void judge_response(struct exchange *x)
 		x->proxy_error = type.p ? type.p : "error";
 		x->reason = x->proxy_error;
 	}
+	if (rewrite_join_late(x)) {
+		exchange_attempt_failed(x, OUTCOME_UNKNOWN, REASON_NO_MEMORY);
+		return;
+	}
 	if (rewrite_holds(x))
 		x->state = X_HOLD;
 	else

@@ -36,6 +36,14 @@ bool front_is_submitted(const struct exchange *x);
 
 /* What the answer names; empty: nothing. */
 struct span front_meta_id(const struct exchange *x);
+/* For the access log: how the replicas stood when it was answered, one after the other. False: no more. */
+struct front_target {
+	struct span site;
+	unsigned status;    /* 0: state tells */
+	const char *state;
+	int64_t us, bytes;  /* -1: not known */
+};
+bool front_target(const struct exchange *x, size_t i, struct front_target *t_r);
 /* For heads.c: fields of the answer that tell of the replicas; X-Scopemesh-Replicate; X-Scope-Partial. */
 void front_add_answer_fields(struct exchange *x, struct buf *out);
 void front_add_forward_field(const struct exchange *x, struct buf *out);

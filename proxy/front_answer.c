@@ -68,10 +68,13 @@ static void passed_on(struct exchange *x, struct replicator_answer *a)
 {
 	const struct http_field *type = http_find(&a->head, HTTP_CONTENT_TYPE);
 	enum splice_body body = type ? splice_body_of(type->value) : SPLICE_NONE;
+	const char *why;
 	bool good;
 
 	if (a->content_cut) {
-		not_passed_on(x, "it was executed, but the answer is longer than the 1 MiB that are kept of one");
+		why = arena_printf(&x->arena, "it was executed, and the application answered %u; that answer is longer than the 1 MiB that "
+		                   "are kept of one, and was not passed on: read what it is about instead", a->status);
+		not_passed_on(x, why ? why : "it was executed, but its answer is longer than what is kept of one");
 		return;
 	}
 	if (!a->canonical && body != SPLICE_NONE && is_coded(&a->head)) {
@@ -131,6 +134,27 @@ struct span front_meta_id(const struct exchange *x)
 	const struct replicator_answer *a = told(x);
 
 	return a ? a->meta : span_make(NULL, 0);
+}
+
+/* What was admitted for a peer, or delivered by one, was executed here if anywhere. */
+static bool own_target(const struct exchange *x, const struct replicator_answer *a, struct front_target *t_r)
+{
+	*t_r = (struct front_target){ .site = x->view->reg->sites[x->view->reg->local].name, .status = a->result.status,
+		.state = delivery_state_text(a->result.state), .us = -1, .bytes = -1 };
+	return x->front->task != REPLICATOR_ADMIT && !a->problem;
+}
+
+bool front_target(const struct exchange *x, size_t i, struct front_target *t_r)
+{
+	const struct replicator_answer *a = x->front->wait.answer;
+	const struct replicator_site *s;
+
+	if (!a || i >= a->site_count)
+		return a && !i && own_target(x, a, t_r);
+	s = &a->sites[i];
+	*t_r = (struct front_target){ .site = s->site, .status = s->status, .state = s->state, .us = s->us ? s->us : -1,
+		.bytes = span_eq(s->site, a->served_by) ? (int64_t)a->content.n : -1 };
+	return true;
 }
 
 static void add_replicas(const struct replicator_answer *a, struct buf *out)

@@ -55,8 +55,8 @@ proxy_libproxy_a_SOURCES = \
 	proxy/replication.c proxy/replication.h \
 	proxy/replicator.c proxy/replicator.h proxy/replicator_int.h \
 	proxy/replicator_admit.c proxy/replicator_deliver.c proxy/replicator_doubt.c proxy/replicator_echo.c \
-	proxy/replicator_expire.c proxy/replicator_lane.c proxy/replicator_late.c proxy/replicator_load.c \
-	proxy/replicator_log.c proxy/replicator_ready.c proxy/replicator_send.c proxy/replicator_settle.c \
+	proxy/replicator_expire.c proxy/replicator_kept.c proxy/replicator_lane.c proxy/replicator_late.c proxy/replicator_load.c \
+	proxy/replicator_log.c proxy/replicator_ready.c proxy/replicator_recent.c proxy/replicator_send.c proxy/replicator_settle.c \
 	proxy/replicator_stats.c proxy/replicator_stats.h \
 	proxy/route.c \
 	proxy/server.c proxy/server.h \

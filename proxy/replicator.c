@@ -185,6 +185,12 @@ struct work *work_new(struct replicator *r, struct operation *op)
 		buf_init(&k->legs[i].place_of, NULL, 0);
 	}
 	HASH_ADD_STR(r->works, text, k);
+	if (!k->hh.tbl) { /* uthash had no memory for its table */
+		operation_unref(&k->op);
+		free(k->legs);
+		free(k);
+		return NULL;
+	}
 	r->content += op->fields.n + op->body.n;
 	/* of one that is read back its body is still in the store; a spooled one counts there */
 	k->weight = REPLICATOR_WEIGHT + op->fields.n + (op->spool.n ? 0 : op->body_bytes);
@@ -210,6 +216,7 @@ static void work_free(struct work *k)
 		buf_fini(&leg->operation);
 		buf_fini(&leg->place_of);
 		free(leg->error);
+		free(leg->local);
 	}
 	if (!k->logged && !r->closed && k->op->spool.n)
 		spool_drop(r->rep->spool, k->op->spool); /* no row names it */
@@ -363,13 +370,18 @@ static void join(struct work *k, const struct operation *op, struct replicator_w
 		work_tell_peers(k, true);
 }
 
+static void begin_wait(const struct replicator *r, struct replicator_wait *wait, enum replicator_task task)
+{
+	wait->task = task;
+	wait->until_us = clock_mono_us() + (task == REPLICATOR_ADMIT ? r->w->view->conf->timeout_response_us
+	                                                             : REPLICATOR_PATIENCE_US);
+}
+
 static void take(struct replicator *r, struct operation *op, enum replicator_task task, struct replicator_wait *wait)
 {
 	struct work *k = work_find(r, &op->id);
 
-	wait->task = task;
-	wait->until_us = clock_mono_us() + (task == REPLICATOR_ADMIT ? r->w->view->conf->timeout_response_us
-	                                                             : REPLICATOR_PATIENCE_US);
+	begin_wait(r, wait, task);
 	if (k) {
 		if (op->spool.n && !span_eq(op->spool, k->op->spool))
 			spool_drop(r->rep->spool, op->spool); /* the content is here already */
@@ -404,6 +416,7 @@ static void run_submission(struct post *post)
 	if (r->closed) {
 		refuse(r, s->wait, "the proxy stops");
 	} else if (!r->loaded) {
+		begin_wait(r, s->wait, s->task);
 		STAILQ_INSERT_TAIL(&r->early, s, link);
 		if (!r->load_asked)
 			log_load(r);
@@ -449,12 +462,16 @@ static bool has_to_look(const struct replicator *r)
 	return false;
 }
 
+static const struct timeval soon = { 0, REPLICATOR_TICK_US }, seldom = { REPLICATOR_SELDOM_S, 0 };
+
 static void arm(struct replicator *r)
 {
-	static const struct timeval soon = { 0, REPLICATOR_TICK_US };
+	bool looks = !r->closed && has_to_look(r);
 
-	if (!r->closed && has_to_look(r) && !event_pending(r->tick, EV_TIMEOUT, NULL))
-		event_add(r->tick, &soon);
+	if (r->closed || (event_pending(r->tick, EV_TIMEOUT, NULL) && (!looks || !r->idle)))
+		return;
+	r->idle = !looks;
+	event_add(r->tick, looks ? &soon : &seldom);
 }
 
 void replicator_go(struct replicator *r)
@@ -470,6 +487,25 @@ static void take_early(struct replicator *r)
 	while ((s = STAILQ_FIRST(&r->early))) {
 		STAILQ_REMOVE_HEAD(&r->early, link);
 		run_submission(&s->post);
+	}
+}
+
+/* The log cannot be read for so long. */
+static void refuse_early(struct replicator *r)
+{
+	struct replicator_submission *s, *next;
+	int64_t now = clock_mono_us();
+
+	for (s = STAILQ_FIRST(&r->early); s; s = next) {
+		next = STAILQ_NEXT(s, link);
+		if (s->wait->until_us > now)
+			continue;
+		STAILQ_REMOVE(&r->early, s, replicator_submission, link);
+		if (s->op->spool.n)
+			spool_drop(r->rep->spool, s->op->spool);
+		hand_over(r, s->wait, answer_problem(503, "not-durable", "the log of replication cannot be read; nothing was done"));
+		operation_unref(&s->op);
+		free(s);
 	}
 }
 
@@ -511,6 +547,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	if (!r->loaded) {
 		if (!r->load_asked)
 			log_load(r);
+		refuse_early(r);
 	} else {
 		take_early(r);
 	}
@@ -522,6 +559,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	}
 	settles_run(r);
 	expire_run(r);
+	kept_drop_old(r);
 	for (k = TAILQ_FIRST(&r->waited_for); k; k = next) {
 		next = TAILQ_NEXT(k, waiting);
 		look_after(k);
@@ -548,11 +586,11 @@ int replicator_start(struct replicator **r_r, struct replication *rep, struct wo
 	TAILQ_INIT(&r->waited_for);
 	r->tick = evtimer_new(w->loop.base, on_tick, r);
 	r->own = target_of_site(r, rep->site);
-	if (!r->tick || !r->own) {
+	/* the log is read from its own loop; once the clock went, the loop has room for it */
+	if (!r->tick || !r->own || event_add(r->tick, &soon)) {
 		replicator_free(&r);
 		return ERR_NOMEM;
 	}
-	arm(r); /* the log is read from its own loop */
 	*r_r = r;
 	return 0;
 }
@@ -566,6 +604,7 @@ void replicator_stop(struct replicator *r)
 	r->closed = true;
 	event_free(r->tick);
 	r->tick = NULL;
+	recents_free(r);
 	take_early(r);
 	settles_stop(r);
 	HASH_ITER(hh, r->works, k, next) {
@@ -587,6 +626,7 @@ void replicator_free(struct replicator **rp)
 		work_free(k);
 	targets_free(r);
 	expired_free(r);
+	recents_free(r);
 	if (r->tick)
 		event_free(r->tick);
 	pthread_mutex_destroy(&r->lock);

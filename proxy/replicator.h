@@ -18,6 +18,7 @@ struct replicator_site {
 	struct span site;
 	unsigned status;             /* of its application; 0: none */
 	const char *state;           /* "queued", "in-doubt", "not-replicated": where there is no status */
+	int64_t us;                  /* how long its last request took; 0: not known, or there was none */
 };
 
 /* The answer to a front, which frees it (replicator_answer_free). */

@@ -29,7 +29,7 @@ static struct span keep(struct replicator_answer *a, struct span s)
 static struct replicator_site site_of(struct replicator_answer *a, const struct work *k, size_t i, bool plain)
 {
 	const struct leg *leg = &k->legs[i];
-	struct replicator_site s = { .site = keep(a, k->op->sites[i]) };
+	struct replicator_site s = { .site = keep(a, k->op->sites[i]), .us = leg->took_us };
 
 	if ((leg->state == DELIVERY_DONE || leg->building) && leg->status)
 		s.status = leg->status;
@@ -240,7 +240,7 @@ static void stay_in_doubt(struct work *k)
 	leg = doubtful(k);
 	if (!leg) {
 		k->creates = k->is_named = k->op->kind == OPERATION_CREATE; /* under the name that it has so far */
-		k->shown = (struct rules_id){ .id = SPAN("") };
+		k->shown = (struct rules_id){ .id = SPAN(""), .collection = SPAN(""), .place = SPAN("") };
 		admit_commit(k);
 		return;
 	}
@@ -268,6 +268,10 @@ void admit_step(struct work *k)
 
 	if (k->phase == WORK_COMMITTING) {
 		admit_commit(k);
+		return;
+	}
+	if (k->phase == WORK_DELIVERING) {
+		deliver_record(k);
 		return;
 	}
 	k->phase = WORK_ADMITTING;
@@ -376,8 +380,9 @@ void admit_revive(struct work *k, struct span at)
 {
 	struct leg *own = work_own_leg(k);
 
-	if (own && own->state == DELIVERY_IN_DOUBT) {
+	if (own && own->state == DELIVERY_IN_DOUBT) { /* an operator's, who has it read back again */
 		k->phase = WORK_OVER;
+		work_end_if_over(k);
 		return;
 	}
 	for (size_t i = 0; i < k->leg_count; i++)
@@ -422,6 +427,11 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 	if (rc == ERR_EXISTS && !k->logged) {
 		if (!log_ask(k, on_known))
 			on_known(k, leg, ERR_NOMEM);
+		return;
+	}
+	if (rc == ERR_IO && !k->logged) { /* the disk failed; what reached it is read back after a restart */
+		set_problem(k, 504, "outcome-unknown", "the disk failed while the operation was made durable: a restart tells whether it is");
+		end_with(k, ADMISSION_UNKNOWN);
 		return;
 	}
 	if (rc) {
@@ -472,6 +482,24 @@ void admit_run(struct leg *leg)
 
 /* ---- what was answered --------------------------------------------------------------------------------------------------- */
 
+/* What is shown lies in what came, or in the operation, which gives way to one with another name. */
+static bool keep_shown(struct work *k)
+{
+	if (!k->answer)
+		return false;
+	k->shown.id = arena_dup(&k->answer->arena, k->shown.id);
+	k->shown.collection = arena_dup(&k->answer->arena, k->shown.collection);
+	k->shown.place = arena_dup(&k->answer->arena, k->shown.place);
+	return k->shown.id.p && k->shown.collection.p && k->shown.place.p;
+}
+
+/* A create, if what it made can be kept; else it is as if nobody had seen its answer. */
+static enum admission made(struct work *k)
+{
+	k->creates = keep_shown(k);
+	return k->creates ? ADMISSION_DONE : ADMISSION_UNKNOWN;
+}
+
 static enum admission judge_write(struct work *k, const struct inner_answer *a)
 {
 	const struct operation *op = k->op;
@@ -480,18 +508,17 @@ static enum admission judge_write(struct work *k, const struct inner_answer *a)
 		return ADMISSION_DONE;
 	switch (send_shown(k, &k->answer->arena, a, &k->shown)) {
 	case RULES_ONE:
-		k->creates = true;
-		return ADMISSION_DONE;
+		return made(k);
 	case RULES_SEVERAL:
 		return ADMISSION_PLAIN;
+	case RULES_UNREAD:
+		return ADMISSION_UNKNOWN;
 	case RULES_NONE:
 		break;
 	}
 	if (op->named && op->kind == OPERATION_CREATE) { /* under the name that the client chose */
-		k->creates = true;
-		k->shown = (struct rules_id){ .id = keep(k->answer, op->key.meta),
-			.collection = keep(k->answer, op->key.collection) };
-		return ADMISSION_DONE;
+		k->shown = (struct rules_id){ .id = op->key.meta, .collection = op->key.collection, .place = SPAN("") };
+		return made(k);
 	}
 	return op->kind == OPERATION_APPEND ? ADMISSION_DONE : ADMISSION_PLAIN;
 }
@@ -525,7 +552,7 @@ static void follow(struct work *k, struct leg *leg)
 
 	k->followed = true;
 	k->creates = k->op->kind == OPERATION_CREATE;
-	k->shown = (struct rules_id){ .id = SPAN("") };
+	k->shown = (struct rules_id){ .id = SPAN(""), .collection = SPAN(""), .place = SPAN("") };
 	for (size_t i = 0; i < k->leg_count; i++)
 		if (&k->legs[i] != own && &k->legs[i] != leg) {
 			k->legs[i].state = DELIVERY_DONE; /* the peer's to deliver */
@@ -534,13 +561,40 @@ static void follow(struct work *k, struct leg *leg)
 	admit_commit(k);
 }
 
-static void admitted_by_peer(struct work *k, struct leg *leg)
+/* A peer has made it under a name of its own, which the operation has from now on. */
+static bool take_its_name(struct work *k, const struct inner_answer *a, struct span meta)
+{
+	struct store_key_of key = k->op->key;
+	struct operation *op;
+
+	if (send_shown(k, &k->answer->arena, a, &k->shown) != RULES_ONE || !span_eq(k->shown.id, meta))
+		return false;
+	key.collection = k->shown.collection;
+	key.meta = meta;
+	op = operation_with_key(k->op, &key, OPERATION_CREATE);
+	if (!op)
+		return false;
+	operation_unref(&k->op);
+	k->op = op;
+	k->is_named = true;
+	return true;
+}
+
+static void admitted_by_peer(struct work *k, struct leg *leg, const struct inner_answer *a)
 {
 	const struct http_field *meta = http_find_name(&k->answer->head, SPAN("X-Scope-Meta-Id"));
+	const struct leg *own = work_own_leg(k);
 
 	k->answer->canonical = true;
 	if (!meta || span_eq(meta->value, k->op->key.meta)) {
 		follow(k, leg);
+		return;
+	}
+	if (own && own->was_sent && operation_is_once(k->op)) { /* perhaps it was executed here as well */
+		if (take_its_name(k, a, meta->value))
+			follow(k, leg);
+		else
+			stay_in_doubt(k);
 		return;
 	}
 	/* a child of its own name: it comes to this site as a delivery */
@@ -581,6 +635,21 @@ static void executed(struct leg *leg)
 		ready_begin(leg);
 }
 
+/* What was found is what is left of its answer; its type says that there are ids in it. */
+static void take_found(struct replicator_answer *to, const struct inner_answer *a, struct span element)
+{
+	const struct http_field *type = a->head ? http_find(a->head, HTTP_CONTENT_TYPE) : NULL;
+
+	to->status = to->head.status = a->status;
+	to->head.fields = arena_zalloc(&to->arena, sizeof(*to->head.fields));
+	if (!type || !to->head.fields)
+		return;
+	to->head.fields[0] = (struct http_field){ .id = HTTP_CONTENT_TYPE, .name = keep(to, type->name),
+		.value = keep(to, type->value) };
+	to->head.field_count = 1;
+	to->content = keep(to, element);
+}
+
 /* This site's application was asked whether it has executed it before. */
 static void judge_found(struct leg *leg, const struct inner_answer *a)
 {
@@ -597,17 +666,18 @@ static void judge_found(struct leg *leg, const struct inner_answer *a)
 		leg->was_sent = false;
 		leg_park(leg, 0);
 		break;
-	case DOUBT_EXECUTED: /* what was found is what is left of its answer */
+	case DOUBT_EXECUTED:
 		k->creates = true;
-		k->answer->status = leg->status = a->status;
-		k->answer->content = keep(k->answer, element);
+		leg->status = a->status;
+		take_found(k->answer, a, element);
 		executed(leg);
 		admit_commit(k);
 		return;
 	case DOUBT_UNCLEAR:
 		leg_set_error(leg, a);
-		stays(leg);
-		break;
+		replicator_answer_free(&k->answer);
+		stays(leg); /* with an answer of its own; it may be over then */
+		return;
 	}
 	replicator_answer_free(&k->answer);
 }
@@ -632,9 +702,6 @@ void admit_judge(struct leg *leg, const struct inner_answer *a)
 	}
 	k->answer->served_by = keep(k->answer, span_make(leg->target->site, leg->target->site_n));
 	admission = leg->target->own ? judge_own(k, a) : judge_peer(k, a, &result);
-	k->shown.id = keep(k->answer, k->shown.id); /* they lie in what came, and in the operation */
-	k->shown.collection = keep(k->answer, k->shown.collection);
-	k->shown.place = keep(k->answer, k->shown.place);
 	leg->status = a->status;
 	switch (admission) {
 	case ADMISSION_DONE:
@@ -642,7 +709,7 @@ void admit_judge(struct leg *leg, const struct inner_answer *a)
 		if (leg->target->own)
 			admit_commit(k);
 		else
-			admitted_by_peer(k, leg);
+			admitted_by_peer(k, leg, a);
 		return;
 	case ADMISSION_PLAIN:
 	case ADMISSION_REFUSED:
@@ -665,16 +732,6 @@ void admit_judge(struct leg *leg, const struct inner_answer *a)
 }
 
 /* ---- the commit ------------------------------------------------------------------------------------------------------------- */
-
-/* What is shown may stand in the operation, which gives way to one with another name. */
-static bool keep_shown(struct work *k)
-{
-	if (!k->answer)
-		return false;
-	k->shown.id = arena_dup(&k->answer->arena, k->shown.id);
-	k->shown.collection = arena_dup(&k->answer->arena, k->shown.collection);
-	return k->shown.id.p && k->shown.collection.p;
-}
 
 /* The name under which it goes on: of a create what its answer showed, of a child one of its own. 0, ERR_NOMEM, ERR_BUSY. */
 static int name_it(struct work *k)
@@ -717,11 +774,30 @@ static void begin_delivery(struct work *k, bool own_over)
 	deliver_begin(k);
 }
 
+/* The disk is full: the client is told that it is not known, and what came of it is recorded once there is room. */
+static void commit_later(struct work *k)
+{
+	struct replicator_answer *kept = k->answer; /* what is to be recorded lies in it */
+
+	if (!k->answered) {
+		log_warn("operation %s was executed and cannot be recorded yet: the disk is full", k->text);
+		k->answer = NULL;
+		set_problem(k, 504, "outcome-unknown", "this was executed, and is made durable once the disk has room");
+		work_answer(k, complete(k, ADMISSION_UNKNOWN));
+		k->answer = kept;
+	}
+	work_again(k);
+}
+
 static void on_committed(struct work *k, struct leg *leg, int rc)
 {
 	struct leg *own = work_own_leg(k);
 
 	(void)leg;
+	if (rc == ERR_LIMIT) {
+		commit_later(k);
+		return;
+	}
 	if (rc == ERR_EXISTS && k->creates) { /* the id that it shows is another replica's: it made nothing new */
 		k->creates = false;
 		forget(k, ADMISSION_PLAIN);

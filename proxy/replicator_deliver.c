@@ -77,6 +77,14 @@ static void on_leg_logged(struct work *k, struct leg *leg, int rc)
 	bool made = leg->state == DELIVERY_DONE || leg->building;
 
 	fault_point(leg->target->own ? "deliver-recorded" : "hand-over-recorded");
+	if (rc == ERR_LIMIT && leg->target->own && operation_is_once(k->op) && made) {
+		if (!leg->unrecorded)
+			log_warn("operation %s was executed and cannot be recorded yet: the disk is full", k->text);
+		leg->unrecorded = true;
+		work_again(k);
+		return;
+	}
+	leg->unrecorded = false;
 	if (rc) {
 		leg->building = false;
 		log_warn("operation %s at %.*s: %s cannot be recorded: %s", k->text, (int)leg->target->site_n, leg->target->site,
@@ -99,10 +107,22 @@ static void on_leg_logged(struct work *k, struct leg *leg, int rc)
 static void conclude(struct leg *leg, enum delivery_state state, struct span local)
 {
 	leg->state = state;
+	free(leg->local);
+	leg->local = local.n ? strndup(local.p, local.n) : NULL;
 	log_debug("operation %s at %.*s: %s, attempt %u, status %u", leg->work->text, (int)leg->target->site_n,
 	          leg->target->site, delivery_state_text(state), leg->attempts, leg->status);
 	if (!log_leg(leg, local, on_leg_logged))
 		on_leg_logged(leg->work, leg, ERR_NOMEM);
+}
+
+void deliver_record(struct work *k)
+{
+	struct leg *own = work_own_leg(k);
+
+	if (!own || !own->unrecorded)
+		return;
+	if (!log_leg(own, own->local ? span_of(own->local) : SPAN(""), on_leg_logged))
+		on_leg_logged(k, own, ERR_LIMIT);
 }
 
 static void say(struct leg *leg, const char *why)
@@ -138,6 +158,19 @@ static bool own_name(const struct work *k, struct name *name_r)
 	const struct names_where where = { .kind = names_kind(k->r->rep->names, key->service, key->collection) };
 
 	return where.kind && names_by_meta(k->r->rep->names, &where, key->meta, name_r);
+}
+
+static bool names_deleted(const struct work *k, struct span path)
+{
+	struct rewrite_target t;
+	struct arena arena;
+	bool deleted;
+
+	arena_init(&arena, NULL, 0, 1 << 20);
+	deleted = rewrite_path_target(k->r->rep->names, &arena, k->op->key.service, path, false, &t) &&
+	          t.seen == REWRITE_DELETED;
+	arena_fini(&arena);
+	return deleted;
 }
 
 /* An application that is still at work on what came before refuses what follows: it is asked again until queue.settle. */
@@ -228,18 +261,34 @@ static void judge_look(struct leg *leg, const struct inner_answer *a)
 	}
 }
 
+/* As if nobody had seen its answer: it is looked for where that is declared. */
+static void unknown_here(struct leg *leg)
+{
+	leg->was_sent = true;
+	leg->asked = false;
+	say(leg, "no memory to read its answer");
+	if (doubt_goes_on(leg->work))
+		again(leg, 0);
+	else
+		conclude(leg, DELIVERY_IN_DOUBT, SPAN(""));
+}
+
 /* A copy of a create. */
 static void judge_made(struct leg *leg, const struct inner_answer *a)
 {
 	struct work *k = leg->work;
 	struct rules_id shown;
+	enum rules_shown seen;
 	struct arena arena;
 
 	arena_init(&arena, NULL, 0, 4u << 20);
-	if (send_shown(k, &arena, a, &shown) == RULES_ONE) {
+	seen = send_shown(k, &arena, a, &shown);
+	if (seen == RULES_ONE) {
 		made(leg, shown.id);
 	} else if (k->op->named) {
 		made(leg, k->op->key.meta);
+	} else if (seen == RULES_UNREAD) {
+		unknown_here(leg);
 	} else {
 		say(leg, "the answer shows no identifier");
 		conclude(leg, DELIVERY_FAILED, SPAN(""));
@@ -271,7 +320,7 @@ static void judge_own(struct leg *leg, const struct inner_answer *a)
 		conclude(leg, DELIVERY_IN_DOUBT, SPAN(""));
 	else if (a->result != INNER_ANSWERED)
 		again(leg, 0);
-	else if (op->kind == OPERATION_DELETE && (a->status == 404 || a->status == 410))
+	else if (span_eq(op->method, SPAN("DELETE")) && (a->status == 404 || a->status == 410))
 		conclude(leg, DELIVERY_DONE, SPAN(""));
 	else
 		judge_other(leg, a); /* one that answers 500 for ever is not asked for ever */
@@ -415,19 +464,25 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 	work_end_if_over(k);
 }
 
-/* What it is about, or lies below, was deleted here: nothing rises from the dead. */
+/* What it is about was deleted here: nothing rises from the dead. */
 static bool is_gone(struct work *k)
 {
-	const struct operation *op = k->op;
-	struct rewrite_target t;
-	struct arena arena;
-	bool gone;
+	return names_deleted(k, operation_path(k->op));
+}
 
-	arena_init(&arena, NULL, 0, 1 << 20);
-	gone = rewrite_path_target(k->r->rep->names, &arena, op->key.service, operation_path(op), false, &t) &&
-	       t.seen == REWRITE_DELETED;
-	arena_fini(&arena);
-	return gone;
+static void pass_over(struct leg *leg, const char *why)
+{
+	struct work *k = leg->work;
+
+	say(leg, why);
+	if (k->logged) {
+		conclude(leg, DELIVERY_DONE, SPAN(""));
+		return;
+	}
+	leg->state = DELIVERY_DONE;
+	leg_leave(leg);
+	k->phase = WORK_OVER;
+	work_end_if_over(k);
 }
 
 static void run_own(struct leg *leg)
@@ -437,16 +492,8 @@ static void run_own(struct leg *leg)
 	bool once = operation_is_once(k->op) || (k->op->kind == OPERATION_CREATE && leg->asked);
 	struct name name;
 
-	if (is_gone(k)) {
-		say(leg, "deleted");
-		if (k->logged) {
-			conclude(leg, DELIVERY_DONE, SPAN(""));
-		} else {
-			leg->state = DELIVERY_DONE;
-			leg_leave(leg);
-			k->phase = WORK_OVER;
-			work_end_if_over(k);
-		}
+	if (is_gone(k) || k->covered) {
+		pass_over(leg, k->covered ? "covered" : "deleted");
 		return;
 	}
 	if (k->op->kind != OPERATION_CREATE && own_name(k, &name) && !name.local_n) {
@@ -508,7 +555,8 @@ static bool is_premature(struct work *k, struct leg *own)
 	if (!k->received || k->logged || k->op->kind == OPERATION_CREATE)
 		return false;
 	known = own_name(k, &name);
-	if (known && name.deleted) {
+	/* a child that was made beside the deletion of its parent was passed over here, and has no name */
+	if (known ? name.deleted : names_deleted(k, k->op->key.collection)) {
 		own->state = DELIVERY_DONE;
 		say(own, "deleted");
 		return true;

@@ -20,6 +20,8 @@ struct rules *work_rules(const struct work *k, struct rule_match *match_r)
 	const struct conf_service *svc = replicator_service(k->r, k->op->key.service);
 	struct rules *rules = svc ? replication_rules(k->r->rep, svc) : NULL;
 
+	if (svc && !rules) /* no memory: what is asked here stands in declared ones */
+		rules = rules_ref(svc->rules);
 	rules_match(rules, operation_path(k->op), match_r);
 	return rules;
 }

@@ -63,6 +63,10 @@ static bool remember(struct replicator *r, struct span key)
 	e->n = key.n;
 	memcpy(e->key, key.p, key.n);
 	HASH_ADD(hh, r->expired, key, e->n, e);
+	if (!e->hh.tbl) { /* uthash had no memory for its table */
+		free(e);
+		return false;
+	}
 	return true;
 }
 
@@ -104,7 +108,7 @@ void expired_free(struct replicator *r)
 	struct expired *e, *next;
 
 	HASH_ITER(hh, r->expired, e, next) {
-		HASH_DEL(r->expired, e);
+		HASH_DEL(r->expired, e); /* NOLINT(clang-analyzer-*): uthash's links, which it does not follow */
 		free(e);
 	}
 }
@@ -204,9 +208,7 @@ static void expire_lane(struct replicator *r, struct lane *lane)
 	}
 	buf_init(&key, NULL, 0);
 	add_key(x->legs[0]->work, span_make(lane->target->site, lane->target->site_n), &key);
-	if (key.failed || !remember(r, buf_span(&key)))
-		on_expired(x, ERR_NOMEM);
-	else if (!log_expired(r, x->legs, x->count, on_expired, x))
+	if (key.failed || !remember(r, buf_span(&key)) || !log_expired(r, x->legs, x->count, on_expired, x))
 		on_expired(x, ERR_NOMEM);
 	buf_fini(&key);
 }

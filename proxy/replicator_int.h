@@ -8,8 +8,10 @@
  *	replicator_echo.c     what an admitting answer gives to the other sites' requests
  *	replicator_ready.c    a create that its application is not done with
  *	replicator_late.c     an update that comes after later ones
+ *	replicator_recent.c   the credentials of what is over, and may have to be executed again for that
  *	replicator_send.c     the request of one leg, and the reading of what an application answered
  *	replicator_log.c      what is made durable
+ *	replicator_kept.c     answers that are kept for a repetition of their request
  *	replicator_load.c     what is read back: at the start, and of what is over, when an operator asks for it
  *	replicator_expire.c   what has waited for a site for too long
  *	replicator_settle.c   what operators do to an operation: retry, drop, settle
@@ -42,6 +44,7 @@
 #define REPLICATOR_CONTENT (64u << 20) /* bytes of operations kept in memory that do not run */
 #define REPLICATOR_WEIGHT 2048       /* what an operation counts beside its content */
 #define REPLICATOR_TICK_US 20000
+#define REPLICATOR_SELDOM_S 600 /* the same when nothing waits: what is too old goes */
 #define REPLICATOR_PATIENCE_US 5000000 /* a peer that delivers waits so long for its turn */
 #define REPLICATOR_REASON 512        /* bytes of what an application said of a refusal */
 
@@ -109,7 +112,10 @@ struct leg {
 	int64_t pause_us, due_us;    /* how long it is to be parked; parked until */
 	int64_t until_us;            /* building: for so long at most */
 	int64_t refused_us;          /* for the first time */
+	int64_t asked_us, took_us;   /* the last request: since when, and for how long in the end */
 	char *error;                 /* of the last attempt, or NULL */
+	char *local;                 /* the id that is being recorded, or NULL */
+	bool unrecorded;             /* executed, and the disk has no room for that yet */
 	struct buf fields, operation, place_of; /* of the request under way; the path that is looked at */
 	struct inner_source source;
 	TAILQ_ENTRY(leg) in_lane, in_target;
@@ -140,6 +146,7 @@ struct work {
 	unsigned loading;            /* readings that are under way for it */
 	bool looked;                 /* for what was executed before and is later */
 	bool waited_for;             /* in r->waited_for */
+	bool covered;                /* came late, and what was executed before it overwrites all of it */
 	bool relayed;                /* admitted by a peer under a name of its own: it comes back as a delivery */
 	bool received;               /* a peer's: only the leg of this site */
 	bool revived;                /* from before a restart */
@@ -173,7 +180,7 @@ struct replicator {
 	struct target *targets;      /* newest first; appended under lock, read by any thread */
 	struct target *own;
 	pthread_mutex_t lock;
-	bool loaded, load_asked, closed;
+	bool loaded, load_asked, closed, idle; /* idle: the clock goes slowly */
 	STAILQ_HEAD(, replicator_submission) early; /* came before the log was read */
 	STAILQ_HEAD(, replicator_settle) settles; /* wait for what is under way just now */
 	TAILQ_HEAD(, work) waited_for; /* a front waits, or did lately */
@@ -182,7 +189,9 @@ struct replicator {
 	size_t content;              /* bytes of operations in memory */
 	uint64_t weight;             /* of all works, for limits.queue_bytes */
 	struct expired *expired;     /* replicas at other sites, by site and resource */
+	int64_t kept_run_us;         /* answers that are too old were dropped last */
 	int64_t expire_run_us, isolated_us; /* looked last; this site was cut off, or started, last */
+	struct recents *recents;     /* NULL: none yet */
 };
 
 /* ---- replicator.c ---- */
@@ -262,6 +271,8 @@ void late_read(struct leg *own, int rc);
 void deliver_ask(struct work *k);
 void deliver_run(struct leg *leg);
 void deliver_judge(struct leg *leg, const struct inner_answer *a);
+/* Once more, what was executed here when the disk was full. */
+void deliver_record(struct work *k);
 
 /* ---- replicator_doubt.c ---- */
 /* The rules of its service, and which of them its request is of.  The caller's to rules_unref. */
@@ -309,6 +320,13 @@ bool late_begin(struct work *k);
 /* By (clock, id). */
 bool operation_is_later(uint64_t clock, const struct op_id *id, uint64_t than_clock, const struct op_id *than);
 
+/* ---- replicator_recent.c ---- */
+/* It is over, and its fields are in memory, with what the log forgets of them. */
+void recent_keep(struct work *k);
+/* Until something else is kept; empty: they are not there any more. */
+struct span recent_fields(const struct work *k);
+void recents_free(struct replicator *r);
+
 /* ---- replicator_settle.c ---- */
 /* Those that wait are looked at again. */
 void settles_run(struct replicator *r);
@@ -354,5 +372,15 @@ bool log_revive(struct replicator *r, const struct op_id *id, log_revived *done,
 bool log_ask(struct work *k, log_done *done) MUST_CHECK;
 /* A kept answer to the Idempotency-Key of op: into k->answer. ERR_NOT_FOUND: none. */
 bool log_find_answer(struct work *k, const struct operation *op, log_done *done) MUST_CHECK;
+
+/* ---- replicator_kept.c ---- */
+/* Of the operation's Idempotency-Key, without an answer so far. */
+struct store_answer kept_row(const struct work *k);
+/* With k->answer. False: no memory. */
+bool kept_put(struct store_batch *b, const struct work *k) MUST_CHECK;
+/* What was kept into k->answer, or the problem that it comes to. 0, ERR_NOT_FOUND (too old), ERR_NOMEM. */
+int kept_take(struct work *k, const struct store_answer *row, struct span fingerprint) MUST_CHECK;
+/* Now and then: those that are too old. */
+void kept_drop_old(struct replicator *r);
 
 #endif

@@ -147,6 +147,10 @@ static struct lane *lane_of(struct leg *leg)
 		memcpy(lane->key, buf_span(&key).p, buf_len(&key));
 		TAILQ_INIT(&lane->legs);
 		HASH_ADD(hh, t->lanes, key, lane->key_n, lane);
+		if (!lane->hh.tbl) { /* uthash had no memory for its table */
+			free(lane);
+			lane = NULL;
+		}
 	}
 	buf_fini(&key);
 	return lane;
@@ -169,16 +173,13 @@ static struct leg_list *list_of(struct target *t, enum leg_place place)
 
 static void set_place(struct leg *leg, enum leg_place place)
 {
-	struct leg_list *list = list_of(leg->target, leg->place);
-
-	if (list)
-		TAILQ_REMOVE(list, leg, in_target);
+	if (leg->place != LEG_NOWHERE)
+		TAILQ_REMOVE(list_of(leg->target, leg->place), leg, in_target);
 	if (place == LEG_READY && leg->target->own && leg->work->phase == WORK_DELIVERING)
 		place = LEG_BEHIND;
 	leg->place = place;
-	list = list_of(leg->target, place);
-	if (list)
-		TAILQ_INSERT_TAIL(list, leg, in_target);
+	if (place != LEG_NOWHERE)
+		TAILQ_INSERT_TAIL(list_of(leg->target, place), leg, in_target);
 }
 
 /* Held here; another site that holds it is asked now and then, since its operator may have let it go. */

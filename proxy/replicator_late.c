@@ -3,14 +3,21 @@
  *
  * What waits in the lane is put behind it.  When its turn comes nothing of the resource runs here, so the store tells what
  * was executed: that is queued anew, durably together with the late one.  A delete stands (is_premature), an append is executed
- * once, whenever it comes. */
+ * once, whenever it comes.  Spooled content is forgotten when every site has it: what had some covers an earlier write of
+ * the same, which is passed over then, and is left alone by others.
+ *
+ * A JSON Patch of other members than those that are executed after it was not disturbed, and is not executed again: its
+ * application may refuse to remove twice what is not there any more (RFC 6902 4.2). */
 #include "proxy/replicator_int.h"
 
 #include <limits.h>
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "replication/rules.h"
 #include "replication/store_view.h"
+
+#define PATCHES_MOST 64 /* that are compared with each other; with more, all are executed again */
 
 struct late {
 	struct work *k;
@@ -19,10 +26,14 @@ struct late {
 	uint64_t clock;
 	struct store_key_of key;
 	struct span site;
+	struct span method, path, body; /* the late one's */
 	struct arena arena;
 	struct late_op *first;    /* in the order of their positions: they are found newest first */
 	struct store_reader *reader;
+	struct span again[PATCHES_MOST]; /* patches that are executed after the late one, and its own */
+	size_t again_count;
 	bool executed;            /* what is being looked at */
+	bool covered;             /* by what cannot be executed again */
 };
 
 bool operation_is_later(uint64_t clock, const struct op_id *id, uint64_t than_clock, const struct op_id *than)
@@ -39,6 +50,12 @@ static bool overwrites(enum operation_kind kind)
 static bool is_named(const struct store_operation *row)
 {
 	return row->kind == OPERATION_CREATE && span_eq(row->method, SPAN("PUT"));
+}
+
+/* Its content was spooled, and is gone. */
+static bool is_forgotten(const struct store_operation *row)
+{
+	return row->body_bytes > OPERATION_BODY && !row->spool.n;
 }
 
 /* ---- on the reader thread ---- */
@@ -60,9 +77,15 @@ static int on_operation(void *arg, const struct store_operation *row)
 	if (!operation_is_later(row->clock, &row->id, l->clock, &l->id))
 		return ERR_EXISTS; /* the rest is earlier */
 	l->executed = false;
+	if (is_forgotten(row) && !(span_eq(row->method, l->method) && span_eq(row->path, l->path)))
+		return 0;
 	rc = (overwrites(row->kind) || is_named(row)) ? store_view_deliveries(l->reader, &row->id, on_target, l) : 0;
 	if (rc || !l->executed)
 		return rc;
+	if (is_forgotten(row)) {
+		l->covered = true;
+		return 0;
+	}
 	o = arena_zalloc(&l->arena, sizeof(*o));
 	if (!o)
 		return ERR_NOMEM;
@@ -77,6 +100,48 @@ static int on_operation(void *arg, const struct store_operation *row)
 	return o->row.method.p && o->row.path.p && o->row.query.p && o->row.spool.p ? 0 : ERR_NOMEM;
 }
 
+static bool is_patch(const struct late *l, struct span method, struct span path, struct span body)
+{
+	return span_eq(method, SPAN("PATCH")) && span_eq(path, l->path) && body.n && body.n <= RULES_PATCH_BYTES;
+}
+
+/* What it patches is named by none of those before it that are executed (again).  Else it is one of them. */
+static int judge_patch(struct late *l, const struct late_op *o, bool *apart_r)
+{
+	struct store_operation row;
+	int rc = store_read_operation(l->reader, &o->row.id, &l->arena, &row);
+
+	*apart_r = !rc && is_patch(l, row.method, row.path, row.body);
+	for (size_t i = 0; *apart_r && i < l->again_count; i++)
+		*apart_r = rules_patches_apart(l->again[i], row.body);
+	if (!rc && !*apart_r && l->again_count < PATCHES_MOST)
+		l->again[l->again_count++] = row.body; /* of what is no patch too: from that nothing is apart */
+	return rc;
+}
+
+/* Takes out what need not be executed again. */
+static int leave_apart(struct late *l)
+{
+	struct late_op **op = &l->first;
+	size_t count = 0;
+	bool apart;
+	int rc = 0;
+
+	for (const struct late_op *o = l->first; o; o = o->next)
+		count++;
+	if (!is_patch(l, l->method, l->path, l->body) || count >= PATCHES_MOST)
+		return 0;
+	l->again[l->again_count++] = l->body;
+	while (*op && !rc) {
+		rc = judge_patch(l, *op, &apart);
+		if (apart)
+			*op = (*op)->next;
+		else
+			op = &(*op)->next;
+	}
+	return rc;
+}
+
 static int read_later(struct store_reader *reader, void *arg)
 {
 	struct late *l = arg;
@@ -84,7 +149,9 @@ static int read_later(struct store_reader *reader, void *arg)
 
 	l->reader = reader;
 	rc = store_read_history(reader, &l->key, INT_MAX, on_operation, l);
-	return rc == ERR_EXISTS ? 0 : rc;
+	if (rc && rc != ERR_EXISTS)
+		return rc;
+	return leave_apart(l);
 }
 
 /* ---- on the replicator's ---- */
@@ -105,6 +172,7 @@ static bool queue_anew(struct work *late, const struct late_op *o)
 	if (own->lane)
 		return true;
 	own->state = DELIVERY_QUEUED;
+	own->target = late->r->own; /* which one that was over here when it was read back has not */
 	return leg_enter(own);
 }
 
@@ -118,9 +186,10 @@ static void on_read(void *arg, int rc)
 		arena_fini(&l->arena);
 	} else {
 		k->loading--;
-		k->later = l->first;
+		k->later = l->covered ? NULL : l->first;
 		k->later_arena = l->arena;
-		for (const struct late_op *o = l->first; o && !rc; o = o->next)
+		k->covered = l->covered;
+		for (const struct late_op *o = k->later; o && !rc; o = o->next)
 			if (!queue_anew(k, o))
 				rc = ERR_NOMEM;
 		late_read(work_own_leg(k), rc);
@@ -136,18 +205,24 @@ bool late_begin(struct work *k)
 	if (!k->received || k->logged || k->looked || !overwrites(k->op->kind) || k->op->independent)
 		return false;
 	l = calloc(1, sizeof(*l));
-	if (!l)
-		return false;
+	if (!l) {
+		late_read(work_own_leg(k), ERR_NOMEM);
+		return true;
+	}
 	*l = (struct late){ .k = k, .r = k->r, .id = k->op->id, .clock = k->op->clock, .site = k->r->rep->site };
 	arena_init(&l->arena, NULL, 0, 64u << 20);
 	l->key.service = arena_dup(&l->arena, k->op->key.service);
 	l->key.collection = arena_dup(&l->arena, k->op->key.collection);
 	l->key.meta = arena_dup(&l->arena, k->op->key.meta);
-	if (!l->key.service.p || !l->key.collection.p || !l->key.meta.p ||
+	l->method = arena_dup(&l->arena, k->op->method);
+	l->path = arena_dup(&l->arena, operation_path(k->op));
+	l->body = k->op->body.n <= RULES_PATCH_BYTES ? arena_dup(&l->arena, k->op->body) : SPAN("");
+	if (!l->method.p || !l->path.p || !l->body.p || !l->key.service.p || !l->key.collection.p || !l->key.meta.p ||
 	    store_submit_read(k->r->rep->store, read_later, k->r->w->answers, on_read, l)) {
 		arena_fini(&l->arena);
 		free(l);
-		return false;
+		late_read(work_own_leg(k), ERR_NOMEM);
+		return true;
 	}
 	k->looked = true;
 	k->loading++;

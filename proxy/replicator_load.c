@@ -25,6 +25,7 @@ struct loaded {
 	struct store_operation row;  /* without content */
 	struct loaded_leg *legs;
 	struct span sites, at;       /* the replica set; the site that was asked to admit */
+	struct span answer_key, fingerprint; /* what its answer is to be kept under; empty: it is not, or is there */
 	enum consistency class;
 	bool admitted, known;
 	struct loaded *next;
@@ -127,6 +128,21 @@ static int on_intent(void *arg, const struct store_intent *i)
 	return 0;
 }
 
+/* Its answer is to be kept when it is admitted after all. */
+static int on_running(void *arg, const struct store_answer *a)
+{
+	struct load *l = arg;
+
+	for (struct loaded *o = l->first; o; o = o->next) {
+		if (o->admitted || !op_id_eq(&o->row.id, &a->op))
+			continue;
+		o->answer_key = arena_dup(&l->arena, a->key);
+		o->fingerprint = arena_dup(&l->arena, a->fingerprint);
+		return o->answer_key.p && o->fingerprint.p ? 0 : ERR_NOMEM;
+	}
+	return 0;
+}
+
 static int on_spool(void *arg, struct span name)
 {
 	struct load *l = arg;
@@ -164,6 +180,8 @@ static int read_log(struct store_reader *reader, void *arg)
 	if (!rc)
 		rc = store_read_intents(reader, on_intent, l);
 	if (!rc)
+		rc = store_view_running(reader, on_running, l);
+	if (!rc)
 		rc = store_read_spools(reader, on_spool, l);
 	if (!rc)
 		rc = store_view_failed(reader, SPAN(REPLICATOR_EXPIRED), on_expired, l);
@@ -195,7 +213,8 @@ static struct operation *operation_of(struct replicator *r, const struct loaded 
 	       operation_keep(op, &op->key.collection, o->row.key.collection) &&
 	       operation_keep(op, &op->key.meta, o->row.key.meta) && operation_keep(op, &op->method, o->row.method) &&
 	       operation_keep(op, &op->target, buf_span(&target)) && operation_keep(op, &op->admitted, r->rep->site) &&
-	       operation_keep(op, &op->spool, o->row.spool) && operation_set_sites(op, o->sites) && !target.failed;
+	       operation_keep(op, &op->spool, o->row.spool) && operation_keep(op, &op->answer_key, o->answer_key) &&
+	       operation_keep(op, &op->fingerprint, o->fingerprint) && operation_set_sites(op, o->sites) && !target.failed;
 	op->named = op->kind == OPERATION_CREATE && span_eq(op->method, SPAN("PUT"));
 	buf_fini(&target);
 	if (!good)

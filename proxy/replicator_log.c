@@ -10,8 +10,6 @@
 #include "replication/seal.h"
 #include "replication/store_view.h"
 
-#define ANSWERS_KEPT_MS (24 * 3600 * 1000LL)
-
 struct log_step {
 	struct replicator *r;
 	struct work *k;
@@ -145,21 +143,6 @@ static void put_intent(struct store_batch *b, const struct work *k, const struct
 	buf_fini(&sites);
 }
 
-/* The meta-identifier, then the fields: what take_head reads. */
-static void add_head(const struct replicator_answer *a, struct buf *out)
-{
-	buf_add_span(out, a->meta);
-	buf_add_char(out, '\n');
-	for (size_t i = 0; i < a->head.field_count; i++)
-		buf_addf(out, "%.*s: %.*s\n", SPAN_ARG(a->head.fields[i].name), SPAN_ARG(a->head.fields[i].value));
-}
-
-static struct store_answer answer_row(const struct work *k)
-{
-	return (struct store_answer){ .key = k->op->answer_key, .fingerprint = k->op->fingerprint, .op = k->op->id,
-		                      .expires_ms = clock_wall_ms() + ANSWERS_KEPT_MS };
-}
-
 /* ---- steps -------------------------------------------------------------------------------------------------------- */
 
 bool log_begin(struct work *k, struct leg *leg, log_done *done)
@@ -179,7 +162,7 @@ bool log_begin(struct work *k, struct leg *leg, log_done *done)
 	if (!k->received) {
 		put_intent(b, k, leg);
 		if (k->op->answer_key.n) {
-			const struct store_answer row = answer_row(k);
+			const struct store_answer row = kept_row(k);
 
 			store_drop_answers(b, clock_wall_ms());
 			if (k->answer_is_there)
@@ -335,19 +318,8 @@ bool log_admitted(struct work *k, log_done *done)
 	}
 	if (good && op->kind == OPERATION_DELETE && !own_waits(k))
 		store_set_deleted(b, &op->key, op->clock);
-	if (good && op->answer_key.n && k->answer && !k->answer->problem) {
-		struct store_answer row = answer_row(k);
-		struct buf head;
-
-		buf_init(&head, NULL, 0);
-		add_head(k->answer, &head);
-		row.status = k->answer->status;
-		row.headers = buf_span(&head);
-		row.body = k->answer->content;
-		good = !head.failed;
-		store_set_answer(b, &row);
-		buf_fini(&head);
-	}
+	if (good && op->answer_key.n && k->answer && !k->answer->problem)
+		good = kept_put(b, k);
 	if (!good) {
 		store_batch_free(&b);
 		return false;
@@ -365,7 +337,7 @@ bool log_forget(struct work *k, log_done *done)
 	if (k->undecided && k->op->kind == OPERATION_CREATE) /* what was shown in doubt */
 		store_drop_resource(b, &k->op->key);
 	if (k->op->answer_key.n) { /* the same request may be made anew */
-		struct store_answer row = answer_row(k);
+		struct store_answer row = kept_row(k);
 
 		row.expires_ms = 1;
 		store_set_answer(b, &row);
@@ -395,9 +367,16 @@ static bool add_bare_fields(const struct work *k, struct buf *out)
 	return any;
 }
 
-/* Every site has it: its credentials are forgotten, since what may come later (replicator_late.c) is no wish of the
- * client's.  What is not in memory is not read for this: then it goes without any field. */
-static void put_forgotten(struct store_batch *b, const struct work *k)
+/* Whether something that comes late may have it executed once more. */
+static bool may_be_again(const struct operation *op)
+{
+	return !op->secret && (op->kind == OPERATION_UPDATE || op->kind == OPERATION_REPLACE ||
+	                       (op->kind == OPERATION_CREATE && op->named));
+}
+
+/* Every site has it: its credentials are forgotten but for a while in memory, since something may come late
+ * (replicator_recent.c).  What is not in memory is not read for this: then it goes without any field. */
+static void put_forgotten(struct store_batch *b, struct work *k)
 {
 	struct buf bare, sealed;
 
@@ -410,8 +389,11 @@ static void put_forgotten(struct store_batch *b, const struct work *k)
 	if (!k->op->fields.n && !k->op->secret)
 		store_set_headers(b, &k->op->id, SPAN(""));
 	else if (add_bare_fields(k, &bare) &&
-	         !seal_add(k->r->rep->seal, buf_span(&bare), span_of(k->text), &sealed) && !bare.failed && !sealed.failed)
+	         !seal_add(k->r->rep->seal, buf_span(&bare), span_of(k->text), &sealed) && !bare.failed && !sealed.failed) {
 		store_set_headers(b, &k->op->id, buf_span(&sealed));
+		if (may_be_again(k->op))
+			recent_keep(k);
+	}
 	seal_wipe(&bare);
 	buf_fini(&sealed);
 }
@@ -508,6 +490,8 @@ static int take_content(struct work *k, const struct store_operation *row)
 	if (!row->headers.n) /* forgotten, with the credentials in them */
 		buf_addf(&text, "Host: %.*s\r\n", SPAN_ARG(op->key.service));
 	take_sealed_text(buf_span(&text), &fields, &body);
+	if (recent_fields(k).n)
+		fields = recent_fields(k);
 	op->secret = body.p != NULL;
 	if (!rc && (!operation_keep(op, &op->fields, fields) || !operation_keep(op, &op->body, op->secret ? body : row->body) ||
 	            !operation_keep(op, &op->spool, row->spool)))
@@ -597,50 +581,6 @@ static void set_error(struct leg *leg, struct span error)
 	leg->error = error.n ? strndup(error.p, error.n) : NULL;
 }
 
-static int take_head(struct replicator_answer *a, struct span text)
-{
-	struct span line, copy = arena_dup(&a->arena, text);
-	size_t lines = 0;
-
-	for (size_t i = 0; i < text.n; i++)
-		lines += text.p[i] == '\n';
-	a->head.fields = arena_zalloc(&a->arena, (lines + 1) * sizeof(*a->head.fields));
-	if (!copy.p || !a->head.fields || !span_split(&copy, '\n', &a->meta))
-		return ERR_NOMEM;
-	while (copy.n && span_split(&copy, '\n', &line)) {
-		struct http_field *f = &a->head.fields[a->head.field_count];
-
-		f->name = span_head(line, span_find(line, ':'));
-		f->value = span_trim(span_from(line, f->name.n + 1));
-		f->id = http_field_id(f->name);
-		a->head.field_count += f->name.n > 0;
-	}
-	return 0;
-}
-
-static int take_answer(struct work *k, const struct store_answer *row, struct span fingerprint)
-{
-	struct replicator_answer *a;
-
-	if (row->expires_ms < clock_wall_ms())
-		return ERR_NOT_FOUND;
-	if (!span_eq(row->fingerprint, fingerprint))
-		a = answer_problem(422, "idempotency-key", "this Idempotency-Key was used with another body");
-	else if (!row->status)
-		a = answer_problem(409, "in-progress", "a request with this Idempotency-Key is under way");
-	else
-		a = answer_new();
-	if (a && !a->problem) {
-		a->status = a->head.status = row->status;
-		a->content = arena_dup(&a->arena, row->body);
-		if (take_head(a, row->headers) || !a->content.p)
-			replicator_answer_free(&a);
-	}
-	replicator_answer_free(&k->answer);
-	k->answer = a;
-	return a ? 0 : ERR_NOMEM;
-}
-
 static void on_known(void *arg, int rc)
 {
 	struct known *n = arg;
@@ -651,7 +591,7 @@ static void on_known(void *arg, int rc)
 		own = work_own_leg(step.k);
 		step.k->loading--;
 		if (!rc && n->key.n) {
-			rc = take_answer(step.k, &n->answer, n->fingerprint);
+			rc = kept_take(step.k, &n->answer, n->fingerprint);
 		} else if (!rc && own) {
 			own->state = n->d.state;
 			own->status = n->d.status;

@@ -100,6 +100,7 @@ bool leg_send(struct leg *leg, enum send_as as)
 	}
 	if (inner_send(k->r->w, &r))
 		return false;
+	leg->asked_us = clock_mono_us();
 	if (own && as != SEND_LOOK && may_create(op))
 		leg->ticket = replication_create_begins(k->r->rep, op->key.service);
 	return true;
@@ -116,6 +117,7 @@ static void on_answer(void *arg, const struct inner_answer *a)
 	buf_fini(&leg->fields);
 	buf_fini(&leg->operation);
 	buf_fini(&leg->place_of);
+	leg->took_us = clock_mono_us() - leg->asked_us;
 	leg->attempts++;
 	if (k->phase == WORK_ADMITTING)
 		admit_judge(leg, a);
@@ -173,11 +175,15 @@ enum rules_shown send_shown(struct work *k, struct arena *arena, const struct in
 	struct rules *rules;
 	enum rules_shown shown;
 
-	if (!svc || !rewrite_path_target(k->r->rep->names, arena, op->key.service, path, false, &t))
+	if (!svc)
 		return RULES_NONE;
-	if (t.local.p)
-		answer.path = t.local;
 	rules = replication_rules(k->r->rep, svc);
+	if (!rules || !rewrite_path_target(k->r->rep->names, arena, op->key.service, path, false, &t)) {
+		rules_unref(&rules);
+		return RULES_UNREAD;
+	}
+	if (t.local.p && !(k->answer && k->answer->canonical)) /* else another site's answer, which has no local ids */
+		answer.path = t.local;
 	rules_match(rules, path, &match);
 	shown = rules_new_id(arena, &match, &answer, id_r);
 	rules_unref(&rules);

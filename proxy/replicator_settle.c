@@ -61,13 +61,14 @@ static void refuse_rc(struct replicator_settle *s, int rc)
 static void refuse_state(struct replicator_settle *s, const struct work *k, const char *why)
 {
 	size_t n = (size_t)snprintf(s->detail, sizeof(s->detail), "%s", why);
+	const struct leg *legs = k ? k->legs : NULL;
 
 	s->status = 409;
 	s->type = "wrong-state";
-	for (size_t i = 0; k && i < k->leg_count && n < sizeof(s->detail); i++)
-		if (k->legs[i].target)
+	for (size_t i = 0; legs && i < k->leg_count && n < sizeof(s->detail); i++)
+		if (legs[i].target)
 			n += (size_t)snprintf(s->detail + n, sizeof(s->detail) - n, " %.*s=%s", SPAN_ARG(k->op->sites[i]),
-			                      delivery_state_text(k->legs[i].state));
+			                      delivery_state_text(legs[i].state));
 	hand_over(s);
 }
 

@@ -9,6 +9,8 @@
 
 /* The service is known: what does the path name?  Before the scope is interpreted. */
 int rewrite_begin(struct exchange *x) MUST_CHECK;
+/* The same later on, and nothing is answered. 0 or ERR_NOMEM. */
+int rewrite_join(struct exchange *x) MUST_CHECK;
 /* It has a part in this request even where nothing is known here: the answer is a page of several sites' lists. 0 or
  * ERR_NOMEM. */
 int rewrite_force(struct exchange *x) MUST_CHECK;
@@ -27,6 +29,8 @@ enum splice_body rewrite_body_of(const struct http_head *req);
 
 /* The content has to be seen whole, where it is short, before anything is sent. */
 bool rewrite_gathers(const struct exchange *x);
+/* The service has names, or is about to have its first. */
+bool rewrite_may_show_ids(const struct exchange *x);
 /* Before the head of an attempt is written. */
 int rewrite_up_begin(struct exchange *x) MUST_CHECK;
 /* More content, or its end, into rw->up_out. */
@@ -39,6 +43,9 @@ void rewrite_request_fields(struct exchange *x, struct buf *out);
 
 /* ---- rewrite_hold.c ---- */
 
+/* A final response's head has come.  A service that had no name when it was asked may show its first ones: then it takes
+ * part from now on. 0 or ERR_NOMEM. */
+int rewrite_join_late(struct exchange *x) MUST_CHECK;
 /* A response whose head has come may show ids whose names are on their way: not now. */
 bool rewrite_holds(struct exchange *x);
 

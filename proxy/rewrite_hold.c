@@ -44,6 +44,21 @@ static uint64_t ticket_of(struct exchange *x)
 	return shows ? newest : 0;
 }
 
+int rewrite_join_late(struct exchange *x)
+{
+	if (!x->w->replication || !exchange_is_local(x) || x->inner || (x->rw && x->rw->answers) || !rewrite_may_show_ids(x))
+		return 0;
+	if (!x->rw) {
+		if (rewrite_join(x))
+			return ERR_NOMEM;
+		if (!x->rw)
+			return 0;
+		x->rw->up_body = SPLICE_NONE; /* its request has gone out as it was */
+	}
+	x->rw->answers = true;
+	return 0;
+}
+
 bool rewrite_holds(struct exchange *x)
 {
 	struct rewrite *rw = x->rw;

@@ -45,8 +45,7 @@ static bool is_idle(const struct exchange *x)
 	return !exchange_is_local(x) && x->from_mesh;
 }
 
-/* The service has names, or is about to have its first. */
-static bool may_show_ids(const struct exchange *x)
+bool rewrite_may_show_ids(const struct exchange *x)
 {
 	return names_service(x->w->names, x->svc->name) ||
 	       (x->w->replication && replication_creates(x->w->replication, x->svc->name));
@@ -58,7 +57,7 @@ int rewrite_up_begin(struct exchange *x)
 	const struct splice_rules *rules;
 
 	up_forget(rw);
-	rw->answers = exchange_is_local(x) && !x->inner && (x->list || may_show_ids(x));
+	rw->answers = exchange_is_local(x) && !x->inner && (x->list || rewrite_may_show_ids(x));
 	if (rw->up_body == SPLICE_NONE || is_idle(x))
 		return 0;
 	if (!rw->up_look)

@@ -136,9 +136,12 @@ static int take_part(struct exchange *x, bool always)
 
 int rewrite_begin(struct exchange *x)
 {
-	if (!names_count(x->w->names) && !may_hold_meta(x) && !has_creates(x))
-		return 0;
-	return take_part(x, false) ? no_memory(x) : 0;
+	return rewrite_join(x) ? no_memory(x) : 0;
+}
+
+int rewrite_join(struct exchange *x)
+{
+	return names_count(x->w->names) || may_hold_meta(x) || has_creates(x) ? take_part(x, false) : 0;
 }
 
 int rewrite_force(struct exchange *x)

@@ -143,6 +143,12 @@ static bool is_meant(struct upstream *u, const struct tls_target *to)
 	return !to->site.n || (span_eq(io_peer_site(io), to->site) && !io_peer_refusal(io, to->ctx, clock_wall_ms()));
 }
 
+/* What is fit for a request that must not be sent twice is often not the one that was used last. */
+static bool is_wanted(struct upstream *u, enum upstream_want want)
+{
+	return want == UPSTREAM_ANY || (want == UPSTREAM_PROVEN && is_proven(u));
+}
+
 /* Passes over those that will be told in a moment of their end, or of bytes nobody asked for: these would be taken for
  * the answer.  And over those of another context: a service with other settings may have the same instance; what is left
  * of older certificates ages out. */
@@ -154,12 +160,14 @@ static struct upstream *kept(struct pool *pool, const struct tls_target *to, enu
 		next = TAILQ_NEXT(u, link);
 		if (io_has_news(&u->c.io) || !io_is_made_with(&u->c.io, to->ctx))
 			continue;
-		if (is_meant(u, to))
-			break;
-		leave_pool(u);
-		bury(u, false);
+		if (!is_meant(u, to)) {
+			leave_pool(u);
+			bury(u, false);
+		} else if (is_wanted(u, want)) {
+			return u;
+		}
 	}
-	return u && want != UPSTREAM_FRESH && (want == UPSTREAM_ANY || is_proven(u)) ? u : NULL;
+	return NULL;
 }
 
 int upstream_take(struct pool *pool, struct worker *w, struct exchange *x, const struct tls_target *to,

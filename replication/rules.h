@@ -135,10 +135,13 @@ struct rules_request {
  * their index is an append, since done again it would hit others. */
 enum operation_kind rules_kind(const struct rule_match *match, const struct rules_request *request,
                                bool *independent_r);
+/* Two contents of PATCH are JSON Patches that overwrite members only, and none of the same or within one of the other's:
+ * in which order they are executed does not matter.  False where it cannot be told. */
+bool rules_patches_apart(struct span one, struct span other);
 
 /* ---- what an answer shows ---------------------------------------------------------------------------------------- */
 
-enum rules_shown { RULES_NONE, RULES_ONE, RULES_SEVERAL };
+enum rules_shown { RULES_NONE, RULES_ONE, RULES_SEVERAL, RULES_UNREAD };
 
 /* As the application gave it: nothing exchanged in it. */
 struct rules_answer {
@@ -168,8 +171,8 @@ struct rules_id {
  *              below the path, whose last segment has a digit.
  *   PUT        201 where no item is known (202: where the document agrees): the name that the client chose.
  *
- * RULES_SEVERAL: two or more of them in a list, nothing else.  Without memory it is RULES_NONE and arena->nomem, or the
- * arena's limit, tells so.  Spans are the arena's or the answer's.  Takes some 4 ms for each MiB of body. */
+ * RULES_SEVERAL: two or more of them in a list, nothing else.  RULES_UNREAD: there was no memory, or it went over the
+ * arena's limit, and what it shows is not known.  Spans are the arena's or the answer's.  Takes some 4 ms for each MiB of body. */
 enum rules_shown rules_new_id(struct arena *arena, const struct rule_match *match, const struct rules_answer *answer,
                               struct rules_id *id_r);
 

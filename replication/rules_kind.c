@@ -58,19 +58,30 @@ static bool overwrites(const json_t *operation)
 	       names_members_only(span_make(json_string_value(path), json_string_length(path)));
 }
 
+static json_t *read_patch(struct span body)
+{
+	if (!body.n || body.n > RULES_PATCH_BYTES)
+		return NULL;
+	return json_loadb(body.p, body.n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
+}
+
+static bool all_overwrite(const json_t *patch)
+{
+	json_t *operation;
+	bool all = json_is_array(patch);
+	size_t i;
+
+	json_array_foreach(patch, i, operation)
+		all &= overwrites(operation);
+	return all;
+}
+
 /* Only operations that overwrite a member.  Values do not matter, so numbers that are too large may be anything. */
 static bool patch_overwrites(struct span body)
 {
-	json_t *doc, *operation;
-	bool all = true;
-	size_t i;
+	json_t *doc = read_patch(body);
+	bool all = all_overwrite(doc);
 
-	if (!body.n || body.n > RULES_PATCH_BYTES)
-		return false;
-	doc = json_loadb(body.p, body.n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
-	all = json_is_array(doc);
-	json_array_foreach(doc, i, operation)
-		all &= overwrites(operation);
 	json_decref(doc);
 	return all;
 }
@@ -87,6 +98,44 @@ static enum operation_kind kind_of_patch(const struct rules_request *request)
 	else
 		again = is_one_document(type) && begins_an_object(request->body);
 	return again ? OPERATION_UPDATE : OPERATION_APPEND;
+}
+
+static struct span pointer_of(const json_t *operation)
+{
+	const json_t *path = json_object_get(operation, "path");
+
+	return span_make(json_string_value(path), json_string_length(path));
+}
+
+/* Pointers are spelt in one way only but for "~" and "/" in names, of which no two spellings are the same name's. */
+static bool is_within(struct span pointer, struct span whole)
+{
+	return span_starts(pointer, whole) && (pointer.n == whole.n || pointer.p[whole.n] == '/');
+}
+
+static bool is_apart(const json_t *patch, struct span pointer)
+{
+	json_t *operation;
+	size_t i;
+
+	json_array_foreach(patch, i, operation)
+		if (is_within(pointer, pointer_of(operation)) || is_within(pointer_of(operation), pointer))
+			return false;
+	return true;
+}
+
+bool rules_patches_apart(struct span one, struct span other)
+{
+	json_t *a = read_patch(one), *b = read_patch(other), *operation;
+	bool apart = all_overwrite(a) && all_overwrite(b);
+	size_t i;
+
+	if (apart)
+		json_array_foreach(a, i, operation)
+			apart &= is_apart(b, pointer_of(operation));
+	json_decref(a);
+	json_decref(b);
+	return apart;
 }
 
 static enum operation_kind kind_by_method(struct span method, struct span rest, const struct rules_request *request)

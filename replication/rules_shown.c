@@ -170,7 +170,7 @@ static enum rules_shown of_post(struct shown *s)
 	s->below = rule_location_is_below(&s->location, s->path);
 	rule_scan(&s->scan, s->arena, place, s->answer->content_type, s->answer->body);
 	if (s->scan.nomem)
-		return RULES_NONE;
+		return RULES_UNREAD;
 	if (!declared)
 		return of_other(s, rule != NULL);
 	return place.n ? of_place(s) : of_location(s);
@@ -193,7 +193,9 @@ static enum rules_shown of_put(struct shown *s)
 		return RULES_NONE;
 	rule_scan(&s->scan, s->arena, SPAN(""), s->answer->content_type, s->answer->body);
 	found = rule_scan_has(&s->scan, id);
-	if (s->scan.nomem || (s->answer->status == 202 && !found))
+	if (s->scan.nomem)
+		return RULES_UNREAD;
+	if (s->answer->status == 202 && !found)
 		return RULES_NONE;
 	return one(s, id, span_head(path, at - 1), found);
 }
@@ -202,11 +204,19 @@ enum rules_shown rules_new_id(struct arena *arena, const struct rule_match *matc
                               struct rules_id *id_r)
 {
 	struct shown s = { .arena = arena, .match = match, .answer = answer, .id = id_r };
+	enum rules_shown shown = RULES_NONE;
+	bool before = arena->nomem;
 
+	arena->nomem = false;
 	*id_r = (struct rules_id){ .id = SPAN(""), .collection = SPAN(""), .place = SPAN("") };
 	s.path = rule_trim_slash(answer->path);
 	s.canonical = answer->canonical.n ? rule_trim_slash(answer->canonical) : s.path;
 	if (span_eq(answer->method, SPAN("POST")))
-		return of_post(&s);
-	return span_eq(answer->method, SPAN("PUT")) ? of_put(&s) : RULES_NONE;
+		shown = of_post(&s);
+	else if (span_eq(answer->method, SPAN("PUT")))
+		shown = of_put(&s);
+	if (arena->nomem)
+		shown = RULES_UNREAD;
+	arena->nomem |= before;
+	return shown;
 }

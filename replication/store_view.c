@@ -183,6 +183,28 @@ int store_view_intent(struct store_reader *r, const struct op_id *id, store_on_i
 	return rc || t.found ? rc : ERR_NOT_FOUND;
 }
 
+struct running {
+	store_on_answer *on;
+	void *arg;
+};
+
+static int row_of_running(void *arg, sqlite3_stmt *stmt)
+{
+	struct running *t = arg;
+	struct store_answer a = { .key = column(stmt, 0), .fingerprint = column(stmt, 1) };
+
+	read_op_id(stmt, 2, &a.op);
+	return t->on(t->arg, &a);
+}
+
+int store_view_running(struct store_reader *r, store_on_answer *on, void *arg)
+{
+	struct running t = { on, arg };
+
+	return store_each(r, "SELECT key, fingerprint, op_site, op_incarnation, op_number FROM answers WHERE status = 0", NULL, 0,
+	                  row_of_running, &t);
+}
+
 /* ---- the queue ---------------------------------------------------------------------------------------------------- */
 
 /* Not done, not dropped: as the index deliveries_open has it. */

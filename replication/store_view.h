@@ -35,6 +35,10 @@ int store_view_deliveries(struct store_reader *r, const struct op_id *id, store_
 /* ERR_NOT_FOUND: it is admitted, or there is none. Spans last until the callback returns. */
 int store_view_intent(struct store_reader *r, const struct op_id *id, store_on_intent *on, void *arg) MUST_CHECK;
 
+/* Idempotency-Keys that have no answer yet: key, fingerprint and operation. */
+typedef int store_on_answer(void *arg, const struct store_answer *a);
+int store_view_running(struct store_reader *r, store_on_answer *on, void *arg) MUST_CHECK;
+
 /* The queue by operation and target, after this operation's row and target: what is not done or dropped, and what is
  * not admitted yet (its target is the site it was sent to, or empty; expires and attempts are 0). */
 int store_view_queue(struct store_reader *r, int64_t after, struct span after_target, int limit,

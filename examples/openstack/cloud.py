@@ -241,7 +241,7 @@ class Cloud:
 
     def client(self, site, *argv):
         env = {**self.packages.environment(f'{self.run}/plugin'), **self.credentials(site)}
-        return subprocess.run([PYTHON, f'{self.packages.root}/usr/bin/openstack', *argv], env=env, timeout=300,
+        return subprocess.run([PYTHON, f'{self.packages.root}/usr/bin/openstack', *argv], env=env, timeout=300, cwd=self.run,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
     def stop(self):

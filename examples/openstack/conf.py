@@ -10,6 +10,18 @@ REGION = 'RegionOne'
 SERVICES = {'identity': (5000, '/v3'), 'image': (9292, ''), 'placement': (8778, ''), 'compute': (8774, '/v2.1'),
             'network': (9696, '')}
 
+# What one image at two sites is. Data is taken once and never again (409), so an upload is no update.
+IMAGES = """    resources:
+      - collection: /v2/images
+        id: $.id
+        operations:
+          - {match: "PUT /{id}/file", kind: append}
+          - {match: "PUT /{id}/stage", kind: append}
+          - {match: "POST /{id}/actions/deactivate", kind: update}
+          - {match: "POST /{id}/actions/reactivate", kind: update}
+        volatile: [$.created_at, $.updated_at]
+"""
+
 LOGGING = '[DEFAULT]\nuse_stderr = true\nuse_json = false\ndebug = false\n'
 
 
@@ -67,7 +79,8 @@ def nova(at):
 
 
 def scopemeshd(site, at):
-    services = ''.join(f'  {s}: {{listen: "{at[s]}", instances: ["http://{at[s + " app"]}"]}}\n' for s in SERVICES)
+    services = ''.join(f'  {s}:\n    listen: "{at[s]}"\n    instances: ["http://{at[s + " app"]}"]\n'
+                       f'{IMAGES if s == "image" else ""}' for s in SERVICES)
     return (f'site: {site}\nstate: ./state\nworkers: 1\nservices:\n{services}'
             f'mesh: {{listen: "{at["mesh"]}", tls: {{insecure: true}}}}\nregistry: {{file: sites.yaml}}\n'
             f'admin: {{listen: "{at["admin"]}"}}\n'

@@ -10,6 +10,7 @@ import urllib.request
 import uuid
 
 from cloud import HTTP, wait_for
+from one_image import one_image
 
 
 class Show:
@@ -22,6 +23,10 @@ class Show:
     def step(self, title):
         self.number += 1
         print(f'\n{self.number}. {title}', flush=True)
+
+    def say(self, *lines):
+        for line in lines:
+            print(f'   {line}', flush=True)
 
     def check(self, good, text):
         self.passed, self.failed = self.passed + bool(good), self.failed + (not good)
@@ -194,5 +199,6 @@ def all_steps(show, twin):
     eight(show, twin)
     otherwise(show)
     cut(show)
+    one_image(show)
     carried(show)
     unchanged(show)

@@ -32,3 +32,13 @@ tests_fault_spool_LDADD = replication/libreplication.a base/libbase.a
 tests_fault_spool_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=pwrite,--wrap=pread,--wrap=fsync \
 	-Wl,--wrap=renameat,--wrap=unlinkat,--wrap=openat
 TESTS += tests/fault/spool
+# Every allocation of the replicator fails once.
+check_PROGRAMS += tests/fault/replicator
+tests_fault_replicator_SOURCES = tests/fault/replicator.c tests/scenario/bed.c tests/scenario/bed.h
+tests_fault_replicator_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS)
+tests_fault_replicator_LDADD = $(scopemeshd_LDADD)
+tests_fault_replicator_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free \
+	-Wl,--wrap=strdup,--wrap=strndup,--wrap=arena_alloc,--wrap=arena_zalloc,--wrap=arena_dup \
+	-Wl,--wrap=store_submit,--wrap=store_submit_read,--wrap=asprintf,--wrap=__asprintf_chk,--wrap=json_loadb
+TESTS += tests/fault/replicator.sh
+EXTRA_DIST += tests/fault/replicator.sh

@@ -10,7 +10,7 @@ and what it executed is kept, so that `exactly once` can be counted.
     GET    /notes/ID  PUT  PATCH  DELETE     PUT is partial, or with `whole_put` replaces; with `upsert` it creates
     POST   /notes/ID/items          a child with an id of its own;  GET, PUT, DELETE /notes/ID/items/ID
     POST   /notes/ID/actions        appends to the note's actions, shows no id
-    PUT    /notes/ID/file  GET      any size, of which hash and length are kept
+    PUT    /notes/ID/file  GET  DELETE   any size, of which hash and length are kept
     POST   /calls                   sends the request that the body names: {"url", "method", "headers", "body"}
 """
 import collections
@@ -317,7 +317,10 @@ class NotesApp(Server):
             return self.doc(request, 201, self.shown(request, note), [('Location', self.link(request, note))])
         if note is None:
             return self.missing(request)
-        if request.method in ('PUT', 'PATCH'):
+        if request.method == 'PATCH' and 'json-patch' in (request.get('content-type') or ''):
+            if not self.patch(note, json.loads(request.body)):
+                return self.doc(request, 409, {'error': 'no such member'})
+        elif request.method in ('PUT', 'PATCH'):
             self.overwrite(note, json.loads(request.body), request.method == 'PUT' and self.whole_put)
         elif request.method == 'DELETE':
             del self.notes[note['id']]
@@ -326,6 +329,21 @@ class NotesApp(Server):
             return self.doc(request, 405, {'error': 'no such method'})
         tag = hashlib.sha256(json.dumps(note).encode()).hexdigest()[:12]
         return self.doc(request, 200, self.shown(request, note), [('ETag', f'"{tag}"')])
+
+    def patch(self, note, operations):
+        """JSON Patch (RFC 6902) of members: all of it, or nothing where one to be removed or replaced is not there."""
+        after = dict(note)
+        for o in operations:
+            member = o['path'][1:]
+            if o['op'] != 'add' and member not in after:
+                return False
+            if o['op'] == 'remove':
+                del after[member]
+            else:
+                after[member] = o['value']
+        note.clear()
+        note.update(after)
+        return True
 
     def overwrite(self, note, document, whole=False):
         if whole:
@@ -358,6 +376,8 @@ class NotesApp(Server):
         if request.method == 'PUT':
             note['file'] = {'sha256': request.digest, 'size': request.size}
             return self.respond(request, 204)
+        if request.method == 'DELETE':
+            return self.respond(request, 204) if note.pop('file', None) else self.missing(request)
         return self.doc(request, 200, note.get('file') or {})
 
     def call(self, request):

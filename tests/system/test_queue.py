@@ -6,7 +6,7 @@ import time
 
 import harness
 from harness import ask, eq, group, run_program, wait_until
-from notes_bed import JSON, Notes, replicas_of
+from notes_bed import JSON, Notes, replicas_of, side_by_side
 from test_doctor import namespaced
 
 SOON = {'queue': {'settle': '0s'}}
@@ -267,6 +267,17 @@ def test_what_nobody_admitted_settled_as_done_goes_to_all(bed):
     notes.wait_idle()
 
 
+def test_what_nobody_admitted_is_settled_after_two_restarts(bed):
+    notes, meta, op = undecided(bed, 'drop-after')
+    for _ in range(2):
+        notes.kill('dc1')
+        notes.start('dc1')
+    local = notes.apps['dc1'].by_title('one')[0]['id']
+    eq(stands(post(notes, op, 'settle', {'as': 'done', 'local_id': local}))['dc1'], 'done')
+    notes.wait_synced(meta, 'dc1', 'dc2')
+    notes.wait_titles(['one'], 'dc1', 'dc2')
+
+
 def test_what_nobody_admitted_with_a_name_that_is_taken_stays_in_doubt(bed):
     notes, meta, op = undecided(bed, 'drop-before')
     taken = notes.local(notes.made(title='two'), 'dc1')
@@ -456,6 +467,55 @@ def test_a_full_disk_takes_nothing_new_and_goes_on_with_room(bed):
     eq(run_program('nsenter', '-t', d.process.pid, '-m', 'mount', '-o', 'remount,size=60m', state).returncode, 0)
     notes.made(title='after')
     wait_until(lambda: set(titles) <= set(notes.apps['dc2'].titles()), 'what was acknowledged is at dc2')
+
+
+def test_what_was_executed_when_the_disk_was_full_is_recorded_when_there_is_room(bed):
+    """The client gets 504; then it is at both sites, and nobody is shown a local id."""
+    notes = Notes(bed)
+    d, state = notes.sites['dc1'], f'{bed.dir}/dc1/state'
+    d.popen = namespaced('-m', f'mount -t tmpfs -o size=3m,mode=700 none {state}')
+    notes.kill('dc1')
+    notes.start('dc1')
+    notes.wait_connected()
+    meta = notes.made()
+    held = notes.apps['dc1'].fail('held', times=2, when=lambda r: r.method == 'POST')
+    answers = side_by_side(
+        lambda: notes.create(title='two'),
+        lambda: notes.send('dc1', 'POST', f'/notes/{meta}/items', {'title': 'item'}),
+        lambda: (wait_until(lambda: held.hit == 2, 'both are under way'), fill_disk(d, state), held.release.set()))
+    eq([r.status for r in answers[:2]], [504, 504], answers)
+    eq([notes.apps['dc1'].titles(), notes.apps['dc2'].titles()], [['one', 'two'], ['one']])
+    eq(run_program('nsenter', '-t', d.process.pid, '-m', 'rm', f'{state}/ballast').returncode, 0)
+    notes.wait_titles(['one', 'two'], 'dc1', 'dc2')
+    wait_until(lambda: len(notes.note('dc2', meta)['items']) == 1, 'the item at dc2')
+    notes.wait_idle()
+    eq(len(notes.replicas()), 3)
+
+
+def test_what_was_delivered_when_the_disk_was_full_is_recorded_when_there_is_room(bed):
+    """Executed once at dc2, under its name, and in doubt at no time."""
+    notes = Notes(bed)
+    d, state = notes.sites['dc2'], f'{bed.dir}/dc2/state'
+    d.popen = namespaced('-m', f'mount -t tmpfs -o size=3m,mode=700 none {state}')
+    notes.kill('dc2')
+    notes.start('dc2')
+    notes.wait_connected()
+    meta = notes.made()
+    held = notes.apps['dc2'].fail('held', times=2, when=lambda r: r.method == 'POST')
+    two = notes.create(title='two').get('x-scope-meta-id')
+    eq(notes.send('dc1', 'POST', f'/notes/{meta}/actions', {'do': 'it'}).status, 200)
+    wait_until(lambda: held.hit == 2, 'both are under way')
+    fill_disk(d, state)
+    held.release.set()
+    wait_until(lambda: d.log().count('cannot be recorded') >= 2, 'the disk is full')
+    eq(run_program('nsenter', '-t', d.process.pid, '-m', 'rm', f'{state}/ballast').returncode, 0)
+    notes.wait_synced(two, 'dc1', 'dc2')
+    notes.wait_idle()
+    eq((len(notes.apps['dc2'].came('POST')), notes.note('dc2', meta)['actions']), (3, ['it']), 'executed once')
+
+
+def fill_disk(d, state):
+    run_program('nsenter', '-t', d.process.pid, '-m', 'sh', '-c', f'cat /dev/zero >{state}/ballast')
 
 
 def test_replay_leaves_room_for_clients(bed):

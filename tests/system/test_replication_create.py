@@ -4,12 +4,13 @@ told for every way in which it can end."""
 import json
 import os
 import re
+import sqlite3
 import threading
 import time
 
 import harness
 from harness import ask, eq, group, wait_until
-from notes_bed import DECLARED, UUID8, Notes, both, no_local_ids, replicas_of, side_by_side
+from notes_bed import DECLARED, JSON, UUID8, Notes, both, no_local_ids, replicas_of, side_by_side
 
 SOON = {'queue': {'settle': '1s'}}
 
@@ -346,6 +347,25 @@ def test_a_timeout_lets_the_next_admit(bed):
     in_doubt_and_admitted(bed, 'late', timeouts={'response': '1s'})
 
 
+def test_a_child_of_unknown_outcome_that_the_next_admits_is_not_made_twice(bed):
+    """The next one gives it its name; where it was asked first it is in doubt under that name."""
+    notes = Notes(bed)
+    meta = notes.made()
+    notes.apps['dc1'].fail('drop-after', times=1)
+    r = notes.send('dc1', 'POST', f'/notes/{meta}/items', {'title': 'item'})
+    child = r.get('x-scope-meta-id')
+    eq((r.status, replicas_of(r)), (201, [('dc1', 'in-doubt'), ('dc2', '201')]), r)
+    wait_until(lambda: not [e for e in notes.queue('dc2')['queue'] if e['state'] == 'queued'], 'dc2 has asked dc1')
+    eq([len(notes.apps[s].came('POST', '.*/items')) for s in ('dc1', 'dc2')], [1, 1])
+    entry = next(e for e in notes.queue()['queue'] if e['meta_id'] == child)
+    local = notes.note('dc1', meta)['items'][0]['id']
+    r = ask(notes.sites['dc1'].admin, 'POST', f'/v1/queue/{entry["op"]}/settle', JSON,
+            json.dumps({'as': 'done', 'local_id': str(local)}).encode())
+    eq(r.status, 200, r)
+    eq(notes.send('dc2', 'PUT', f'/notes/{meta}/items/{child}', {'title': 'changed'}).status, 200)
+    wait_until(lambda: notes.note('dc1', meta)['items'] == [{'id': local, 'title': 'changed'}], 'its update at dc1')
+
+
 def test_unknown_here_and_refused_there_is_unknown(bed):
     """dc1 may hold it, so a certain refusal would be a lie."""
     notes, r = unknown_here(bed, 'drop-after', 409)
@@ -558,6 +578,76 @@ def test_a_key_outlives_a_restart(bed):
     again = notes.create(headers=key)
     eq((again.status, again.body), (201, first.body))
     eq(len(notes.apps['dc1'].came('POST')), 1)
+
+
+def test_an_answer_that_is_kept_is_sealed(bed):
+    """It may hold a password that was made for this client alone."""
+    notes = Notes(bed)
+    key = {'Idempotency-Key': '"k1"'}
+    first = notes.create(title='told-in-confidence', headers=key)
+    notes.wait_synced(first.get('x-scope-meta-id'), 'dc1', 'dc2')
+    folder = os.path.join(bed.dir, 'dc1', 'state')
+    with sqlite3.connect(f'file:{folder}/store.db?mode=ro', uri=True) as db:
+        (status, head, body), = db.execute('SELECT status, headers, body FROM answers')
+    eq((status, body or b'', b'told-in-confidence' in head, b'Content-Type' in head), (201, b'', False, False))
+    eq(notes.create(title='told-in-confidence', headers=key).body, first.body)
+
+
+def test_an_answer_that_is_too_long_to_be_kept_is_not_given_in_part(bed):
+    notes = Notes(bed)
+    key = {'Idempotency-Key': '"k1"'}
+    notes.apps['dc1'].fail(('after', 201), times=1, headers=[('Location', '/notes/100001')],
+                           body=json.dumps({'id': 100001, 'text': 'x' * 1200000}).encode())
+    first = notes.create(headers=key)
+    meta = first.get('x-scope-meta-id')
+    eq((first.status, 'answered 201' in first.json()['detail']), (502, True), first)
+    again = notes.create(headers=key)
+    eq((again.status, again.json()['detail'], again.get('x-scope-meta-id')), (502, first.json()['detail'], meta))
+    notes.wait_synced(meta, 'dc1', 'dc2')
+    eq([len(a.came('POST')) for a in notes.apps.values()], [1, 1])
+
+
+def test_an_answer_that_is_too_old_goes(bed):
+    notes = Notes(bed)
+    notes.made(headers={'Idempotency-Key': '"k1"'})
+    notes.kill('dc1')
+    path = os.path.join(bed.dir, 'dc1', 'state', 'store.db')
+    with sqlite3.connect(path) as db:
+        db.execute('UPDATE answers SET expires = expires - 86400000')
+    db.close()
+    notes.start('dc1')
+
+    def left():
+        with sqlite3.connect(f'file:{path}?mode=ro', uri=True) as db:
+            return db.execute('SELECT count(*) FROM answers').fetchone()[0]
+    wait_until(lambda: left() == 0, 'the answer is gone')
+
+
+def test_an_answer_that_cannot_be_unsealed_is_lost(bed):
+    notes = Notes(bed)
+    key = {'Idempotency-Key': '"k1"'}
+    meta = notes.create(headers=key).get('x-scope-meta-id')
+    notes.wait_synced(meta, 'dc1', 'dc2')
+    notes.kill('dc1')
+    os.unlink(os.path.join(bed.dir, 'dc1', 'state', 'seal.key'))
+    notes.start('dc1')
+    again = notes.create(headers=key)
+    eq((again.status, again.get('x-scope-meta-id'), again.body), (201, meta, b''))
+    eq(len(notes.apps['dc1'].came('POST')), 1)
+
+
+def test_the_access_log_names_the_replicas(bed):
+    notes = Notes(bed, ('dc1', 'dc2'))
+    notes.cut(('dc1', 'dc2'))
+    first = notes.create()
+    line = notes.sites['dc1'].access_of('/notes')
+    eq([(t['site'], t['status'], t.get('reason')) for t in line['targets']], [('dc1', 201, None), ('dc2', None, 'queued')])
+    at, other = line['targets']
+    eq((line['op'], at['ms'] > 0, other['ms'], other['bytes']), ('replicate', True, None, None))
+    assert 0 < at['bytes'] <= len(first.body) < at['bytes'] + 100, (at, first.body)
+    notes.links['dc1', 'dc2'].heal()
+    notes.wait_synced(first.get('x-scope-meta-id'), 'dc1', 'dc2')
+    eq([(t['site'], t['status']) for t in notes.sites['dc2'].access_of('/notes')['targets']], [('dc2', 201)])
 
 
 def test_upgrades_and_partial_uploads_are_not_replicated(bed):

@@ -8,7 +8,7 @@ import time
 
 import harness
 from harness import eq, group, wait_until
-from notes_bed import CHILDREN, DECLARED, Notes, Writer, both, replicas_of
+from notes_bed import CHILDREN, DECLARED, Notes, Writer, both, no_local_ids, replicas_of
 
 # --- in_doubt: retry -------------------------------------------------------------------------------
 
@@ -189,6 +189,40 @@ def test_a_child_is_looked_for_where_it_was_to_be_admitted(bed):
     made = next(r['meta_id'] for r in notes.replicas() if r['meta_id'] != meta)
     notes.wait_synced(made, 'dc1', 'dc2')
     eq([len(notes.apps[s].came('POST', '.*/items')) for s in ('dc1', 'dc2')], [1, 1])
+
+
+KEY = {'Idempotency-Key': '"k1"'}
+
+
+def killed_with_a_key(bed, **keys):
+    """The daemon that admits ends between the application's answer and its commit; afterwards the key tells of it."""
+    notes = Notes(bed, resources=[{**DECLARED, **keys}])
+    late = notes.apps['dc1'].fail('late', times=1, when=lambda r: r.method == 'POST')
+    sent = {'title': 'one', 'text': 'a & b'}
+    w = Writer(notes, lambda n: ('dc1', 'POST', '/notes', sent, {**both(), **KEY}), 1)
+    wait_until(lambda: notes.apps['dc1'].notes, 'the application has it')
+    notes.kill('dc1')
+    late.release.set()
+    notes.start('dc1')
+    w.finish()
+    meta = one_replica(notes)
+    r = notes.create(headers=KEY, **sent)
+    eq((r.get('x-scope-meta-id'), r.json()['id'], r.json()['title']), (meta, meta, 'one'))
+    no_local_ids(r, *[i for app in notes.apps.values() for i in app.notes])
+    eq(notes.create(headers=KEY, title='other').status, 422)
+    return notes, r
+
+
+def test_the_answer_of_a_retry_is_kept_for_its_key(bed):
+    notes, r = killed_with_a_key(bed, in_doubt='retry')
+    eq(r.status, 201)
+    eq([len(notes.apps[s].titles()) for s in ('dc1', 'dc2')], [2, 1])
+
+
+def test_what_was_found_is_kept_for_its_key(bed):
+    notes, r = killed_with_a_key(bed, find=FIND['find'])
+    eq(r.status, 200)
+    eq([len(notes.apps[s].titles()) for s in ('dc1', 'dc2')], [1, 1])
 
 
 def test_several_that_fit_leave_it_in_doubt(bed):

@@ -8,8 +8,10 @@ import threading
 import time
 
 import harness
+import loop_disk
 from harness import eq, group, sanitized, wait_until
 from notes_bed import PARKED, Notes, Writer, both, replicas_of, upload
+from test_doctor import namespaced
 
 MIB = 1 << 20
 SIZE = 64 * MIB
@@ -316,6 +318,33 @@ def test_identifiers_outlive_a_restart(bed):
 
 
 # --- large bodies ----------------------------------------------------------------------------------
+
+def test_a_write_whose_commit_fails_is_unknown_and_those_that_follow_are_not_done(bed):
+    """Its row may have reached the disk: then it is executed after the restart."""
+    notes = Notes(bed)
+    d, state, image = notes.sites['dc1'], f'{bed.dir}/dc1/state', f'{bed.dir}/disk'
+    loop_disk.make(image)
+    d.popen = namespaced('-m', f'mount -o loop {image} {state} && chmod 700 {state}')
+    notes.kill('dc1')
+    try:
+        notes.start('dc1')
+    except AssertionError as e:
+        raise harness.Skip(f'no loop mount: {e}') from e
+    notes.wait_connected()
+    notes.made()
+    loop_disk.lose_power(f'/proc/{d.process.pid}/root{state}')
+    answers = [notes.create(title=f'n{n}') for n in range(3)]
+    eq([r.status for r in answers], [504, 503, 503], answers)
+    answers[1].problem('not-durable')
+    eq(notes.apps['dc1'].titles(), ['one'], 'nothing was executed')
+    notes.kill('dc1')
+    notes.start('dc1')
+    notes.wait_connected()
+    notes.wait_idle()
+    for site in ('dc1', 'dc2'):
+        assert sorted(notes.apps[site].titles()) in (['one'], ['n0', 'one']), notes.apps[site].titles()
+    eq(*(sorted(notes.apps[s].titles()) for s in ('dc1', 'dc2')), 'at both sites')
+
 
 group(globals(), 'large bodies')
 

@@ -403,6 +403,34 @@ def test_a_write_of_an_uninvolved_site_goes_to_the_replica_that_can_be_reached(b
     notes.wait_note(meta, {'v': 1}, 'dc2')
 
 
+def test_a_late_write_meets_a_later_one_that_was_read_back_after_a_restart(bed):
+    """What waits for dc2 was executed at dc1 before its restart, and is executed there once more behind the late one."""
+    notes = Notes(bed)
+    meta = notes.made()
+    notes.cut(('dc1', 'dc2'))
+    eq(notes.send('dc2', 'PUT', f'/notes/{meta}', {'color': 'late'}).status, 200)
+    eq(notes.send('dc1', 'PUT', f'/notes/{meta}', {'color': 'later'}).status, 200)
+    notes.kill('dc1')
+    notes.sites['dc1'].start()
+    notes.links['dc2', 'dc1'].heal()
+    wait_until(lambda: len(notes.apps['dc1'].done('PUT')) == 3, 'both at dc1, the later one twice')
+    notes.links['dc1', 'dc2'].heal()
+    notes.wait_idle('dc1', 'dc2')
+    notes.wait_note(meta, {'color': 'later'}, 'dc1', 'dc2')
+
+
+def test_what_was_written_to_a_child_of_what_was_deleted_meanwhile_is_passed_over(bed):
+    notes = Notes(bed)
+    meta = notes.made()
+    notes.cut(('dc1', 'dc2'))
+    child = notes.send('dc1', 'POST', f'/notes/{meta}/items', {'title': 'item'}).get('x-scope-meta-id')
+    eq(notes.send('dc1', 'PUT', f'/notes/{meta}/items/{child}', {'title': 'changed'}).status, 200)
+    eq(notes.send('dc2', 'DELETE', f'/notes/{meta}').status, 204)
+    notes.heal(('dc1', 'dc2'))
+    notes.wait_idle('dc1', 'dc2')
+    notes.wait_titles([], 'dc1', 'dc2')
+
+
 # --- refused at a replica --------------------------------------------------------------------------
 
 group(globals(), 'held and failed')
