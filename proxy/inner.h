@@ -34,7 +34,7 @@ struct inner_answer {
 	enum inner_result result;
 	unsigned status;              /* 0: none came */
 	const char *reason;           /* of what is no answer: the type of a proxy's own, or a short fixed word */
-	bool repeated;                /* it was sent before, on a connection that ended without an answer, and may have been executed then */
+	bool repeated;                /* on a connection that was kept and died: the first time may have been executed */
 	bool by_proxy;                /* this site's proxy or the other's made it */
 	const struct http_head *head; /* as it came, but for the gzip that was taken off; NULL: none came, or this proxy made the answer */
 	struct span body;             /* decoded from its framing, gzip taken off, otherwise as it came */

@@ -430,7 +430,7 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 		return;
 	}
 	if (rc == ERR_IO && !k->logged) { /* the disk failed; what reached it is read back after a restart */
-		set_problem(k, 504, "outcome-unknown", "the disk failed while the operation was made durable: a restart tells whether it is");
+		set_problem(k, 504, "outcome-unknown", "the disk failed while this was made durable: a restart tells whether it is");
 		end_with(k, ADMISSION_UNKNOWN);
 		return;
 	}
