@@ -136,9 +136,7 @@ static int take_part(struct exchange *x, bool always)
 
 int rewrite_join(struct exchange *x)
 {
-	if (!names_count(x->w->names) && !may_hold_meta(x) && !has_creates(x))
-		return 0;
-	return take_part(x, false);
+	return names_count(x->w->names) || may_hold_meta(x) || has_creates(x) ? take_part(x, false) : 0;
 }
 
 int rewrite_begin(struct exchange *x)
