@@ -351,6 +351,29 @@ void inners_run_ready(struct worker *w)
 	}
 }
 
+static bool hangs(const struct exchange *x)
+{
+	enum site_reach reach;
+
+	if (!x || !x->inner || x->state != X_AWAIT || !x->upstream_req_done || x->op != OP_FORWARD)
+		return false;
+	reach = site_live_reach(x->view->reg->sites[x->sites[0]].live);
+	return reach == REACH_DOWN || reach == REACH_FAILED;
+}
+
+void inners_leave_down(struct worker *w)
+{
+	struct session *s, *next;
+
+	for (s = TAILQ_FIRST(&w->sessions); s; s = next) {
+		next = TAILQ_NEXT(s, link);
+		if (hangs(s->x)) {
+			exchange_attempt_failed(s->x, OUTCOME_UNKNOWN, REASON_DOWN);
+			exchange_run(s->x);
+		}
+	}
+}
+
 /* ---- sending ---- */
 
 static bool takes_content(struct span method)

@@ -68,5 +68,8 @@ int inner_take_head(struct exchange *x) MUST_CHECK;
 void inner_judge(struct exchange *x);
 /* What waits to be read, and answers: to be called until nothing is left, before what is over is freed. */
 void inners_run_ready(struct worker *w);
+/* Gives up those that wait for the answer of a site which has gone down meanwhile: INNER_UNKNOWN. A cut leaves them to TCP,
+ * whose pauses grow with the cut and last beyond its end. */
+void inners_leave_down(struct worker *w);
 
 #endif

@@ -457,7 +457,7 @@ static bool has_to_look(const struct replicator *r)
 	if (!r->loaded || !TAILQ_EMPTY(&r->again) || !STAILQ_EMPTY(&r->settles) || atomic_load(&r->waiting))
 		return true;
 	for (const struct target *t = r->targets; t; t = t->next)
-		if (!TAILQ_EMPTY(&t->parked) || !TAILQ_EMPTY(&t->ready) || !TAILQ_EMPTY(&t->behind))
+		if (!TAILQ_EMPTY(&t->parked) || !TAILQ_EMPTY(&t->ready) || !TAILQ_EMPTY(&t->behind) || t->flying)
 			return true;
 	return false;
 }
@@ -558,6 +558,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		admit_step(k);
 	}
 	settles_run(r);
+	inners_leave_down(r->w);
 	expire_run(r);
 	kept_drop_old(r);
 	for (k = TAILQ_FIRST(&r->waited_for); k; k = next) {

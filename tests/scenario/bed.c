@@ -10,7 +10,7 @@
 void (*bed_on_proxy)(bool begins);
 
 static struct bed *current; /* the connector has no context of its own */
-static int64_t now_us;
+static _Atomic int64_t now_us;
 
 static int64_t mono(void)
 {

@@ -18,6 +18,11 @@ class Link(harness.Relay):
     def heal(self):
         self.listen(self.port)
 
+    def strand(self):
+        """The end of a pause for new connections alone: what the others carried does not come any more."""
+        self.flow = {way: threading.Event() for way in self.flow}
+        self.resume()
+
 
 class Pairs:
     """sites[name] the daemons, links[here, there] the way from here to there, origins[name] what answers."""

@@ -294,6 +294,21 @@ def caught_up(notes, meta, count=12):
     notes.wait_synced(meta, 'dc1', 'dc2')
 
 
+def test_what_was_on_its_way_when_a_link_went_silent_comes_when_it_is_back(bed):
+    """TCP sends it again much later, if at all; that connection is not waited for."""
+    notes = Notes(bed, timeouts={'response': '10m'})
+    meta = notes.made()
+    notes.wait_idle()
+    ways = notes.links['dc1', 'dc2'], notes.links['dc2', 'dc1']
+    for link in ways:
+        link.pause()
+    eq(notes.send('dc1', 'PUT', f'/notes/{meta}', {'title': 'two'}).status, 200)
+    notes.wait_state('dc1', 'dc2', 'disconnected')
+    for link in ways:
+        link.strand()
+    notes.wait_note(meta, {'title': 'two'}, 'dc2')
+
+
 def test_a_site_that_was_down_catches_up(bed):
     notes = Notes(bed)
     meta = notes.made()
