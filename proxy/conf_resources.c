@@ -191,6 +191,11 @@ static void check_list(struct opt_reader *r, const struct rule *rule)
 		             "list: \"items\" is missing: where the elements are, $.images, or $ where the answer is the array");
 	if (!list->items.n)
 		return;
+	if (span_find(rule->collection, '{') < rule->collection.n) {
+		yaml_problem(r->yaml, opt_place(r, &list->items), NULL,
+		             "list: the list below a resource is that of one replica, and is not merged: expected a collection without {id}");
+		return;
+	}
 	if (!rule->id_place.n) {
 		yaml_problem(r->yaml, opt_place(r, &list->items), NULL,
 		             "list: elements are told apart by their id, and \"id\" is location: expected a place like $.id");

@@ -130,6 +130,7 @@ void exchange_pass_response(struct exchange *x)
 	if (x->rw && !pass_rewrite(x))
 		return;
 	if (x->list && x->list->page) {
+		http_body_fini(&x->res_body); /* of a page that was passed over */
 		http_body_init(&x->res_body, x->res.framing, x->res.content_length);
 		x->list->peeked = true;
 		x->state = X_PEEK;

@@ -146,7 +146,7 @@ static bool own_target(const struct exchange *x, const struct replicator_answer 
 
 bool front_target(const struct exchange *x, size_t i, struct front_target *t_r)
 {
-	const struct replicator_answer *a = x->front->wait.answer;
+	const struct replicator_answer *a = told(x);
 	const struct replicator_site *s;
 
 	if (!a || i >= a->site_count)

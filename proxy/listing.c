@@ -244,6 +244,17 @@ static bool take_word(struct span *rest, struct span *word_r)
 	return true;
 }
 
+/* Each is held against the replica set of each element. */
+static bool are_too_many(struct span tokens)
+{
+	struct span token;
+	size_t count = 0;
+
+	while (tokens.n && span_split(&tokens, ',', &token))
+		count++;
+	return count > OPERATION_SITES;
+}
+
 int listing_begin_for_peer(struct exchange *x, struct span field)
 {
 	struct rules *rules = front_rules(x);
@@ -262,7 +273,7 @@ int listing_begin_for_peer(struct exchange *x, struct span field)
 		                                            "declares no resources.list for it");
 	if (!l)
 		return front_no_memory(x);
-	if (!take_word(&field, &l->peer_shown) || !take_word(&field, &l->peer_here) || !take_word(&field, &l->peer_end))
+	if (!take_word(&field, &l->peer_shown) || are_too_many(l->peer_shown) || !take_word(&field, &l->peer_here) || !take_word(&field, &l->peer_end))
 		return front_refuse(x, 400, "bad-request", "X-Scopemesh-List cannot be read");
 	x->list = l;
 	return 0;
@@ -500,6 +511,12 @@ static void leave_site(struct exchange *x)
 	exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED, REASON_STATUS);
 }
 
+/* Content that is not in replay cannot be sent to another one. */
+static bool has_more(const struct exchange *x)
+{
+	return !x->replay_lost && exchange_more_places(x);
+}
+
 static bool is_refusal(unsigned status)
 {
 	return status == 400 || status == 404 || status == 422;
@@ -523,7 +540,7 @@ bool listing_moves_on(struct exchange *x, const struct http_field *error)
 		exchange_attempt_failed(x, OUTCOME_NOT_EXECUTED, REASON_PROXY_503);
 		return true;
 	}
-	if (!exchange_more_places(x))
+	if (!has_more(x))
 		return false;
 	if (l->seeks && !error && is_refusal(x->res.status)) {
 		mark_shown(l, x->site);
@@ -570,7 +587,7 @@ static bool again(struct exchange *x)
 	int64_t half_us = x->view->conf->timeout_response_us / 2;
 	struct span query;
 
-	if (l->again_count >= LISTING_AGAIN || clock_mono_us() > x->start_us + half_us)
+	if (x->replay_lost || l->again_count >= LISTING_AGAIN || clock_mono_us() > x->start_us + half_us)
 		return false;
 	query = listing_behind(x);
 	if (!query.p || span_eq(query, listing_query(x)))
@@ -589,7 +606,7 @@ bool listing_page_is_over(struct exchange *x)
 		return false;
 	if (again(x))
 		return true;
-	if (!l->asks || !listing_is_last(x) || !exchange_more_places(x))
+	if (!l->asks || !listing_is_last(x) || !has_more(x))
 		return false;
 	mark_shown(l, x->site);
 	l->seeks = false;

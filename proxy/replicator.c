@@ -218,7 +218,7 @@ static void work_free(struct work *k)
 		free(leg->error);
 		free(leg->local);
 	}
-	if (!k->logged && !r->closed && k->op->spool.n)
+	if (!k->logged && !k->unsynced && !r->closed && k->op->spool.n)
 		spool_drop(r->rep->spool, k->op->spool); /* no row names it */
 	r->content -= k->op->fields.n + k->op->body.n;
 	r->weight -= k->weight;

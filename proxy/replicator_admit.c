@@ -430,6 +430,7 @@ static void on_logged(struct work *k, struct leg *leg, int rc)
 		return;
 	}
 	if (rc == ERR_IO && !k->logged) { /* the disk failed; what reached it is read back after a restart */
+		k->unsynced = true;
 		set_problem(k, 504, "outcome-unknown", "the disk failed while this was made durable: a restart tells whether it is");
 		end_with(k, ADMISSION_UNKNOWN);
 		return;
@@ -523,13 +524,20 @@ static enum admission judge_write(struct work *k, const struct inner_answer *a)
 	return op->kind == OPERATION_APPEND ? ADMISSION_DONE : ADMISSION_PLAIN;
 }
 
+/* It speaks of the request alone: the first time it was said as well. */
+static bool is_of_request(unsigned status)
+{
+	return status == 400 || status == 401 || status == 403 || status == 405 || status == 411 || status == 413 ||
+	       status == 414 || status == 415 || status == 431;
+}
+
 static enum admission judge_own(struct work *k, const struct inner_answer *a)
 {
 	if (a->result == INNER_NOT_EXECUTED)
 		return ADMISSION_NOT_EXECUTED;
 	if (a->result == INNER_UNKNOWN || a->status == 500 || a->status == 502 || a->status == 504)
 		return ADMISSION_UNKNOWN;
-	if (a->repeated && a->status >= 400) /* of the first time that says nothing */
+	if (a->repeated && a->status >= 400 && !is_of_request(a->status)) /* of the first time that says nothing */
 		return ADMISSION_UNKNOWN;
 	if (a->status == 503)
 		return ADMISSION_NOT_EXECUTED;

@@ -141,6 +141,7 @@ struct work {
 	struct operation *op;
 	enum work_phase phase;
 	bool logged;                 /* its rows are in the store, or being written */
+	bool unsynced;               /* its rows may be on the disk all the same */
 	bool answer_is_there;        /* of its Idempotency-Key, from before a restart */
 	bool answered;               /* the front that had it admitted has its answer */
 	unsigned loading;            /* readings that are under way for it */

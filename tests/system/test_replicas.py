@@ -328,6 +328,9 @@ def test_metrics_tell_replicas_names_and_what_the_store_does(bed):
     eq((m['names'], m['store_writable'], m['spool_bytes']), (7, 1, 0))
     eq(m['spool_limit_bytes'], 10 << 30)
     assert m['names_bytes'] > 7 * 48 and m['store_bytes'] >= 4096, m
+    # At the start what is kept of old answers is dropped.
+    wait_until(lambda: metrics(d)['store_batches_total{outcome="durable"}'] == 1, 'the first batch')
+    m = metrics(d)
     before = m['store_commit_seconds_count'], m['store_batches_total{outcome="durable"}']
     eq(ask(d.admin, 'POST', '/v1/rules/pin', [('Content-Type', 'application/json')],
            b'{"service": "image", "collection": "/v2/images"}').status, 404)

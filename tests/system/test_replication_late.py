@@ -69,6 +69,51 @@ def test_large_content_is_not_overwritten_by_what_was_before_it(bed):
         eq(notes.note(site, meta)['file']['sha256'], hashlib.sha256(b'later' * LARGE).hexdigest(), site)
 
 
+def rename(notes, meta):
+    return lambda site: eq(notes.send(site, 'PATCH', f'/notes/{meta}', {'title': 'earlier'}).status, 200)
+
+
+def sizes(notes, meta):
+    return [(notes.note(s, meta).get('file') or {}).get('size') for s in ('dc1', 'dc2')]
+
+
+def test_nor_by_what_would_be_executed_again(bed):
+    """It cannot follow once more, so that nothing earlier than it may, at its path."""
+    notes = Notes(bed)
+    meta = notes.made()
+
+    def later(site):
+        for content in b'old', b'new' * LARGE:
+            eq(notes.send(site, 'PUT', f'/notes/{meta}/file', content).status, 204)
+    late(notes, meta, rename(notes, meta), later)
+    eq(sizes(notes, meta), [3 * LARGE] * 2)
+
+
+def test_nor_by_a_delete_of_before(bed):
+    notes = Notes(bed)
+    meta = notes.made()
+    eq(notes.send('dc2', 'PUT', f'/notes/{meta}/file', b'old').status, 204)
+    notes.wait_settled()
+
+    def later(site):
+        eq(notes.send(site, 'DELETE', f'/notes/{meta}/file').status, 204)
+        eq(notes.send(site, 'PUT', f'/notes/{meta}/file', b'new' * LARGE).status, 204)
+    late(notes, meta, rename(notes, meta), later)
+    eq(sizes(notes, meta), [3 * LARGE] * 2)
+
+
+def test_large_content_covers_nothing_but_what_it_overwrites(bed):
+    """Another query is another thing, and a patch of other members is not in it."""
+    notes = Notes(bed)
+    meta = notes.made()
+    late(notes, meta, lambda site: eq(notes.send(site, 'PUT', f'/notes/{meta}/file?name=a', b'small').status, 204),
+         lambda site: eq(notes.send(site, 'PUT', f'/notes/{meta}/file?name=b', b'x' * LARGE).status, 204))
+    eq([len(notes.apps[s].done('PUT', '.*name=a')) for s in ('dc1', 'dc2')], [1, 1])
+    late(notes, meta, rename(notes, meta),
+         lambda site: eq(notes.send(site, 'PATCH', f'/notes/{meta}', {'text': 'x' * LARGE}).status, 200))
+    eq([notes.note(s, meta)['title'] for s in ('dc1', 'dc2')], ['earlier'] * 2)
+
+
 def test_a_delete_below_it_finds_nothing_the_second_time(bed):
     notes = Notes(bed, **SOON)
     meta = notes.made()

@@ -211,6 +211,33 @@ def test_where_there_is_nothing_at_all(bed):
         eq(titles(listing), [])
 
 
+def test_pages_that_are_passed_over_end_in_trailers(bed):
+    """dc2 shows what dc1 has shown, a page after the other, each chunked and with a trailer."""
+    notes = bed_of(bed, names=('dc1', 'dc2'))
+    for n in range(6):
+        notes.made('dc1', f'shared {n}')
+    plain(notes, 'dc2', 'own 2')
+    notes.wait_idle()
+    whole = notes.apps['dc2'].respond
+
+    def in_chunks(request, status, body=b'', headers=(), kind='application/json'):
+        if request.method != 'GET' or status != 200:
+            return whole(request, status, body, headers, kind)
+        return (b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n' +
+                b''.join(b'1\r\n%c\r\n' % b for b in body) + b'0\r\nX-Trailer: t\r\n\r\n')
+    notes.apps['dc2'].respond = in_chunks
+    eq(sorted(titles(follow(notes, 'dc1', '/notes?limit=1', ('dc1', 'dc2')))), ['own 2', *(f'shared {n}' for n in range(6))])
+
+
+def test_a_request_that_cannot_be_sent_again_still_finds_every_site(bed):
+    """Its content is too long to be kept: an empty page leads on."""
+    notes = bed_of(bed, names=('dc1', 'dc2'))
+    plain(notes, 'dc2', 'own 2')
+    page = Page(notes.send('dc1', 'GET', '/notes', b'x' * 2000000, both('dc1', 'dc2')))
+    eq((page.notes, page.partial), ([], None), page.answer)
+    eq(titles(follow(notes, 'dc1', page.next, ('dc1', 'dc2'))), ['own 2'])
+
+
 # --- who makes markers -----------------------------------------------------------------------------
 
 group(globals(), 'making markers')

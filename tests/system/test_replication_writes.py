@@ -462,6 +462,24 @@ def test_what_was_executed_on_a_connection_that_died_is_not_refused_when_it_is_r
         eq(*([{**n, 'id': 0} for n in notes.apps[s].notes.values()] for s in ('dc1', 'dc2')), 'at both sites')
 
 
+def test_what_is_refused_for_itself_was_refused_the_first_time_as_well(bed):
+    """Who has no rights has none on a new connection."""
+    notes = Notes(bed)
+    meta = notes.made()
+    eq(notes.send('dc1', 'PATCH', f'/notes/{meta}', {'title': 'first'}).status, 200)
+    notes.wait_idle()
+
+    def bad(request):
+        return request.method == 'PATCH' and request.get('authorization') == 'Bearer bad'
+    notes.apps['dc1'].fail('drop-before', times=1, when=bad)
+    for app in notes.apps.values():
+        app.fail(401, when=bad)
+    eq(notes.send('dc1', 'PATCH', f'/notes/{meta}', {'title': 'bad'}, {'Authorization': 'Bearer bad'}).status, 401)
+    eq(notes.send('dc1', 'PATCH', f'/notes/{meta}', {'title': 'good'}).status, 200)
+    notes.wait_note(meta, {'title': 'good'}, 'dc1', 'dc2')
+    eq(notes.stuck('dc1', 'dc2'), [])
+
+
 # --- refused at a replica --------------------------------------------------------------------------
 
 group(globals(), 'held and failed')

@@ -216,6 +216,7 @@ static const struct bad bad[] = {
 	{ RESOURCES("collection: /a, list: {marker: from}"), "2:81: list: \"items\" is missing", NULL },
 	{ RESOURCES("collection: /a, list: {itms: $}"), "2:73: unknown key \"itms\"", "did you mean \"items\"?" },
 	{ RESOURCES("collection: /a, id: location, list: {items: $}"), "2:94: list: elements are told apart by their id", NULL },
+	{ RESOURCES("collection: '/a/{id}/b', list: {items: $}"), "2:89: list: the list below a resource is that of one replica", NULL },
 	{ RESOURCES("collection: /a, list: {items: $.a.b.c.d.e.f.g}"), "2:80: list: the id of an element cannot be followed", NULL },
 	{ RESOURCES("collection: /a, find: a"), "2:72: find: \"a\" is no path; expected e.g.", NULL },
 	{ RESOURCES("collection: /a, find: '/a?x=1'"), "2:72: find: \"/a?x=1\" takes nothing from the request", NULL },
